@@ -1,0 +1,46 @@
+package health
+
+import (
+	"strings"
+	"time"
+)
+
+// Config says how one service's origins are probed.
+type Config struct {
+	// Path is the request target of the probe. Default "/".
+	Path string `yaml:"path"`
+	// Host is the probe's Host field. Default: the service's first host without a wildcard, else the origin's own authority.
+	Host string `yaml:"host"`
+	// Interval is the time between the starts of two probes of one origin. Default 1s, at least 100ms.
+	Interval time.Duration `yaml:"interval"`
+	// Timeout ends a probe. Default 500ms, at most Interval.
+	Timeout time.Duration `yaml:"timeout"`
+	// Rise is the number of successes in a row that bring an origin up. Default 2.
+	Rise int `yaml:"rise"`
+	// Fall is the number of failures in a row that bring it down. Default 3.
+	Fall int `yaml:"fall"`
+}
+
+// SetDefaults fills in the defaults.
+func (c *Config) SetDefaults() {
+	*c = Config{Path: "/", Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 2, Fall: 3}
+}
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *Config) Validate(report func(key, fault string)) {
+	if !strings.HasPrefix(c.Path, "/") {
+		report("path", `must begin with "/"`)
+	}
+	if c.Interval < 100*time.Millisecond {
+		report("interval", "must be at least 100ms")
+	}
+	if c.Timeout <= 0 || c.Timeout > c.Interval {
+		report("timeout", "must be more than 0 and at most the interval")
+	}
+	if c.Rise < 1 {
+		report("rise", "must be at least 1")
+	}
+	if c.Fall < 1 {
+		report("fall", "must be at least 1")
+	}
+}

@@ -1,0 +1,54 @@
+// Package config reads the YAML file into the components' own Config types.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"nearcast/admin"
+	"nearcast/bgp"
+	"nearcast/cache"
+	"nearcast/geo"
+	"nearcast/proxy"
+)
+
+// Config is the whole file.
+type Config struct {
+	Version  int                            `yaml:"version"`
+	Edge     Edge                           `yaml:"edge"`
+	Listen   []proxy.ListenConfig           `yaml:"listen"`
+	TLS      proxy.TLSConfig                `yaml:"tls"`
+	Anycast  *bgp.Config                    `yaml:"anycast"` // nil: a plain caching proxy
+	Regions  map[string]geo.Region          `yaml:"regions"`
+	Services map[string]proxy.ServiceConfig `yaml:"services"`
+	Geo      geo.Config                     `yaml:"geo"`
+	Cache    cache.Config                   `yaml:"cache"`
+	Limits   proxy.LimitsConfig             `yaml:"limits"`
+	Shutdown Shutdown                       `yaml:"shutdown"`
+	Admin    admin.Config                   `yaml:"admin"`
+	Log      Log                            `yaml:"log"`
+}
+
+// Edge names this instance.
+type Edge struct {
+	Name   string `yaml:"name"`
+	Region string `yaml:"region"`
+}
+
+// Shutdown bounds a graceful stop.
+type Shutdown struct {
+	Settle       time.Duration `yaml:"settle"`        // serving goes on this long after the withdrawal, default 2s
+	DrainTimeout time.Duration `yaml:"drain_timeout"` // requests in flight get this long, default 30s
+}
+
+// SetDefaults fills in the defaults.
+func (s *Shutdown) SetDefaults() { *s = Shutdown{Settle: 2 * time.Second, DrainTimeout: 30 * time.Second} }
+
+// Log says what is logged and where.
+type Log struct {
+	Level  slog.Level `yaml:"level"`  // default info; the process log goes to standard error
+	Access string     `yaml:"access"` // stdout, stderr or off; default stdout
+}
+
+// SetDefaults fills in the defaults.
+func (l *Log) SetDefaults() { l.Access = "stdout" }

@@ -1,0 +1,84 @@
+package message
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"time"
+)
+
+// Protocol is the HTTP version of a connection.
+type Protocol uint8
+
+const (
+	HTTP1 Protocol = 1 + iota
+	HTTP2
+	HTTP3
+)
+
+// String returns the ALPN-like short name that logs and metrics use.
+func (p Protocol) String() string {
+	switch p {
+	case HTTP1:
+		return "h1"
+	case HTTP2:
+		return "h2"
+	case HTTP3:
+		return "h3"
+	}
+	return "unknown"
+}
+
+// Request is one request as the front end decoded it. The front end has already refused what its RFC calls malformed.
+type Request struct {
+	Protocol  Protocol
+	Method    string
+	Scheme    string // "http" or "https"
+	Authority string // host and optional port, lower case; "" is refused by admit
+	Target    Target
+	Fields    Fields // without connection-specific fields and Host
+
+	// Body is nil when there is none. It need not be read to its end.
+	Body io.Reader
+	// ContentLength is the body's length in bytes, -1 when it is not known, 0 when there is no body.
+	ContentLength int64
+	// Trailers returns the trailer section once Body has returned io.EOF. It may be nil.
+	Trailers func() Fields
+
+	Client netip.AddrPort
+	Local  netip.AddrPort
+	TLS    *TLS // nil on a plain connection
+
+	Received time.Time
+}
+
+// TLS is what the request's connection negotiated.
+type TLS struct {
+	Version    uint16
+	ServerName string
+	Resumed    bool
+	EarlyData  bool // the request may have been replayed (RFC 8470)
+}
+
+// ResponseWriter is the front end's side of one exchange. The calls are made in the order of the methods, by one goroutine at a time.
+type ResponseWriter interface {
+	// WriteInformational sends a 1xx response other than 101. Front ends that can't do so ignore it.
+	WriteInformational(status int, fields Fields) error
+	// WriteHeader sends the header section. length is the body's length, or -1 when it is not known; a body to a HEAD request
+	// or with status 204 or 304 is never sent, and length is then what a GET would have had.
+	WriteHeader(status int, fields Fields, length int64) error
+	// Write sends a part of the body. The front end may buffer it.
+	Write(p []byte) (int, error)
+	// Flush sends what is buffered.
+	Flush() error
+	// WriteTrailers sends the trailer section; nothing may follow.
+	WriteTrailers(fields Fields) error
+	// Abort ends the exchange so that the client sees the response as incomplete
+	// (a closed connection, RST_STREAM, a reset stream). The handler returns at once afterwards.
+	Abort()
+}
+
+// Handler serves one request. When it returns, the exchange is over. ctx ends when the client goes away or the server stops.
+type Handler interface {
+	Serve(ctx context.Context, w ResponseWriter, r *Request)
+}
