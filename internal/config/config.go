@@ -42,7 +42,9 @@ type Shutdown struct {
 }
 
 // SetDefaults fills in the defaults.
-func (s *Shutdown) SetDefaults() { *s = Shutdown{Settle: 2 * time.Second, DrainTimeout: 30 * time.Second} }
+func (s *Shutdown) SetDefaults() {
+	*s = Shutdown{Settle: 2 * time.Second, DrainTimeout: 30 * time.Second}
+}
 
 // Log says what is logged and where.
 type Log struct {
