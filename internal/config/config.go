@@ -10,20 +10,21 @@ import (
 	"nearcast/cache"
 	"nearcast/geo"
 	"nearcast/proxy"
+	"nearcast/proxy/front"
 )
 
 // Config is the whole file.
 type Config struct {
 	Version  int                            `yaml:"version"`
 	Edge     Edge                           `yaml:"edge"`
-	Listen   []proxy.ListenConfig           `yaml:"listen"`
-	TLS      proxy.TLSConfig                `yaml:"tls"`
+	Listen   []front.ListenConfig           `yaml:"listen"`
+	TLS      front.TLSConfig                `yaml:"tls"`
 	Anycast  *bgp.Config                    `yaml:"anycast"` // nil: a plain caching proxy
 	Regions  map[string]geo.Region          `yaml:"regions"`
 	Services map[string]proxy.ServiceConfig `yaml:"services"`
 	Geo      geo.Config                     `yaml:"geo"`
 	Cache    cache.Config                   `yaml:"cache"`
-	Limits   proxy.LimitsConfig             `yaml:"limits"`
+	Limits   front.LimitsConfig             `yaml:"limits"`
 	Shutdown Shutdown                       `yaml:"shutdown"`
 	Admin    admin.Config                   `yaml:"admin"`
 	Log      Log                            `yaml:"log"`
