@@ -1,6 +1,9 @@
 package cache
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Eviction is S3-FIFO: a new object enters a small queue and moves to the main one only if it was asked for again while there;
 // a scan of objects that are asked for once goes through the small queue and leaves the main one alone. What was evicted from
@@ -12,15 +15,21 @@ const maxFrequency = 3
 // smallShare is the small queue's part of the bytes: one in so many.
 const smallShare = 10
 
-// entry is a stored variant. Its queue links, obj, sel and cost are guarded by the shard's lock.
+// entry is a stored variant.
 type entry struct {
+	// immutable once it is stored
 	res  *resource
+	body *body // obj's, whatever obj is replaced by
+
+	// guarded by the shard's lock
 	obj  *Object
 	sel  []selector
 	cost int64 // obj's metaCost
+	gone bool  // no longer in the index
 
 	frequency atomic.Int32
 
+	// guarded by the queues' lock
 	queue      *queue
 	prev, next *entry
 	size       int64 // as the queue counts it
@@ -68,13 +77,17 @@ func (q *queue) remove(e *entry) {
 	q.count--
 }
 
-// queues are one shard's.
+// queues hold every entry of the store but one that is just being evicted. Their lock is taken when something is stored or goes, never by a
+// hit; it may be taken under a shard's lock, and not the other way round.
 type queues struct {
+	mu          sync.Mutex
 	small, main queue
 	ghost       []uint64 // hashes of what left the small queue; a direct-mapped table, whose size is a power of two
 }
 
 func (q *queues) insert(e *entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	h := e.res.hash
 	if slot := &q.ghost[q.slot(h)]; *slot == h {
 		*slot = 0
@@ -84,10 +97,30 @@ func (q *queues) insert(e *entry) {
 	q.small.push(e)
 }
 
+func (q *queues) remove(e *entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e.queue != nil {
+		e.queue.remove(e)
+	}
+}
+
+// resize notes that the entry takes n bytes more.
+func (q *queues) resize(e *entry, n int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e.size += n
+	if e.queue != nil {
+		e.queue.bytes += n
+	}
+}
+
 func (q *queues) slot(h uint64) uint64 { return h >> 32 & uint64(len(q.ghost)-1) }
 
 // victim takes the entry that is to go out of its queue. It returns nil when there is none that nobody reads.
 func (q *queues) victim() *entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	// Every step either evicts, or spends a hit that was counted, or passes over an entry that is being read.
 	for steps := (maxFrequency + 2) * (q.small.count + q.main.count); steps > 0; steps-- {
 		from := &q.main
@@ -101,7 +134,7 @@ func (q *queues) victim() *entry {
 		from.remove(e)
 		hits := e.frequency.Load()
 		switch {
-		case e.obj.body.inUse():
+		case e.body.inUse():
 			q.main.push(e)
 		case from == &q.small && hits > 1:
 			e.frequency.Store(0)

@@ -77,7 +77,8 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		s := c.shard(f.hash)
 		if e := s.entryOf(f, stored); e != nil && affordable && cost-e.cost <= more {
 			c.budget.release(more - (cost - e.cost))
-			e.replace(o, sel, cost)
+			c.queues.resize(e, cost-e.cost)
+			e.obj, e.sel, e.cost = o, sel, cost
 		} else {
 			if e != nil {
 				c.drop(s, e)
@@ -96,13 +97,6 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	if !decided && affordable {
 		c.budget.release(more)
 	}
-}
-
-// replace exchanges the object of a stored variant for one with the same body.
-func (e *entry) replace(o *Object, sel []selector, cost int64) {
-	e.queue.bytes += cost - e.cost
-	e.size += cost - e.cost
-	e.obj, e.sel, e.cost = o, sel, cost
 }
 
 // entryOf is the entry that holds exactly that object.

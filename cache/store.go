@@ -29,7 +29,7 @@ type Cache struct {
 	budget    budget
 	counters  *counters
 	shards    [shardCount]shard
-	hand      atomic.Uint32 // the shard to evict from next
+	queues    queues
 	objects   atomic.Int64
 	fills     atomic.Int64
 }
@@ -39,8 +39,7 @@ type shard struct {
 	mu        sync.RWMutex
 	resources map[uint64]*resource // by the key's hash; keys that share one are chained
 	fills     map[uint64]*Fill     // under way, likewise, the newest first
-	queues    queues
-	refused   [refusals]refusal // direct-mapped
+	refused   [refusals]refusal    // direct-mapped
 }
 
 // resource is what is stored under one key.
@@ -61,15 +60,15 @@ type refusal struct {
 func New(cfg Config, set *metrics.Set) *Cache {
 	c := &Cache{maxObject: int64(cfg.MaxObject), seed: maphash.MakeSeed(), budget: budget{limit: int64(cfg.Memory)}}
 	slots := 16
-	for int64(slots)*shardCount*ghostBytes < c.budget.limit {
+	for int64(slots)*ghostBytes < c.budget.limit {
 		slots *= 2
 	}
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.resources, s.fills = make(map[uint64]*resource), make(map[uint64]*Fill)
-		s.queues.ghost = make([]uint64, slots)
 	}
-	c.budget.used.Store(shardCount * (int64(slots)*8 + refusals*32)) // the tables of fixed size
+	c.queues.ghost = make([]uint64, slots)
+	c.budget.used.Store(int64(slots)*8 + shardCount*refusals*32) // the tables of fixed size
 	c.counters = newCounters(c, set)
 	return c
 }
@@ -130,31 +129,29 @@ func (c *Cache) insert(s *shard, key Key, hash uint64, r *message.Request, e *en
 		c.drop(s, res.variants[0])
 		c.counters.evictions.Inc()
 	}
-	e.res, e.size = res, e.cost+e.obj.body.charged
+	e.res, e.body, e.size = res, e.obj.body, e.cost+e.obj.body.charged
 	res.variants = append(res.variants, e)
-	s.queues.insert(e)
+	c.queues.insert(e)
 	c.objects.Add(1)
 	c.counters.inserts.Inc()
 }
 
-// drop takes an entry out of queue and index.
-func (c *Cache) drop(s *shard, e *entry) {
-	if e.queue != nil {
-		e.queue.remove(e)
+// drop takes an entry out of index and queue, and gives its bytes back. The shard is locked.
+func (c *Cache) drop(s *shard, e *entry) bool {
+	if e.gone {
+		return false
 	}
-	c.forget(s, e)
-}
-
-// forget takes an entry that is in no queue out of the index, and gives its bytes back.
-func (c *Cache) forget(s *shard, e *entry) {
+	e.gone = true
+	c.queues.remove(e)
 	res := e.res
 	res.variants = slices.DeleteFunc(res.variants, func(x *entry) bool { return x == e })
 	if len(res.variants) == 0 {
 		s.unlink(res)
 	}
 	c.budget.release(e.cost)
-	e.obj.body.detach()
+	e.body.detach()
 	c.objects.Add(-1)
+	return true
 }
 
 func (s *shard) unlink(res *resource) {
@@ -187,23 +184,19 @@ func (c *Cache) reserve(n int64) bool {
 	return true
 }
 
-// evictOne evicts one object, from the shards in turn.
+// evictOne evicts one object. It fails when there is none that nobody reads.
 func (c *Cache) evictOne() bool {
-	start := c.hand.Add(1)
-	for i := range uint32(shardCount) {
-		s := &c.shards[(start+i)%shardCount]
-		s.mu.Lock()
-		e := s.queues.victim()
-		if e != nil {
-			c.forget(s, e)
-		}
-		s.mu.Unlock()
-		if e != nil {
-			c.counters.evictions.Inc()
-			return true
-		}
+	e := c.queues.victim()
+	if e == nil {
+		return false
 	}
-	return false
+	s := c.shard(e.res.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.drop(s, e) { // else somebody has been quicker
+		c.counters.evictions.Inc()
+	}
+	return true
 }
 
 // remember notes that the key's responses can't be shared for now.
