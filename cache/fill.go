@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"nearcast/proxy/message"
@@ -30,15 +31,89 @@ type Response struct {
 }
 
 // Fill is one fetch that any number of requests share.
-type Fill struct{}
+type Fill struct {
+	// immutable
+	c    *Cache
+	key  Key
+	hash uint64
+
+	// settled is set by the leader's first decision; decided is closed once it can be read.
+	settled atomic.Bool
+	decided chan struct{}
+
+	// guarded by the shard's lock, and immutable once decided is closed
+	sel    []selector // before the response: by what is known of the resource; then: by the response's Vary
+	obj    *Object
+	reason Reason
+	err    error
+
+	// guarded by the shard's lock
+	listed      bool // in shard.fills
+	invalidated bool // what comes must not be stored
+	next        *Fill
+}
+
+func (c *Cache) newFill(key Key, hash uint64) *Fill {
+	return &Fill{c: c, key: key.clone(), hash: hash, decided: make(chan struct{})}
+}
 
 // Begin starts the fetch for the key and the request's variant, or joins the one under way. The leader forwards, and must end the
 // fill by exactly one call of Respond, NotModified or Fail (a panic or an early return included: a deferred Fail is harmless
-// after the others). Everyone else calls Wait.
+// after the others). Everyone else calls Wait, or just goes away.
 //
-// After an answer that could not be shared, the key is remembered for a short time, and every caller is made the leader of a fill of its own.
+// After an answer that could not be shared, the key is remembered for 10 s, and every caller is made the leader of a fill of its
+// own: nobody queues for nothing. HEAD leads a fill of its own too, for want of a body, but may join another's.
 func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, leader bool) {
-	return &Fill{}, true
+	hash := key.hash(c.seed)
+	s := c.shard(hash)
+	d := requestDirectives(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuses(crowd(hash, r), now) {
+		return c.newFill(key, hash), true
+	}
+	for f = s.fills[hash]; f != nil; f = f.next {
+		if f.key == key && f.serves(now, r, &d) {
+			c.counters.collapsed.Inc()
+			return f, false
+		}
+	}
+	f = c.newFill(key, hash)
+	if res := s.resource(hash, key); res != nil {
+		// A fill may have ended between Lookup and here.
+		if e := res.match(r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
+			f.obj, f.sel = e.obj, e.sel
+			f.settled.Store(true)
+			close(f.decided)
+			return f, false
+		}
+		f.sel = reselect(res.variants[len(res.variants)-1].sel, r)
+	}
+	if r.Method == "GET" {
+		f.listed, f.next, s.fills[hash] = true, s.fills[hash], f
+		c.fills.Add(1)
+	}
+	return f, true
+}
+
+// crowd is what is remembered of a key: requests with credentials get other answers than those without.
+func crowd(hash uint64, r *message.Request) uint64 {
+	if r.Fields.Has("authorization") {
+		return ^hash
+	}
+	return hash
+}
+
+// serves reports whether what the fill brings may serve r, as far as is known.
+func (f *Fill) serves(now time.Time, r *message.Request, d *directives) bool {
+	if !matches(f.sel, r) {
+		return false
+	}
+	if f.obj == nil {
+		return true
+	}
+	res := judge(now, f.obj, d, &Policy{})
+	return res.State == Hit || res.ServeStaleWhileRevalidate
 }
 
 // Wait returns when the leader knows the header section:
@@ -49,41 +124,67 @@ func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, lead
 //
 // A waiter that leaves costs nothing.
 func (f *Fill) Wait(ctx context.Context, r *message.Request) (*Object, Reason, error) {
-	return nil, ReasonFailed, nil
+	select {
+	case <-f.decided:
+	case <-ctx.Done():
+		return nil, ReasonNone, context.Cause(ctx)
+	}
+	switch {
+	case f.err != nil:
+		return nil, ReasonFailed, f.err
+	case f.obj == nil:
+		return nil, f.reason, nil
+	case !matches(f.sel, r):
+		return nil, ReasonOtherVariant, nil
+	}
+	return f.obj, ReasonNone, nil
 }
 
-// Respond gives the fill its header section and decides whether the response is stored. With a Writer, the leader writes the body
-// to it, and serves its own client from w.Object() (make that reader before the first Write). Without one, the Reason says why,
-// the waiters have been released, and the leader streams to its client directly.
-//
-// r is the request as the client sent it. resp.Fields is not kept.
-func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, Reason) {
-	return nil, ReasonNoStore
+// Fail ends the fill: every waiter gets err. It does nothing when the fill has already ended. It is also what the leader calls when
+// it answers with a stale object instead of the origin's error: the waiters then do the same with theirs.
+func (f *Fill) Fail(err error) {
+	if err == nil {
+		err = errors.New("cache: the fetch failed")
+	}
+	f.decide(func() { f.err = err })
 }
 
-// NotModified ends the fill with a 304: stored's fields are updated and its freshness begins anew (RFC 9111 §3.2, §4.3.4). The
-// leader and the waiters serve what it returns. It returns nil, and the fill stays open, when the 304 is not about stored:
-// fetch again without conditions.
-func (f *Fill) NotModified(r *message.Request, resp Response, stored *Object, p *Policy) *Object {
-	return nil
+// decide makes the leader's decision known, once; false when there was one already. Without an object that is still arriving the
+// fill takes nobody more.
+func (f *Fill) decide(note func()) bool {
+	if !f.settled.CompareAndSwap(false, true) {
+		return false
+	}
+	s := f.c.shard(f.hash)
+	s.mu.Lock()
+	note()
+	if f.obj == nil || f.obj.body.frozen.Load() {
+		f.c.unlist(s, f)
+	}
+	s.mu.Unlock()
+	close(f.decided)
+	return true
 }
 
-// Fail ends the fill: every waiter gets err. It does nothing when the fill has already ended.
-func (f *Fill) Fail(err error) {}
-
-// Writer takes the body of a response that is being stored. It is used by one goroutine, and ends by Commit or Abort.
-type Writer struct{}
-
-// Object is what the writer fills.
-func (w *Writer) Object() *Object { return nil }
-
-// Write appends to the body. The bytes are copied. A body that outgrows max_object or the budget is not stored, but goes on to the
-// readers it has, through a window of bounded size: Write then blocks while the slowest reader is a whole window behind; a
-// reader that makes no progress for a while ends with ErrLagging, so that it can't hold the others for ever. ErrAbandoned when there is no reader left.
-func (w *Writer) Write(p []byte) (int, error) { return len(p), nil }
-
-// Commit ends the body and stores the object. trailers may be nil. The Reason is ReasonStored or why it was not stored.
-func (w *Writer) Commit(trailers message.Fields) Reason { return ReasonNone }
-
-// Abort ends the body with an error, which its readers see. Nothing is stored. It does nothing after Commit.
-func (w *Writer) Abort(err error) {}
+// unlist takes the fill out of the table: nobody joins it any more.
+func (c *Cache) unlist(s *shard, f *Fill) {
+	if !f.listed {
+		return
+	}
+	f.listed = false
+	c.fills.Add(-1)
+	if s.fills[f.hash] == f {
+		if f.next == nil {
+			delete(s.fills, f.hash)
+		} else {
+			s.fills[f.hash] = f.next
+		}
+		return
+	}
+	for p := s.fills[f.hash]; p != nil; p = p.next {
+		if p.next == f {
+			p.next = f.next
+			return
+		}
+	}
+}

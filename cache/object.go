@@ -17,10 +17,17 @@ type Object struct {
 	// Length is the body's length in bytes, -1 while it is arriving and the origin has not said.
 	Length int64
 
-	received   time.Time
-	initialAge time.Duration
-	lifetime   time.Duration
-	body       *body
+	received time.Time
+	terms
+	body *body
+}
+
+// newObject is the stored form of a response whose terms have been worked out.
+func newObject(resp *Response, t terms, d *directives, b *body) *Object {
+	return &Object{
+		Status: resp.Status, Fields: storedFields(resp, d), Length: resp.Length,
+		received: resp.Received, terms: t, body: b,
+	}
 }
 
 // Age is the object's current age (RFC 9111 §4.2.3).
@@ -31,27 +38,51 @@ func (o *Object) Age(now time.Time) time.Duration {
 // TTL is the freshness that is left; negative when the object is stale.
 func (o *Object) TTL(now time.Time) time.Duration { return o.lifetime - o.Age(now) }
 
-// Bytes returns the whole body when it is complete and in one piece: the short way for small objects. The slice is shared and must not be modified.
-func (o *Object) Bytes() ([]byte, bool) { return nil, false }
+// Bytes returns the whole body when it is complete and in one piece: the short way for small objects. The slice is shared and
+// must not be modified.
+func (o *Object) Bytes() ([]byte, bool) {
+	if !o.body.frozen.Load() {
+		return nil, false
+	}
+	switch len(o.body.chunks) {
+	case 0:
+		return nil, true
+	case 1:
+		return o.body.chunks[0].data, true
+	}
+	return nil, false
+}
 
-// Trailers returns the trailer section; nil when there is none or the body is not complete.
-func (o *Object) Trailers() message.Fields { return nil }
+// Trailers returns the trailer section; nil when there is none or the body has not ended.
+func (o *Object) Trailers() message.Fields {
+	o.body.mu.Lock()
+	defer o.body.mu.Unlock()
+	return o.body.trailers
+}
 
 // NewReader returns a reader of the part rg, Whole for all of it. It fails with ErrGone when the body has begun to pass through
 // without being kept, and its beginning with it: the caller then fetches for itself. So make the reader before the header
-// section is sent. Close must be called.
-func (o *Object) NewReader(ctx context.Context, rg Range) (*Reader, error) { return nil, ErrGone }
+// section is sent. Close must be called. A wait for bytes that are still to come ends with ctx.
+func (o *Object) NewReader(ctx context.Context, rg Range) (*Reader, error) {
+	r := &Reader{ctx: ctx, body: o.body, skip: rg.Start, left: max(rg.End-rg.Start, 0)}
+	if !o.body.open(r) {
+		return nil, ErrGone
+	}
+	return r, nil
+}
 
-// Reader reads a body at its own pace. It is used by one goroutine.
-type Reader struct{}
+// lineOverhead and objectOverhead are what a stored object takes besides its bytes: the field list's entries, and the structures and
+// index slots of one variant.
+const (
+	lineOverhead   = 32
+	objectOverhead = 768
+)
 
-// Next returns the next bytes, blocking until some have arrived; io.EOF at the end. The slice is shared and must not be modified.
-func (r *Reader) Next() ([]byte, error) { return nil, ErrGone }
-
-// Read implements io.Reader.
-func (r *Reader) Read(p []byte) (int, error) { return 0, ErrGone }
-
-// Close lets go of the body.
-func (r *Reader) Close() error { return nil }
-
-type body struct{}
+// metaCost is what an object under the key takes in the budget, its body apart.
+func metaCost(key Key, o *Object, sel []selector) int64 {
+	n := objectOverhead + key.size() + stringBytes(o.Fields) + lineOverhead*len(o.Fields)
+	for _, s := range sel {
+		n += len(s.name) + len(s.value) + lineOverhead
+	}
+	return int64(n)
+}

@@ -8,22 +8,21 @@ const (
 	ReasonNone Reason = iota
 
 	// Looking up.
-	ReasonFresh              // the stored response is fresh for this request
-	ReasonNotStored          // nothing is stored under the key (uri-miss)
-	ReasonNoVariant          // something is stored, but no variant that fits the request (vary-miss)
-	ReasonExpired            // the stored response is past its freshness
-	ReasonNoCache            // the stored response says no-cache: validate before every use
-	ReasonRequestNoCache     // the request says no-cache, or Pragma: no-cache without Cache-Control
-	ReasonRequestMaxAge      // the request's max-age is less than the response's age
-	ReasonRequestMinFresh    // the response will not be fresh for as long as the request's min-fresh
-	ReasonMaxStale           // stale, and the request's max-stale takes it
-	ReasonRequestNoStore     // the request says no-store: it goes past the cache
-	ReasonMethod             // the method is neither GET nor HEAD
-	ReasonDisabled           // the service's cache is switched off
-	ReasonRange              // a Range request, and no complete response is stored
-	ReasonPrecondition       // If-Match or If-Unmodified-Since that the stored response does not meet: the origin's to answer
-	ReasonOnlyIfCached       // only-if-cached, and nothing that may serve
-	ReasonRevalidationServed // stale, served while it is revalidated (RFC 5861 §3)
+	ReasonFresh           // the stored response is fresh for this request
+	ReasonNotStored       // nothing is stored under the key (uri-miss)
+	ReasonNoVariant       // something is stored, but no variant that fits the request (vary-miss)
+	ReasonExpired         // the stored response is past its freshness
+	ReasonNoCache         // the stored response says no-cache: validate before every use
+	ReasonRequestNoCache  // the request says no-cache, or Pragma: no-cache without Cache-Control
+	ReasonRequestMaxAge   // the request's max-age is less than the response's age
+	ReasonRequestMinFresh // the response will not be fresh for as long as the request's min-fresh
+	ReasonMaxStale        // stale, and the request's max-stale takes it
+	ReasonRequestNoStore  // the request says no-store: it goes past the cache
+	ReasonMethod          // the method is neither GET nor HEAD
+	ReasonDisabled        // the service's cache is switched off
+	ReasonRange           // a Range request, and no complete response is stored
+	ReasonPrecondition    // If-Match or If-Unmodified-Since that the stored response does not meet: the origin's to answer
+	ReasonOnlyIfCached    // only-if-cached, and nothing that may serve
 
 	// Storing.
 	ReasonStored        // stored
@@ -50,40 +49,39 @@ const (
 )
 
 var reasonWords = [reasonCount]string{
-	ReasonNone:               "none",
-	ReasonFresh:              "fresh",
-	ReasonNotStored:          "not stored",
-	ReasonNoVariant:          "no such variant",
-	ReasonExpired:            "expired",
-	ReasonNoCache:            "no-cache",
-	ReasonRequestNoCache:     "request no-cache",
-	ReasonRequestMaxAge:      "request max-age",
-	ReasonRequestMinFresh:    "request min-fresh",
-	ReasonMaxStale:           "request max-stale",
-	ReasonRequestNoStore:     "request no-store",
-	ReasonMethod:             "method",
-	ReasonDisabled:           "disabled",
-	ReasonRange:              "range",
-	ReasonPrecondition:       "precondition",
-	ReasonOnlyIfCached:       "only-if-cached",
-	ReasonRevalidationServed: "stale-while-revalidate",
-	ReasonStored:             "stored",
-	ReasonNoStore:            "no-store",
-	ReasonPrivate:            "private",
-	ReasonAuthorization:      "authorization",
-	ReasonStatus:             "status",
-	ReasonPartial:            "partial content",
-	ReasonSetCookie:          "set-cookie",
-	ReasonVaryStar:           "vary star",
-	ReasonNoFreshness:        "no freshness",
-	ReasonUnusable:           "not shareable",
-	ReasonTooLarge:           "too large",
-	ReasonNoMemory:           "no memory",
-	ReasonInvalidated:        "invalidated",
-	ReasonIncomplete:         "incomplete",
-	ReasonHead:               "head",
-	ReasonOtherVariant:       "other variant",
-	ReasonFailed:             "failed",
+	ReasonNone:            "none",
+	ReasonFresh:           "fresh",
+	ReasonNotStored:       "not stored",
+	ReasonNoVariant:       "no such variant",
+	ReasonExpired:         "expired",
+	ReasonNoCache:         "no-cache",
+	ReasonRequestNoCache:  "request no-cache",
+	ReasonRequestMaxAge:   "request max-age",
+	ReasonRequestMinFresh: "request min-fresh",
+	ReasonMaxStale:        "request max-stale",
+	ReasonRequestNoStore:  "request no-store",
+	ReasonMethod:          "method",
+	ReasonDisabled:        "disabled",
+	ReasonRange:           "range",
+	ReasonPrecondition:    "precondition",
+	ReasonOnlyIfCached:    "only-if-cached",
+	ReasonStored:          "stored",
+	ReasonNoStore:         "no-store",
+	ReasonPrivate:         "private",
+	ReasonAuthorization:   "authorization",
+	ReasonStatus:          "status",
+	ReasonPartial:         "partial content",
+	ReasonSetCookie:       "set-cookie",
+	ReasonVaryStar:        "vary star",
+	ReasonNoFreshness:     "no freshness",
+	ReasonUnusable:        "not shareable",
+	ReasonTooLarge:        "too large",
+	ReasonNoMemory:        "no memory",
+	ReasonInvalidated:     "invalidated",
+	ReasonIncomplete:      "incomplete",
+	ReasonHead:            "head",
+	ReasonOtherVariant:    "other variant",
+	ReasonFailed:          "failed",
 }
 
 // String returns the words for logs, metrics and Cache-Status.
