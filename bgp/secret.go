@@ -7,23 +7,36 @@ import (
 	"strings"
 )
 
-// secret is a password that no log shows.
-type secret string
+// secret is a password that no formatting and no log shows: printing a struct that has one shows a pointer. Zero is none.
+type secret struct{ value *string }
 
-// String hides the secret from formatting and logging.
+func newSecret(s string) secret {
+	if s == "" {
+		return secret{}
+	}
+	return secret{&s}
+}
+
+func (s secret) empty() bool { return s.value == nil }
+
+func (s secret) reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
+
+// String hides the secret.
 func (secret) String() string { return "(secret)" }
-
-// GoString hides it from %#v too.
-func (secret) GoString() string { return "(secret)" }
 
 // readPassword reads a TCP MD5 password: the file's only line. No file, no password.
 func readPassword(file string) (secret, error) {
 	if file == "" {
-		return "", nil
+		return secret{}, nil
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("password_file can't be read: %w", err)
+		return secret{}, fmt.Errorf("password_file can't be read: %w", err)
 	}
 	line := strings.TrimRight(string(b), "\r\n")
 	switch {
@@ -35,7 +48,7 @@ func readPassword(file string) (secret, error) {
 		err = fmt.Errorf("has a password of %d bytes; TCP MD5 takes at most %d", len(line), maxMD5Key)
 	}
 	if err != nil {
-		return "", fmt.Errorf("password_file %s %w", file, err)
+		return secret{}, fmt.Errorf("password_file %s %w", file, err)
 	}
-	return secret(line), nil
+	return newSecret(line), nil
 }

@@ -40,7 +40,7 @@ func setOptions(fd int, o socketOptions) error {
 			return &socketError{s.what, err}
 		}
 	}
-	if o.password == "" {
+	if o.password.empty() {
 		return nil
 	}
 	if err := unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, md5Key(o.peer, o.password)); err != nil {
@@ -51,8 +51,8 @@ func setOptions(fd int, o socketOptions) error {
 
 // md5Key has the neighbor's address as a sockaddr in it.
 func md5Key(peer netip.Addr, password secret) *unix.TCPMD5Sig {
-	k := &unix.TCPMD5Sig{Keylen: uint16(len(password))}
-	copy(k.Key[:], password)
+	k := &unix.TCPMD5Sig{Keylen: uint16(len(password.reveal()))}
+	copy(k.Key[:], password.reveal())
 	if peer.Is4() {
 		k.Addr.Family = unix.AF_INET
 		copy(k.Addr.Data[2:], peer.AsSlice())

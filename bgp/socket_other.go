@@ -14,7 +14,7 @@ var errLinuxOnly = errors.New("only Linux can")
 // setOptions refuses what protects a session; a plain one works.
 func setOptions(_ int, o socketOptions) error {
 	switch {
-	case o.password != "":
+	case !o.password.empty():
 		return &socketError{"a password (TCP MD5, RFC 2385)", errLinuxOnly}
 	case o.minTTL != 0:
 		return &socketError{"TTL security (RFC 5082)", errLinuxOnly}

@@ -127,9 +127,9 @@ func TestEvilUpdatesAreDropped(t *testing.T) {
 		s.send(m)
 	}
 	e.eventually("each to be counted", func() bool { return e.Status()[0].Filtered == uint64(len(evil)) })
-	s.send(makeMessage(typeRouteRefresh, []byte{0, 1, 0, 1})) // shows that the stream is still in step
-	s.send(makeMessage(typeUpdate, []byte{0, 0, 0, 0}))
 	r.change(func() { clear(s.routes) })
+	s.send(makeMessage(typeUpdate, []byte{0, 0, 0, 0}))       // End-of-RIB
+	s.send(makeMessage(typeRouteRefresh, []byte{0, 1, 0, 1})) // shows that the stream is still in step
 	r.want("the IPv4 prefix again after a ROUTE-REFRESH", func() bool { return len(s.routes) == 1 })
 	if st := e.Status()[0]; st.State != SessionEstablished || len(st.Prefixes) != 2 || st.LastDown != "" {
 		t.Errorf("status is %+v", st)
