@@ -38,7 +38,7 @@ type candidate struct {
 
 // rank orders candidates, best first. It is pure.
 //
-// Healthy and unsuspected before suspected, before not yet probed, before down: when nothing is healthy the checks may be what is
+// Healthy before not yet probed before down, and among the first two the unsuspected before the suspected: when nothing is healthy the checks may be what is
 // broken, so the rest is tried rather than refused. Among those the nearest region first: by measured round-trip time, where there is
 // none by the distance's estimate, unknown last. A region is as near as its nearest candidate. Within a region
 // the origins take turns, turn by turn.
@@ -78,15 +78,17 @@ func rotate(cs []candidate, n int) {
 }
 
 func (c *candidate) class() int {
-	switch {
-	case c.status == health.Up && !c.suspect:
-		return 0
-	case c.status == health.Up:
-		return 1
-	case c.status == health.Unknown:
-		return 2
+	class := 4 // down
+	switch c.status {
+	case health.Up:
+		class = 0
+	case health.Unknown:
+		class = 2
 	}
-	return 3
+	if c.suspect && class < 4 {
+		class++
+	}
+	return class
 }
 
 func (c *candidate) distance() time.Duration {

@@ -38,7 +38,7 @@ func (c *runCmd) Run(s std) error {
 func (e *edge) live(signals <-chan os.Signal) error {
 	e.start()
 	for _, l := range e.front.Listeners() {
-		e.log.Info("listening", "listener", l.Name, "address", l.Address, "tls", l.TLS, "protocols", l.Protocols)
+		e.log.Info("listening", "listener", l.Name, "address", l.Address, "tls", l.TLS, "protocols", fmt.Sprint(l.Protocols))
 	}
 	var why string
 	for why == "" {

@@ -29,6 +29,9 @@ func (p Protocol) String() string {
 	return "unknown"
 }
 
+// MarshalText is String, for logs and JSON.
+func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // Request is one request as the front end decoded it. The front end has already refused what its RFC calls malformed.
 type Request struct {
 	Protocol  Protocol
