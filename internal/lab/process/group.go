@@ -17,6 +17,9 @@ import (
 	"nearcast/internal/lab/netns"
 )
 
+// Mark is in the environment of every program that a group starts, so that it can be recognised even if it was never recorded.
+const Mark = "NEARCAST_LAB=program"
+
 // Spec is a program to run.
 type Spec struct {
 	Name      string // within its group
@@ -54,6 +57,7 @@ func (g *Group) Start(spec Spec) (ID, error) {
 		defer out.Close()
 		cmd.Stdout = out
 	}
+	cmd.Env = append(os.Environ(), Mark)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := spec.Namespace.Start(cmd); err != nil {
 		return ID{}, fmt.Errorf("start %s: %w", spec.Name, err)
