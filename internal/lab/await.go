@@ -51,3 +51,19 @@ func await(ctx context.Context, what string, poll func() (done bool, seen string
 		}
 	}
 }
+
+// leadsTo is the condition that the route in use at the router of one region ends at the edge of another, or of itself.
+func leadsTo(at, to string) func(router.Route) bool {
+	want, err := region(to)
+	return func(r router.Route) bool {
+		best, ok := r.Best()
+		if !ok || err != nil || len(best.ASPath) == 0 || best.ASPath[len(best.ASPath)-1] != edgeASN {
+			return false
+		}
+		if at == to {
+			return len(best.ASPath) == 1
+		}
+		// The AS before the edge's is the region's. Prepends repeat numbers, they never hide the last ones.
+		return len(best.ASPath) >= 2 && best.ASPath[len(best.ASPath)-2] == want.ASN
+	}
+}

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -170,7 +171,7 @@ func nearest(name string) []string {
 func routerConfig(r Region, dir string, o Options) router.Config {
 	router4, _, edge4, _ := r.addresses(Edge)
 	cfg := router.Config{
-		Name: r.Name, Dir: dir, ASN: r.ASN, RouterID: router4,
+		Name: r.Name, Dir: dir, ASN: r.ASN, RouterID: router4, Log: filepath.Join(o.LogDir, r.Name+"-router.log"),
 		Anycast: []netip.Prefix{Prefix4, Prefix6},
 		Edge:    router.EdgeSession{Address: edge4, ASN: edgeASN, HoldTime: o.HoldTime, TTLSecurity: r.Secured, Export: o.Export},
 	}

@@ -21,7 +21,7 @@ type bird struct{ cfg Config }
 func (b *bird) file(name string) string { return filepath.Join(b.cfg.Dir, name) }
 
 func (b *bird) Prepare() ([]Program, error) {
-	conf, err := render(BIRD, b.cfg, b.file("bird.log"))
+	conf, err := render(BIRD, b.cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,6 @@ var frrTemplate string
 // view is a Config as the templates need it.
 type view struct {
 	Config
-	Log                string
 	Anycast4, Anycast6 []netip.Prefix
 	Networks4          []netip.Prefix
 	Networks6          []netip.Prefix
@@ -35,8 +34,8 @@ type peerView struct {
 }
 
 // render writes the configuration of a daemon.
-func render(daemon Daemon, cfg Config, log string) ([]byte, error) {
-	v := view{Config: cfg, Log: log, EdgeExport: "none", EdgeDeny: cfg.Edge.Export == ExportNone}
+func render(daemon Daemon, cfg Config) ([]byte, error) {
+	v := view{Config: cfg, EdgeExport: "none", EdgeDeny: cfg.Edge.Export == ExportNone}
 	if cfg.Edge.Export == ExportAll {
 		v.EdgeExport = "where source ~ [ RTS_BGP, RTS_DEVICE ]"
 	}

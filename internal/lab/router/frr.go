@@ -20,42 +20,34 @@ type frr struct{ cfg Config }
 
 func (f *frr) file(name string) string { return filepath.Join(f.cfg.Dir, name) }
 
-// Prepare returns both daemons with an empty configuration each: the real one is one file for both, and is what vtysh is for.
+// Prepare gives bgpd its configuration as a file of its own. Through vtysh it would hold every session back for four seconds more.
 func (f *frr) Prepare() ([]Program, error) {
-	conf, err := render(FRR, f.cfg, f.file("frr.log"))
+	conf, err := render(FRR, f.cfg)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(f.file("frr.conf"), conf, 0o644); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(f.file("vty"), 0o755); err != nil {
 		return nil, err
 	}
 	var programs []Program
-	for _, name := range []string{"zebra", "bgpd"} {
-		empty := f.file(name + ".conf")
-		if err := os.WriteFile(empty, []byte("hostname "+f.cfg.Name+"\n"), 0o644); err != nil {
+	for _, p := range []struct {
+		name string
+		conf []byte
+	}{{"zebra", []byte("hostname " + f.cfg.Name + "\n")}, {"bgpd", conf}} {
+		if err := os.WriteFile(f.file(p.name+".conf"), p.conf, 0o644); err != nil {
 			return nil, err
 		}
 		programs = append(programs, Program{
-			Name: name,
-			Args: []string{filepath.Join(frrPrograms, name), "-u", "root", "-g", "root", "-P", "0",
-				"-z", f.file("zserv.api"), "--vty_socket", f.file("vty"), "-i", f.file(name + ".pid"), "-f", empty},
+			Name: p.name,
+			Args: []string{filepath.Join(frrPrograms, p.name), "-u", "root", "-g", "root", "-P", "0",
+				"-z", f.file("zserv.api"), "--vty_socket", f.file("vty"), "-i", f.file(p.name + ".pid"), "-f", f.file(p.name + ".conf")},
 		})
 	}
 	return programs, nil
 }
 
 func (f *frr) Configure(ctx context.Context) error {
-	for _, socket := range []string{"zebra.vty", "bgpd.vty"} {
-		err := poll(ctx, func() error { _, err := os.Stat(filepath.Join(f.file("vty"), socket)); return err })
-		if err != nil {
-			return fmt.Errorf("FRR of %s is not ready: %w", f.cfg.Name, err)
-		}
-	}
-	_, err := f.vtysh(ctx, "-f", f.file("frr.conf"))
-	return err
+	return poll(ctx, func() error { _, err := f.Session(ctx); return err })
 }
 
 func (f *frr) Route(ctx context.Context, prefix netip.Prefix) (Route, error) {

@@ -31,7 +31,8 @@ const (
 // Config is one router. The session with the edge is over IPv4 and carries both families; sessions between routers are one a family.
 type Config struct {
 	Name     string // of the region
-	Dir      string // for configuration, sockets and logs; exists, and its path is short enough for a Unix socket
+	Dir      string // for configuration and sockets; exists, and its path is short enough for a Unix socket
+	Log      string // file for the daemon's own log
 	ASN      uint32
 	RouterID netip.Addr
 	Anycast  []netip.Prefix // exactly what the edge may announce
