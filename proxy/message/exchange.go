@@ -82,3 +82,10 @@ type ResponseWriter interface {
 type Handler interface {
 	Serve(ctx context.Context, w ResponseWriter, r *Request)
 }
+
+// ConnInfo is what a front end is told of a connection that it is to serve.
+type ConnInfo struct {
+	Client netip.AddrPort // the peer, never an IPv4-mapped address
+	Local  netip.AddrPort
+	TLS    *TLS // nil on a plain connection
+}
