@@ -162,7 +162,9 @@ func TestSelfProbeFails(t *testing.T) {
 		}, false, ReasonNotSelf},
 		{"any web server", good, func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("It works!")) }, false, ReasonNotSelf},
 		{"a server that does not know the token", good, http.NotFound, false, ReasonStatus},
-		{"a redirection", good, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://x/", http.StatusPermanentRedirect) }, false, ReasonStatus},
+		{"a redirection", good, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://x/", http.StatusPermanentRedirect)
+		}, false, ReasonStatus},
 		{"a pipeline that hangs", good, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, false, ReasonTimeout},
 	}
 	for _, tt := range tests {
