@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // Error is one fault of a configuration and its place.
@@ -39,12 +38,7 @@ const maxExcerpt = 120
 
 // excerpt shows the line of the file with the fault underlined.
 func (e *Error) excerpt() string {
-	line := []rune(strings.TrimRight(e.source, "\r\n"))
-	for i, r := range line {
-		if !unicode.IsPrint(r) {
-			line[i] = ' '
-		}
-	}
+	line := []rune(printable(strings.TrimRight(e.source, "\r\n")))
 	col := min(max(e.Col-1, 0), len(line))
 	if drop := col - maxExcerpt/2; drop > 0 && len(line) > maxExcerpt {
 		line, col = line[drop:], col-drop

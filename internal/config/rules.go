@@ -68,25 +68,25 @@ func (r *rules) edge() {
 	case region == "" && (len(r.c.Regions) > 0 || r.c.Anycast != nil):
 		r.missingOr("edge.region", "must not be empty", "name the region that this edge stands in")
 	case region != "":
-		r.region("edge.region", region)
+		r.region(r.d.report, "edge.region", region)
 	}
 }
 
 // region checks the name of a region wherever it is used.
-func (r *rules) region(path, region string) {
+func (r *rules) region(report func(path, fault, hint string), path, region string) {
 	if r.d.faulty["regions"] {
 		return
 	}
 	known := r.d.keysOf("regions")
 	if len(known) == 0 {
 		if !name.MatchString(region) {
-			r.d.report(path, nameRule, "")
+			report(path, nameRule, "")
 		}
 		return
 	}
 	if !slices.Contains(known, region) {
 		hint, _ := suggest(region, known)
-		r.d.report(path, strconv.Quote(region)+" is not one of the regions", hint)
+		report(path, strconv.Quote(region)+" is not one of the regions", hint)
 	}
 }
 
@@ -94,7 +94,7 @@ func (r *rules) regions() {
 	for region := range r.c.Regions {
 		path := join("regions", region)
 		if !name.MatchString(region) {
-			r.d.report(path, "the region's name "+nameRule, "")
+			r.d.reportKey(path, "the region's name "+nameRule, "")
 		}
 		if !r.d.given(path + ".location") {
 			r.d.report(path+".location", "is missing", "write [latitude, longitude] in degrees")
@@ -107,13 +107,15 @@ func (r *rules) listeners() {
 		r.missingOr("listen", "must have at least one entry", `write one such as {address: ":443", tls: true}`)
 	}
 	taken := make(map[string]string) // by address, the path that has it
-	tls := false
+	tls := ""                        // the path that demands certificates
 	for i, l := range r.c.Listen {
-		tls = tls || l.TLS
+		if l.TLS && tls == "" {
+			tls = entry("listen", i) + ".tls"
+		}
 		r.takeAddress(taken, entry("listen", i)+".address", l.Address)
 	}
-	if tls && len(r.c.TLS.Certificates) == 0 {
-		r.missingOr("tls.certificates", "must have at least one entry, since a listener has tls: true", "name a cert_file and its key_file")
+	if tls != "" && len(r.c.TLS.Certificates) == 0 {
+		r.d.reportAt(r.d.spanOf(tls), "tls.certificates", "must have at least one entry for this listener", "name a cert_file and its key_file")
 	}
 	if a := r.c.Admin.Address; a != "" {
 		if host, port, err := net.SplitHostPort(a); err != nil || !validPort(port) || strings.Contains(host, "/") {
@@ -153,12 +155,12 @@ func (r *rules) services() {
 	for _, service := range slices.Sorted(maps.Keys(r.c.Services)) {
 		path := join("services", service)
 		if !name.MatchString(service) {
-			r.d.report(path, "the service's name "+nameRule, "")
+			r.d.reportKey(path, "the service's name "+nameRule, "")
 		}
 		s := r.c.Services[service]
 		for region, origins := range s.Origins {
 			p := join(path+".origins", region)
-			r.region(p, region)
+			r.region(r.d.reportKey, p, region)
 			if len(origins) == 0 {
 				r.d.report(p, "must have at least one origin", "leave the region out when it has none")
 			}

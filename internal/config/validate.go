@@ -35,10 +35,18 @@ func below(path, key string) string {
 // report notes a fault of a decoded value, at the place of the value or, when the file does not have it, of the section that it is
 // missing from. It keeps quiet about values that decoding has complained of already: one mistake makes one error.
 func (d *decoder) report(path, fault, hint string) {
-	if d.blamed(path) {
-		return
+	d.reportAt(d.spanOf(path), path, fault, hint)
+}
+
+// reportKey notes a fault of a key rather than of its value.
+func (d *decoder) reportKey(path, fault, hint string) {
+	d.reportAt(d.places[path].key, path, fault, hint)
+}
+
+func (d *decoder) reportAt(at span, path, fault, hint string) {
+	if !d.blamed(path) {
+		d.errs = append(d.errs, d.src.fault(at, path, fault, hint))
 	}
-	d.errs = append(d.errs, d.src.fault(d.spanOf(path), path, fault, hint))
 }
 
 // blamed reports whether decoding found a fault in the value of path, in something in it, or in something it is in.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -36,7 +37,17 @@ func newSource(file string, data []byte) *source {
 // fault returns an error at a place, which is moved into the file if it is not.
 func (s *source) fault(at span, path, msg, hint string) Error {
 	line := min(max(at.line, 1), len(s.lines))
-	return Error{File: s.file, Line: line, Col: max(at.col, 1), Path: path, Msg: msg, Hint: hint, source: s.lines[line-1], width: at.width}
+	return Error{File: s.file, Line: line, Col: max(at.col, 1), Path: path, Msg: printable(msg), Hint: printable(hint), source: s.lines[line-1], width: at.width}
+}
+
+// printable puts a space for every character that a terminal would act on.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
 }
 
 // parseYAML returns the one document's top node, or the one error that stopped the parser.
