@@ -10,6 +10,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"github.com/quic-go/quic-go"
 )
 
 func TestReasonOf(t *testing.T) {
@@ -32,6 +34,10 @@ func TestReasonOf(t *testing.T) {
 		{opErr(syscall.ENETUNREACH), ReasonUnreachable},
 		{&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, ReasonDNS},
 		{&net.DNSError{Err: "timeout", Name: "x", IsTimeout: true}, ReasonDNS},
+		{&net.DNSError{Err: "timeout", Name: "x", IsTimeout: true, UnwrapErr: context.DeadlineExceeded}, ReasonDNS},
+		{&quic.TransportError{ErrorCode: 0x100 + 120}, ReasonTLS},
+		{&quic.TransportError{ErrorCode: quic.InternalError}, ReasonClosed},
+		{&quic.HandshakeTimeoutError{}, ReasonTimeout},
 		{tls.AlertError(40), ReasonTLS},
 		{fmt.Errorf("remote: %w", tls.RecordHeaderError{Msg: "not TLS"}), ReasonTLS},
 		{io.EOF, ReasonClosed},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -160,19 +161,18 @@ func ParseOrigin(s string) (*url.URL, error) {
 		return nil, errors.New("must end after the port: the path, query and fragment of each request are its own")
 	}
 	host := strings.ToLower(u.Hostname())
-	if _, err := netip.ParseAddr(host); err != nil {
+	if ip, err := netip.ParseAddr(host); err != nil {
 		if err := validHostName(host); err != nil {
 			return nil, fmt.Errorf("has a host that %w", err)
 		}
+	} else if ip.Zone() != "" {
+		return nil, errors.New("must be without a zone: an origin is reached by routing")
 	}
 	port, err := strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
 	if err != nil || port == 0 || strings.HasSuffix(u.Host, ":") {
 		return nil, errors.New("must have a port from 1 to 65535, or none for port 80")
 	}
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	return &url.URL{Scheme: "http", Host: host + ":" + strconv.FormatUint(port, 10)}, nil
+	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.FormatUint(port, 10))}, nil
 }
 
 // Validate calls report with the key and the fault of each value that can't be.

@@ -57,7 +57,7 @@ func (s *source) parseYAML(data []byte) (body ast.Node, fault *Error) {
 		return nil, &e
 	}
 	if len(data) > maxSize {
-		return fail(span{}, fmt.Sprintf("the file has %d bytes", len(data)), fmt.Sprintf("at most %d are read", maxSize))
+		return fail(span{}, fmt.Sprintf("the file has more than %d bytes", maxSize), "")
 	}
 	if at, ok := invalidUTF8(data); ok {
 		return fail(at, "the file is not UTF-8 text", "save it as UTF-8")
