@@ -17,7 +17,8 @@ type State struct {
 	Err    error
 	// Consecutive is how many of the latest probes in a row succeeded, or failed, as Reason says.
 	Consecutive int
-	// RTT is the smoothed round-trip time to the target, 0 while there is no measurement. MinRTT is the least measured.
+	// RTT is the smoothed round-trip time to an origin, 0 while there is no measurement; for a listener it is the time of the
+	// whole exchange. MinRTT is the least measured.
 	// Both start over when the target goes down: after an outage the path may be another one.
 	RTT, MinRTT time.Duration
 }

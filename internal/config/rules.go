@@ -206,7 +206,7 @@ func (r *rules) anycast() {
 		if when.HealthyOrigins > total {
 			r.d.report("anycast.announce_when.healthy_origins", fmt.Sprintf("is %d, but the service %s has %d", when.HealthyOrigins, service, total), never)
 		}
-		if when.HealthyRegionalOrigins > regional {
+		if when.HealthyRegionalOrigins > regional && !r.d.refused("edge.region") {
 			r.d.report("anycast.announce_when.healthy_regional_origins",
 				fmt.Sprintf("is %d, but the service %s has %d in this edge's region", when.HealthyRegionalOrigins, service, regional), never)
 		}

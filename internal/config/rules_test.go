@@ -114,6 +114,12 @@ anycast:
 			t.Errorf("%q: got %q, want %q", tt.when, got, tt.want)
 		}
 	}
+	t.Run("a misspelled region makes one error", func(t *testing.T) {
+		text := strings.Replace(file("healthy_origins: 0, healthy_regional_origins: 1"), "region: here", "region: hree", 1)
+		if _, err := Parse("f", []byte(text)); len(lines(t, err)) != 1 {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("an edge in no region announces nothing", func(t *testing.T) {
 		text := strings.Replace(file(""), ", region: here", "", 1)
 		if _, err := Parse("f", []byte(text)); len(lines(t, err)) != 1 {

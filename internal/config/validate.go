@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -62,6 +63,11 @@ func (d *decoder) blamed(path string) bool {
 		}
 	}
 	return false
+}
+
+// refused reports whether there is an error of exactly that path.
+func (d *decoder) refused(path string) bool {
+	return slices.ContainsFunc(d.errs, func(e Error) bool { return e.Path == path })
 }
 
 // keysOf returns the plain keys that the file has right under path, those with faulty values too.
