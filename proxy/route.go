@@ -82,7 +82,7 @@ func (t *table) add(s *service) {
 	t.services = append(t.services, s)
 	for _, host := range s.cfg.Hosts {
 		for _, prefix := range s.cfg.Paths {
-			route := pathRoute{prefix, s}
+			route := pathRoute{CanonicalPath(prefix), s}
 			if host = strings.ToLower(host); host == "*" {
 				t.any = append(t.any, route)
 			} else if suffix, ok := strings.CutPrefix(host, "*."); ok {
@@ -127,7 +127,7 @@ func (t *table) find(host, path string) *service {
 
 func matchPath(routes []pathRoute, path string) *service {
 	for _, r := range routes {
-		if rest, ok := strings.CutPrefix(path, r.prefix); ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(r.prefix, "/")) {
+		if rest, ok := strings.CutPrefix(path, r.prefix); ok && (r.prefix == "/" || rest == "" || rest[0] == '/') {
 			return r.service
 		}
 		if path == "*" && r.prefix == "/" {

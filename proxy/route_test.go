@@ -36,7 +36,7 @@ func TestRoute(t *testing.T) {
 		{"shop.example", "/api/x", "api", "and what is below it"},
 		{"shop.example", "/apix", "shop", "whole segments only"},
 		{"shop.example", "/v2/x", "api", "a prefix that ends in a slash"},
-		{"shop.example", "/v2", "shop", "does not take the path without it"},
+		{"shop.example", "/v2", "api", "is the same as one without"},
 		{"shop.example", "*", "shop", "OPTIONS * goes to the root's service"},
 		{"a.shop.example", "/", "sub", "a wildcard"},
 		{"a.b.shop.example", "/", "sub", "at any depth"},

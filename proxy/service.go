@@ -32,7 +32,7 @@ func newService(name string, cfg ServiceConfig, o *Options, m *meters) (*service
 }
 
 func newOrigin(s *service, region, raw string, o *Options, m *meters) (*origin, error) {
-	u, err := url.Parse(raw)
+	u, err := ParseOrigin(raw)
 	if err != nil {
 		return nil, fmt.Errorf("origin %s: %w", raw, err)
 	}
@@ -43,15 +43,12 @@ func newOrigin(s *service, region, raw string, o *Options, m *meters) (*origin, 
 		meters: m.origin(s.name, raw),
 	}
 	org.location, org.placed = originLocation(u, region, o)
-	org.conn, err = upstream.New(raw, upstream.Config{
+	org.conn = upstream.New(u, upstream.Config{
 		ConnectTimeout:  s.cfg.Upstream.ConnectTimeout,
 		ResponseTimeout: s.cfg.Upstream.ResponseTimeout,
 		MaxConnections:  s.cfg.Upstream.MaxConnections,
 		MaxHeaderSize:   o.MaxHeader,
 	}, org.meters.limited.Inc)
-	if err != nil {
-		return nil, fmt.Errorf("origin %s: %w", raw, err)
-	}
 	return org, nil
 }
 

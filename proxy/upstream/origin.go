@@ -36,13 +36,9 @@ type Origin struct {
 	limited  func()
 }
 
-// New returns the origin at rawURL, an http:// URL without a path. limited is called for each attempt that MaxConnections
+// New returns the origin at u, an http:// URL with a port and without a path. limited is called for each attempt that MaxConnections
 // refuses; nil is allowed. Nothing is dialed before the first request.
-func New(rawURL string, cfg Config, limited func()) (*Origin, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, err
-	}
+func New(u *url.URL, cfg Config, limited func()) *Origin {
 	if limited == nil {
 		limited = func() {}
 	}
@@ -63,7 +59,7 @@ func New(rawURL string, cfg Config, limited func()) (*Origin, error) {
 			ReadBufferSize:         16 << 10,
 		},
 		limited: limited,
-	}, nil
+	}
 }
 
 // Name returns the origin's host:port.

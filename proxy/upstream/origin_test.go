@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +17,20 @@ import (
 
 var quick = Config{ConnectTimeout: 5 * time.Second, ResponseTimeout: 20 * time.Second, MaxConnections: 4, MaxHeaderSize: 64 << 10}
 
-func originOf(t *testing.T, url string, cfg Config) *Origin {
+func originOf(t *testing.T, rawURL string, cfg Config) *Origin {
 	t.Helper()
-	o, err := New(url, cfg, nil)
+	o := New(parse(t, rawURL), cfg, nil)
+	t.Cleanup(o.Close)
+	return o
+}
+
+func parse(t *testing.T, rawURL string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(rawURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(o.Close)
-	return o
+	return u
 }
 
 func get(path string) *message.Request {
@@ -162,10 +169,7 @@ func TestTheConnectionLimitRefusesAtOnceAndFreesOnClose(t *testing.T) {
 	one := quick
 	one.MaxConnections = 1
 	limited := 0
-	o, err := New(s.URL, one, func() { limited++ })
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := New(parse(t, s.URL), one, func() { limited++ })
 	defer o.Close()
 	first, err := o.RoundTrip(t.Context(), &Attempt{Request: get("/")})
 	if err != nil {
