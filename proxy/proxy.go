@@ -130,7 +130,7 @@ func (p *Proxy) serve(x *exchange) error {
 	}
 	switch p.lookup(x); x.result.State {
 	case cache.Hit:
-		return p.respondObject(x, x.result.Object, nil)
+		return p.respondObject(x, x.result.Object)
 	case cache.OnlyIfCached:
 		return &message.Error{Blame: message.BlameClient, Status: 504, Reason: "only-if-cached"}
 	case cache.Bypass:
@@ -139,7 +139,7 @@ func (p *Proxy) serve(x *exchange) error {
 		if x.result.ServeStaleWhileRevalidate {
 			p.revalidate(x)
 			x.stale = true
-			return p.respondObject(x, x.result.Object, nil)
+			return p.respondObject(x, x.result.Object)
 		}
 	}
 	return p.fill(x)

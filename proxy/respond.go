@@ -85,55 +85,77 @@ func (p *Proxy) respondLive(x *exchange, res *upstream.Response, guard *stallGua
 	}
 }
 
-// respondObject answers from the cache: the client's preconditions and range are evaluated here. fields are those to send instead of
-// the object's own: the client that caused a fetch gets what the origin answered it. cache.ErrGone means that nothing was sent.
-func (p *Proxy) respondObject(x *exchange, o *cache.Object, fields message.Fields) error {
-	age := message.Field{Name: "age", Value: strconv.FormatInt(int64(o.Age(time.Now())/time.Second), 10)}
-	extra := []message.Field{age}
-	if fields == nil {
-		fields = o.Fields
-	} else {
-		extra = nil // fresh from the origin: its own Age, if any, stands
-	}
-	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
-		return p.writeHeader(x, http.StatusNotModified, p.decorate(x, cache.NotModifiedFields(o), age), o.Length)
-	}
-	rg, status := cache.ParseRange(x.r, o)
-	length := o.Length
-	switch status {
-	case http.StatusPartialContent:
-		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
-		length = rg.End - rg.Start
-	case http.StatusRequestedRangeNotSatisfiable:
-		return p.writeHeader(x, status, p.decorate(x, nil, message.Field{Name: "content-range", Value: cache.UnsatisfiedRange(o.Length)}), 0)
-	default:
-		status = o.Status
-	}
-	if noBody(x.r.Method, status) {
-		return p.writeHeader(x, status, p.decorate(x, fields, extra...), length)
-	}
-	reader, err := o.NewReader(x.ctx, rg)
+// answer is a response made from an object, ready to be sent.
+type answer struct {
+	status int
+	fields message.Fields
+	length int64
+	object *cache.Object
+	reader *cache.Reader // nil when no body is sent
+	whole  bool
+}
+
+// respondObject answers from the cache. cache.ErrGone means that nothing was sent.
+func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
+	a, err := p.plan(x, o, nil)
 	if err != nil {
 		return err
 	}
-	defer reader.Close()
-	if err := p.writeHeader(x, status, p.decorate(x, fields, extra...), length); err != nil {
-		return err
-	}
-	return p.copyObject(x, o, reader, rg)
+	return p.send(x, a)
 }
 
-func (p *Proxy) copyObject(x *exchange, o *cache.Object, reader *cache.Reader, rg cache.Range) error {
+// plan evaluates the client's preconditions and range against an object. fields are those to send instead of the object's own: the
+// client that caused a fetch gets what the origin answered it. The answer must be sent: it may hold a reader, which
+// keeps a body that passes through from going on without it.
+func (p *Proxy) plan(x *exchange, o *cache.Object, fields message.Fields) (*answer, error) {
+	age := message.Field{Name: "age", Value: strconv.FormatInt(int64(o.Age(time.Now())/time.Second), 10)}
+	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
+		return &answer{status: http.StatusNotModified, fields: p.decorate(x, cache.NotModifiedFields(o), age), length: o.Length}, nil
+	}
+	var extra []message.Field
+	if fields == nil {
+		fields, extra = o.Fields, append(extra, age)
+	}
+	rg, status := cache.ParseRange(x.r, o)
+	a := &answer{status: o.Status, length: o.Length, object: o, whole: rg == cache.Whole}
+	switch status {
+	case http.StatusPartialContent:
+		a.status, a.length = status, rg.End-rg.Start
+		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
+	case http.StatusRequestedRangeNotSatisfiable:
+		unsatisfied := message.Field{Name: "content-range", Value: cache.UnsatisfiedRange(o.Length)}
+		return &answer{status: status, fields: p.decorate(x, nil, unsatisfied)}, nil
+	}
+	a.fields = p.decorate(x, fields, extra...)
+	if noBody(x.r.Method, a.status) {
+		return a, nil
+	}
+	var err error
+	a.reader, err = o.NewReader(x.ctx, rg)
+	return a, err
+}
+
+func (p *Proxy) send(x *exchange, a *answer) error {
+	if a.reader != nil {
+		defer a.reader.Close()
+	}
+	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil || a.reader == nil {
+		return err
+	}
+	return p.copyObject(x, a)
+}
+
+func (p *Proxy) copyObject(x *exchange, a *answer) error {
 	for {
-		b, err := reader.Next()
+		b, err := a.reader.Next()
 		if len(b) > 0 {
 			if werr := p.write(x, b); werr != nil {
 				return werr
 			}
 		}
 		if err == io.EOF {
-			if rg == cache.Whole {
-				return p.trailers(x, o.Trailers())
+			if a.whole {
+				return p.trailers(x, a.object.Trailers())
 			}
 			return nil
 		}

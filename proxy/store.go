@@ -43,7 +43,7 @@ func (p *Proxy) fill(x *exchange) error {
 		}
 		if obj != nil {
 			x.outcome = cache.Outcome{Forwarded: true, Collapsed: true, Status: obj.Status, Reason: reason}
-			err := p.respondObject(x, obj, nil)
+			err := p.respondObject(x, obj)
 			if errors.Is(err, cache.ErrGone) {
 				break // it passes through without being kept, and its beginning is gone
 			}
@@ -69,7 +69,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 		return p.orStale(x, err)
 	case fetched.writer == nil && fetched.object != nil:
 		cancel()
-		return p.respondObject(x, fetched.object, nil)
+		return p.respondObject(x, fetched.object)
 	case fetched.writer == nil:
 		// Nobody shares it: from here on it is this client's alone.
 		defer cancel()
@@ -77,7 +77,8 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 		defer fetched.res.Body.Close()
 		return p.respondLive(x, fetched.res, newStallGuard(x.service.cfg.Upstream.ResponseTimeout, cancel))
 	}
-	reader, err := fetched.writer.Object().NewReader(x.ctx, cache.Whole)
+	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
+	a, err := p.plan(x, fetched.writer.Object(), fetched.res.Fields)
 	guard := newStallGuard(x.service.cfg.Upstream.ResponseTimeout, cancel)
 	p.fetches.Go(func() {
 		defer cancel()
@@ -86,9 +87,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 	if err != nil {
 		return err
 	}
-	// This reader keeps the body's beginning until respondObject has its own.
-	defer reader.Close()
-	return p.respondObject(x, fetched.writer.Object(), fetched.res.Fields)
+	return p.send(x, a)
 }
 
 var errLeaderGone = &message.Error{Blame: message.BlameEdge, Status: 502, Reason: "fetch given up"}
@@ -165,7 +164,7 @@ func pump(w *cache.Writer, res *upstream.Response, guard *stallGuard) {
 func (p *Proxy) orStale(x *exchange, err error) error {
 	if e := asError(err); x.result.ServeStaleOnError && e.Blame != message.BlameClient {
 		x.stale, x.fault = true, e
-		return p.respondObject(x, x.result.Object, nil)
+		return p.respondObject(x, x.result.Object)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"nearcast/cache"
 	"nearcast/proxy/message"
 )
 
@@ -237,3 +238,23 @@ func TestAGetWithContentPassesByTheCache(t *testing.T) {
 }
 
 var _ message.ResponseWriter = (*client)(nil)
+
+func TestAnObjectTooLargeToStoreStillArrivesWhole(t *testing.T) {
+	const size = 3 << 20
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		for range size / 1024 {
+			w.Write(make([]byte, 1024))
+		}
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(o *Options, _ *ServiceConfig) {
+		o.Cache = cache.New(cache.Config{Memory: 8 << 20, MaxObject: 64 << 10}, nil)
+	})
+	if c := e.get("/big"); c.body.Len() != size || c.aborted {
+		t.Errorf("got %d bytes, aborted %v", c.body.Len(), c.aborted)
+	}
+	e.settle()
+	if c := e.get("/big"); !strings.HasPrefix(c.fields.Get("cache-status"), "nearcast; fwd=") {
+		t.Errorf("it was stored: %q", c.fields.Get("cache-status"))
+	}
+}
