@@ -154,22 +154,36 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		return w.gaveUp
 	}
 	w.done = true
+	reason := ReasonStored
+	if extra := int64(stringBytes(trailers) + lineOverhead*len(trailers)); f.c.reserve(extra) {
+		w.cost += extra
+	} else {
+		reason = ReasonNoMemory
+	}
 	b.finish(nil, compact(trailers), true)
+	return w.publish(reason)
+}
+
+// publish moves a complete object from the fill into the index, unless there is a reason against it.
+func (w *Writer) publish(reason Reason) Reason {
+	f, b := w.fill, w.obj.body
 	final := *w.obj
 	final.Length = b.size
-	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
 
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
 	if f.invalidated {
-		f.c.counters.reject(ReasonInvalidated)
+		reason = ReasonInvalidated
+	}
+	if reason != ReasonStored {
+		f.c.counters.reject(reason)
 		f.c.budget.release(w.cost)
 		b.detach()
-		return ReasonInvalidated
+		return reason
 	}
-	f.c.insert(s, f.key, f.hash, w.request, e)
+	f.c.insert(s, f.key, f.hash, w.request, &entry{obj: &final, sel: w.sel, cost: w.cost})
 	return ReasonStored
 }
 

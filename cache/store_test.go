@@ -237,7 +237,7 @@ func (h harness) exchange(now time.Time, r *message.Request, rnd *rand.Rand) {
 		w.Abort(nil)
 		return
 	}
-	w.Commit(nil)
+	w.Commit(fields("X-Checksum: 12345678")[:rnd.IntN(2)])
 }
 
 // held adds up what the index refers to.
@@ -247,6 +247,9 @@ func (h harness) held() (n int64) {
 			for ; res != nil; res = res.next {
 				for _, e := range res.variants {
 					n += metaCost(res.key, e.obj, e.sel)
+					for _, x := range e.obj.Trailers() {
+						n += int64(len(x.Name) + len(x.Value) + lineOverhead)
+					}
 					for _, c := range e.obj.body.chunks {
 						n += int64(cap(c.data))
 					}
