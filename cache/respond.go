@@ -61,7 +61,8 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 	})
 }
 
-// Writer takes the body of a response that is being stored. It is used by one goroutine, and ends by Commit or Abort.
+// Writer takes the body of a response that is being stored. It is used by one goroutine, and must end by Commit or Abort: until
+// then its readers wait. A deferred Abort is harmless after Commit.
 type Writer struct {
 	fill    *Fill
 	obj     *Object

@@ -358,3 +358,25 @@ func TestLookupOfAHitDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestASearchForAVictimIsBounded(t *testing.T) {
+	var q queues
+	q.ghost = make([]uint64, 16)
+	for range 10 * maxSpared {
+		e := &entry{res: &resource{hash: 1 << 40}, body: newBody(&budget{}, 0), size: 1}
+		e.frequency.Store(maxFrequency)
+		q.insert(e)
+	}
+	if q.victim() == nil {
+		t.Fatal("no victim")
+	}
+	spared := 0
+	for e := q.main.head; e != nil; e = e.next {
+		if e.frequency.Load() < maxFrequency {
+			spared++
+		}
+	}
+	if spared > maxSpared {
+		t.Errorf("%d entries were looked at for one victim", spared)
+	}
+}
