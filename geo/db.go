@@ -63,8 +63,9 @@ func (d *DB) Place(addr netip.Addr) (Place, bool) {
 	}
 	p := Place{Country: rec.Country.ISOCode, City: rec.City.Names.English, AccuracyKM: int(rec.Location.AccuracyRadius)}
 	if rec.Location.HasCoordinates() {
-		p.Location = Location{*rec.Location.Latitude, *rec.Location.Longitude}
-		p.LocationKnown = p.Location.Valid()
+		if l := (Location{*rec.Location.Latitude, *rec.Location.Longitude}); l.Valid() {
+			p.Location, p.LocationKnown = l, true
+		}
 	}
 	return p, true
 }

@@ -78,7 +78,7 @@ func TestPlace(t *testing.T) {
 		{"IPv6", "2001:db8:1::5", Place{"DE", "Frankfurt am Main", Location{50.11, 8.68}, true, 20}, true},
 		{"IPv6 with a zone", "2001:db8:1::5%eth0", Place{"DE", "Frankfurt am Main", Location{50.11, 8.68}, true, 20}, true},
 		{"a record without a position", "198.51.100.1", Place{Country: "US"}, true},
-		{"a position that is none", "203.0.113.1", Place{"XX", "Nowhere", Location{500, 0}, false, 20}, true},
+		{"a position that is none", "203.0.113.1", Place{"XX", "Nowhere", Location{}, false, 20}, true},
 		{"0,0 is a position", "203.0.113.200", Place{"", "Null Island", Location{}, true, 20}, true},
 		{"an address in no record", "10.0.0.1", Place{}, false},
 		{"an empty record", "2001:db8:ffff::1", Place{}, false},

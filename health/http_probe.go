@@ -88,6 +88,9 @@ func exchange(conn net.Conn, request string) (*http.Response, error) {
 	br := bufio.NewReader(limited)
 	for {
 		resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodGet})
+		if err != nil && limited.N == 0 {
+			return nil, errors.New("the response's header section is too large")
+		}
 		if err != nil {
 			return nil, err
 		}

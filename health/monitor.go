@@ -193,15 +193,23 @@ func (m *Monitor) current(r *record) (Target, Config) {
 	return r.target, r.config
 }
 
-// observe takes one probe's result into the record and publishes a snapshot.
+// observe takes in one probe's result, and logs it if it changed the status.
 func (m *Monitor) observe(r *record, now time.Time, sample time.Duration, err error) {
+	if before, st := m.apply(r, now, sample, err); st != nil && st.Status != before {
+		m.report(before, st)
+	}
+}
+
+// apply takes one probe's result into the record and publishes a snapshot. It returns the status before it and the state after it,
+// nil when the target is declared no more.
+func (m *Monitor) apply(r *record, now time.Time, sample time.Duration, err error) (before Status, st *State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := r.target.ID
 	if m.records[id] != r {
-		return
+		return Unknown, nil
 	}
-	before := r.streak.Status()
+	before = r.streak.Status()
 	changed := r.streak.Observe(err == nil, r.config.Rise, r.config.Fall)
 	status := r.streak.Status()
 	if changed {
@@ -213,14 +221,14 @@ func (m *Monitor) observe(r *record, now time.Time, sample time.Duration, err er
 		r.rtt = rtt{}
 	}
 	run, _ := r.streak.Consecutive()
-	st := &State{ID: id, Status: status, Since: r.since, Reason: ReasonOf(err), Err: err, Consecutive: run,
+	st = &State{ID: id, Status: status, Since: r.since, Reason: ReasonOf(err), Err: err, Consecutive: run,
 		RTT: r.rtt.smoothed, MinRTT: r.rtt.min}
 	r.metrics.observe(st)
 	m.snapshot.Store(m.snapshot.Load().with(st))
 	if changed {
 		m.wakeSubscribers()
-		m.report(before, st)
 	}
+	return before, st
 }
 
 // report logs a change of status.

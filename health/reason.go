@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/quic-go/quic-go"
 )
 
 // Reason says how a probe ended. The zero value is that of a target that has not been probed.
@@ -64,10 +66,10 @@ func ReasonOf(err error) Reason {
 		return ReasonOK
 	case errors.As(err, &own):
 		return own.Reason
+	case errors.As(err, &dns): // before the timeouts: a resolver that does not answer is a fault of DNS, not of the target
+		return ReasonDNS
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return ReasonTimeout
-	case errors.As(err, &dns): // before the timeout below: a resolver that does not answer is a fault of DNS, not of the target
-		return ReasonDNS
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return ReasonTimeout
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -89,5 +91,9 @@ func isTLS(err error) bool {
 	var record tls.RecordHeaderError
 	var verify *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
+	var transport *quic.TransportError
+	if errors.As(err, &transport) {
+		return transport.ErrorCode.IsCryptoError()
+	}
 	return errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &unknown)
 }

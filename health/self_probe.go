@@ -174,9 +174,13 @@ func (p SelfProbe) connect(ctx context.Context, addr, alpn string) (net.Conn, er
 	tc := tls.Client(conn, p.tlsConfig(alpn))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		conn.Close()
+		if ReasonOf(err) == ReasonOther { // a remote alert has no type of its own
+			err = &Error{ReasonTLS, err}
+		}
 		return nil, err
 	}
-	if got := tc.ConnectionState().NegotiatedProtocol; got != alpn {
+	// A server without ALPN speaks HTTP/1.1.
+	if got := tc.ConnectionState().NegotiatedProtocol; got != alpn && (got != "" || alpn != "http/1.1") {
 		conn.Close()
 		return nil, &Error{ReasonTLS, fmt.Errorf("ALPN negotiated %q, wanted %q", got, alpn)}
 	}
