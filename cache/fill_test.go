@@ -635,3 +635,24 @@ func TestRaces(t *testing.T) {
 		t.Errorf("%d fills are left", got)
 	}
 }
+
+func TestTheWriterOutlivesItsRequest(t *testing.T) {
+	h := newHarness(t)
+	lines := []string{"Cache-Control: max-age=60", "Vary: Accept"}
+	h.store(get("/", "Accept: a"), answer(200, lines...), "old a")
+	h.store(get("/", "Accept: b"), answer(200, lines...), "b")
+	r := get("/", "Accept: a", "Cache-Control: no-cache")
+	f, _ := h.Begin(epoch, h.key(r), r)
+	w, _ := f.Respond(r, answer(200, lines...), h.policy)
+	r.Fields[0].Value = "b" // the front end has taken its memory back
+	w.Commit(nil)
+	if got := h.objects.Load(); got != 2 {
+		t.Errorf("%d variants, want 2", got)
+	}
+	if got := h.body(h.look(0, get("/", "Accept: b")).Object, Whole); got != "b" {
+		t.Errorf("variant b serves %q", got)
+	}
+	if got := h.body(h.look(0, get("/", "Accept: a")).Object, Whole); got != "" {
+		t.Errorf("variant a serves %q", got)
+	}
+}

@@ -8,7 +8,7 @@ import (
 // to it, and serves its own client from w.Object() (make that reader before the first Write). Without one, the Reason says why,
 // the waiters have been released, and the leader streams to its client directly.
 //
-// r is the request as the client sent it. resp.Fields is not kept.
+// r is the request as the client sent it. Neither r nor resp.Fields is kept.
 func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, Reason) {
 	c := f.c
 	t, d, reason := storable(r, &resp, p)
@@ -38,7 +38,8 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.reason = ReasonUnusable
 		c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
 	})
-	return &Writer{fill: f, obj: o, request: r, cost: cost, sel: sel}, ReasonStored
+	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
+	return &Writer{fill: f, obj: o, request: own, cost: cost, sel: sel}, ReasonStored
 }
 
 // firstChunkOf is the size of a body's first chunk.
@@ -66,7 +67,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 type Writer struct {
 	fill    *Fill
 	obj     *Object
-	request *message.Request
+	request *message.Request // its fields, which select the variants that the object replaces
 	sel     []selector
 	cost    int64
 	gaveUp  Reason // why the body is not kept; ReasonNone while it is
