@@ -87,7 +87,7 @@ func (h harness) store(r *message.Request, resp Response, body string) Reason {
 	if w == nil {
 		return reason
 	}
-	if _, err := w.Write([]byte(body)); err != nil {
+	if _, err := w.Write([]byte(body)); err != nil && err != ErrAbandoned {
 		h.Fatal("writing:", err)
 	}
 	return w.Commit(nil)

@@ -27,4 +27,16 @@
 //	  ├──Respond, not storable──▶ refused (waiters fetch for themselves, the key is remembered for a while)
 //	  ├──NotModified──▶ stored
 //	  └──Fail──▶ failed (waiters see the error)
+//
+// Where the RFCs leave the choice:
+//
+//   - A request's no-cache and max-age=0 validate (as browsers' reloads expect), no-store goes past the cache, only-if-cached gets
+//     504; requestDirectives is the one place for it.
+//   - Set-Cookie is stored only with public or s-maxage, or when a qualified no-cache or private keeps the field out.
+//   - s-maxage forbids stale use (RFC 9111 §5.2.2.10), stale-while-revalidate and stale-if-error beside it included; an origin that wants
+//     both says so with max-age, or with CDN-Cache-Control.
+//   - The service's default TTL is for statuses that report success or a lasting redirect, never for errors.
+//   - A response that must be validated before every use is stored when it has a validator, but not shared as it arrives.
+//   - A Range request of something that is not stored goes past the cache, so that a part of a large file does not fetch it all.
+//   - If-Match and If-Unmodified-Since serve from the cache when the stored response meets them; else the origin answers.
 package cache

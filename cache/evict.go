@@ -12,6 +12,9 @@ import (
 // maxFrequency bounds the hits that count for an object.
 const maxFrequency = 3
 
+// maxSpared bounds the entries that are spared for their hits in the search for one victim.
+const maxSpared = 1024
+
 // smallShare is the small queue's part of the bytes: one in so many.
 const smallShare = 10
 
@@ -121,8 +124,10 @@ func (q *queues) slot(h uint64) uint64 { return h >> 32 & uint64(len(q.ghost)-1)
 func (q *queues) victim() *entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// Every step either evicts, or spends a hit that was counted, or passes over an entry that is being read.
-	for steps := (maxFrequency + 2) * (q.small.count + q.main.count); steps > 0; steps-- {
+	// Every step either evicts, or spends a hit that was counted, or passes over an entry that is being read. So that nobody waits
+	// long for the lock, after maxSpared steps hits no longer spare anyone.
+	for step := range maxSpared + q.small.count + q.main.count {
+		spare := step < maxSpared
 		from := &q.main
 		if q.main.tail == nil || q.small.bytes*smallShare >= q.small.bytes+q.main.bytes && q.small.tail != nil {
 			from = &q.small
@@ -136,10 +141,10 @@ func (q *queues) victim() *entry {
 		switch {
 		case e.body.inUse():
 			q.main.push(e)
-		case from == &q.small && hits > 1:
+		case spare && from == &q.small && hits > 1:
 			e.frequency.Store(0)
 			q.main.push(e)
-		case from == &q.main && hits > 0:
+		case spare && from == &q.main && hits > 0:
 			e.frequency.Store(hits - 1)
 			q.main.push(e)
 		default:

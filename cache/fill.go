@@ -61,6 +61,8 @@ func (c *Cache) newFill(key Key, hash uint64) *Fill {
 // fill by exactly one call of Respond, NotModified or Fail (a panic or an early return included: a deferred Fail is harmless
 // after the others). Everyone else calls Wait, or just goes away.
 //
+// A reload (no-cache) joins a fetch whose answer has not come yet, and not one that is arriving.
+//
 // After an answer that could not be shared, the key is remembered for 10 s, and every caller is made the leader of a fill of its
 // own: nobody queues for nothing. HEAD leads a fill of its own too, for want of a body, but may join another's.
 func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, leader bool) {

@@ -8,7 +8,7 @@ import (
 // to it, and serves its own client from w.Object() (make that reader before the first Write). Without one, the Reason says why,
 // the waiters have been released, and the leader streams to its client directly.
 //
-// r is the request as the client sent it. resp.Fields is not kept.
+// r is the request as the client sent it. Neither r nor resp.Fields is kept.
 func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, Reason) {
 	c := f.c
 	t, d, reason := storable(r, &resp, p)
@@ -38,7 +38,8 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.reason = ReasonUnusable
 		c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
 	})
-	return &Writer{fill: f, obj: o, request: r, cost: cost, sel: sel}, ReasonStored
+	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
+	return &Writer{fill: f, obj: o, request: own, cost: cost, sel: sel}, ReasonStored
 }
 
 // firstChunkOf is the size of a body's first chunk.
@@ -61,11 +62,12 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 	})
 }
 
-// Writer takes the body of a response that is being stored. It is used by one goroutine, and ends by Commit or Abort.
+// Writer takes the body of a response that is being stored. It is used by one goroutine, and must end by Commit or Abort: until
+// then its readers wait. A deferred Abort is harmless after Commit.
 type Writer struct {
 	fill    *Fill
 	obj     *Object
-	request *message.Request
+	request *message.Request // its fields, which select the variants that the object replaces
 	sel     []selector
 	cost    int64
 	gaveUp  Reason // why the body is not kept; ReasonNone while it is
@@ -154,22 +156,36 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		return w.gaveUp
 	}
 	w.done = true
+	reason := ReasonStored
+	if extra := int64(stringBytes(trailers) + lineOverhead*len(trailers)); f.c.reserve(extra) {
+		w.cost += extra
+	} else {
+		reason = ReasonNoMemory
+	}
 	b.finish(nil, compact(trailers), true)
+	return w.publish(reason)
+}
+
+// publish moves a complete object from the fill into the index, unless there is a reason against it.
+func (w *Writer) publish(reason Reason) Reason {
+	f, b := w.fill, w.obj.body
 	final := *w.obj
 	final.Length = b.size
-	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
 
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
 	if f.invalidated {
-		f.c.counters.reject(ReasonInvalidated)
+		reason = ReasonInvalidated
+	}
+	if reason != ReasonStored {
+		f.c.counters.reject(reason)
 		f.c.budget.release(w.cost)
 		b.detach()
-		return ReasonInvalidated
+		return reason
 	}
-	f.c.insert(s, f.key, f.hash, w.request, e)
+	f.c.insert(s, f.key, f.hash, w.request, &entry{obj: &final, sel: w.sel, cost: w.cost})
 	return ReasonStored
 }
 

@@ -237,7 +237,7 @@ func (h harness) exchange(now time.Time, r *message.Request, rnd *rand.Rand) {
 		w.Abort(nil)
 		return
 	}
-	w.Commit(nil)
+	w.Commit(fields("X-Checksum: 12345678")[:rnd.IntN(2)])
 }
 
 // held adds up what the index refers to.
@@ -247,6 +247,9 @@ func (h harness) held() (n int64) {
 			for ; res != nil; res = res.next {
 				for _, e := range res.variants {
 					n += metaCost(res.key, e.obj, e.sel)
+					for _, x := range e.obj.Trailers() {
+						n += int64(len(x.Name) + len(x.Value) + lineOverhead)
+					}
 					for _, c := range e.obj.body.chunks {
 						n += int64(cap(c.data))
 					}
@@ -353,5 +356,27 @@ func TestLookupOfAHitDoesNotAllocate(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestASearchForAVictimIsBounded(t *testing.T) {
+	var q queues
+	q.ghost = make([]uint64, 16)
+	for range 10 * maxSpared {
+		e := &entry{res: &resource{hash: 1 << 40}, body: newBody(&budget{}, 0), size: 1}
+		e.frequency.Store(maxFrequency)
+		q.insert(e)
+	}
+	if q.victim() == nil {
+		t.Fatal("no victim")
+	}
+	spared := 0
+	for e := q.main.head; e != nil; e = e.next {
+		if e.frequency.Load() < maxFrequency {
+			spared++
+		}
+	}
+	if spared > maxSpared {
+		t.Errorf("%d entries were looked at for one victim", spared)
 	}
 }
