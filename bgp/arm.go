@@ -26,6 +26,9 @@ type arm struct {
 	config *NeighborConfig
 	log    *slog.Logger
 
+	// owned by accept
+	told time.Time
+
 	// shared
 	ready chan *net.TCPConn // capacity one
 	again chan struct{}     // capacity one
@@ -87,14 +90,26 @@ func (a *arm) accept(ctx context.Context, l net.Listener) {
 			continue
 		}
 		conn := c.(*net.TCPConn)
-		if !ownSocket(conn) {
-			a.log.Warn("refused a connection of another process to the inside of the BGP speaker", "from", conn.RemoteAddr().String())
+		if own, err := ownSocket(conn); !own {
+			a.refused(conn, err)
 			conn.Close()
 			continue
 		}
 		if old := a.offer(conn); old != nil {
 			old.Close()
 		}
+	}
+}
+
+// refused tells of a connection that is not the embedded speaker's, now and then.
+func (a *arm) refused(c net.Conn, err error) {
+	if now := time.Now(); a.told.IsZero() || now.Sub(a.told) >= logEvery {
+		a.told = now
+		if err != nil {
+			a.log.Error("can't tell whether a connection to the inside of the BGP speaker is its own, so no session comes up; is /proc mounted?", "error", err)
+			return
+		}
+		a.log.Warn("refused a connection of another process to the inside of the BGP speaker", "from", c.RemoteAddr().String())
 	}
 }
 

@@ -22,13 +22,15 @@ const (
 // neighbor keeps the session with one router.
 type neighbor struct {
 	// immutable
-	speaker  *Speaker
-	config   *NeighborConfig
-	name     string
-	options  socketOptions
-	arms     [2]*arm
-	log      *slog.Logger
-	metrics  neighborMetrics
+	speaker *Speaker
+	config  *NeighborConfig
+	name    string
+	options socketOptions
+	arms    [2]*arm // set before run
+	log     *slog.Logger
+	metrics neighborMetrics
+
+	// owned by run
 	complain complaints
 
 	// shared

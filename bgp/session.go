@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,7 @@ const (
 	handshakeTimeout = 30 * time.Second
 	localTimeout     = 5 * time.Second        // for the embedded speaker to take a message
 	lingerTime       = time.Second            // for the neighbor to close after a NOTIFICATION
-	betterTime       = 250 * time.Millisecond // for the neighbor's own words after a failed write
+	betterTime       = 250 * time.Millisecond // for a side's own words after the other failed
 	nudgeEvery       = time.Second
 )
 
@@ -97,6 +98,7 @@ func (s *session) run(ctx context.Context) *down {
 		}
 	}
 	s.router.Close()
+	s.local.Close()
 	return d
 }
 
@@ -115,10 +117,12 @@ func (s *session) wind(d *down) {
 		}
 	case d.vague:
 		_ = s.router.SetReadDeadline(now.Add(betterTime))
+		_ = s.local.SetReadDeadline(now.Add(betterTime))
+		return
 	default:
 		_ = s.router.SetReadDeadline(now)
 	}
-	s.local.Close()
+	_ = s.local.SetReadDeadline(now)
 }
 
 // discard reads on in the place of toSpeaker, which a framing fault has ended.
@@ -220,6 +224,8 @@ func (s *session) toSpeaker() *down {
 			d = closed.down
 		case errors.As(err, &local):
 			d = &down{failure: failSpeaker, text: "the embedded speaker closed its side", vague: true}
+		case s.ending.Load() && errors.Is(err, os.ErrDeadlineExceeded):
+			d = &down{failure: failNone, vague: true} // nothing more came
 		default:
 			d = readFailure(err, s.gotOpen, s.n.established(), s.router.LocalAddr())
 		}

@@ -29,7 +29,7 @@ type NeighborStatus struct {
 	LocalAddress netip.Addr     `json:"local_address"` // of the session, invalid without one
 	Prefixes     []netip.Prefix `json:"prefixes"`      // what this session has been sent and not withdrawn, sorted
 	LastDown     string         `json:"last_down"`     // why the last session ended or the last attempt failed
-	LastDownAt   time.Time      `json:"last_down_at"`
+	LastDownAt   time.Time      `json:"last_down_at,omitzero"`
 	Filtered     uint64         `json:"filtered"` // UPDATEs of the neighbor that were dropped
 }
 

@@ -21,11 +21,9 @@ func TestSessionTellsBothFamilies(t *testing.T) {
 			r.want("both prefixes", func() bool { return len(s.routes) == 2 })
 			checkOpen(t, s.ours)
 
-			hop4, hop6 := netip.MustParseAddr("127.0.0.1"), testHop6
+			hop4, hop6 := e.Status()[0].LocalAddress, testHop6
 			if r.addrPort().Addr().Is6() {
-				hop4, hop6 = netip.MustParseAddr("198.51.100.2"), netip.MustParseAddr("::1")
-			} else {
-				hop4 = e.Status()[0].LocalAddress
+				hop4, hop6 = netip.MustParseAddr("198.51.100.2"), netip.IPv6Loopback()
 			}
 			if got := s.routes[testPrefix4]; got != hop4 {
 				t.Errorf("next hop of %s is %s, want %s: the session's own or the configured one", testPrefix4, got, hop4)
@@ -273,7 +271,7 @@ func TestSilentRouterIsGivenUp(t *testing.T) {
 	s := r.session(0)
 	r.change(func() { r.silent = true })
 	e.eventually("the hold timer to expire", func() bool { return e.log.has("session lost: hold timer expired") })
-	_ = s
+	r.want("the end of the session", func() bool { return s.closed })
 }
 
 // TestTwoRoutersShareNothing: each gets its own next hop, and Flush waits for both.
