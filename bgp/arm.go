@@ -135,6 +135,20 @@ func (a *arm) take(ctx context.Context) (*net.TCPConn, error) {
 	}
 }
 
+// wait returns when a connection can be taken.
+func (a *arm) wait(ctx context.Context) error {
+	c, err := a.take(ctx)
+	if err != nil {
+		return err
+	}
+	select {
+	case a.ready <- c:
+	default:
+		c.Close() // a newer one has come
+	}
+	return nil
+}
+
 // release has the peer removed and added again.
 func (a *arm) release() {
 	select {

@@ -330,10 +330,10 @@ func (s *session) theirOpen(m message) (message, error) {
 func (s *session) theirNotification(m message) error {
 	n := parseNotification(m.body())
 	_ = s.tell(m)
-	d := &down{failure: failNotification, text: "closed the session: " + n.String()}
+	d := &down{failure: failNotification, text: "it closed the session: " + n.String()}
 	if n.code == codeOpen {
 		d.failure = failOpen
-		d.text = "rejected our OPEN: " + n.String()
+		d.text = "it rejected our OPEN: " + n.String()
 		switch n.subcode {
 		case subcodeBadPeerAS:
 			d.text += fmt.Sprintf("; it expects another AS number than %d from this edge", s.n.speaker.config.BGP.ASN)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -297,6 +298,30 @@ func TestTwoRoutersShareNothing(t *testing.T) {
 	for _, st := range e.Status() {
 		if len(st.Prefixes) != 0 {
 			t.Errorf("after Flush %s still has %v", st.Address, st.Prefixes)
+		}
+	}
+}
+
+// TestRunLeavesNothingBehind: no goroutine, neither ours nor the embedded speaker's.
+func TestRunLeavesNothingBehind(t *testing.T) {
+	r := newRouter(t, "127.0.0.2:0", 64511)
+	t.Run("run", func(t *testing.T) {
+		e := startEdge(t, testConfig(r.addrPort()))
+		e.setRoutes(testPrefix4)
+		r.session(0)
+	})
+	left := func() (bad []string) {
+		b := make([]byte, 1<<20)
+		for g := range strings.SplitSeq(string(b[:runtime.Stack(b, true)]), "\n\n") {
+			if strings.Contains(g, "osrg/gobgp") || strings.Contains(g, "bgp.(*session)") || strings.Contains(g, "bgp.(*neighbor)") || strings.Contains(g, "bgp.(*arm)") {
+				bad = append(bad, g)
+			}
+		}
+		return bad
+	}
+	for end := time.Now().Add(patience); len(left()) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still running:\n%s", strings.Join(left(), "\n\n"))
 		}
 	}
 }
