@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// settleTime is what the embedded speaker gets to see that a connection is closed, before its peer is removed: it does not guard
+// the removal against what the peer is just doing. A peer takes far longer to be ready again anyway.
+const settleTime = 100 * time.Millisecond
+
 // peerTable is where an arm keeps its peer: the embedded speaker.
 type peerTable interface {
 	addPeer(addr netip.Addr, port uint16, c *NeighborConfig) error
@@ -78,6 +82,7 @@ func (a *arm) cycle(ctx context.Context) error {
 	if c := a.offer(nil); c != nil {
 		c.Close()
 	}
+	pause(context.Background(), settleTime)
 	return a.table.deletePeer(a.addr)
 }
 
