@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -131,12 +130,4 @@ func (p *plan) finish(resp *http.Response, edge string) (answer, error) {
 		return ans, incompleteError{err}
 	}
 	return ans, nil
-}
-
-// edgeName is the common name of the certificate that the server showed.
-func edgeName(s tls.ConnectionState) string {
-	if len(s.PeerCertificates) == 0 {
-		return ""
-	}
-	return s.PeerCertificates[0].Subject.CommonName
 }

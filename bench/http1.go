@@ -3,10 +3,8 @@ package bench
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -16,7 +14,7 @@ import (
 type http1Conn struct {
 	// immutable
 	plan *plan
-	nc   net.Conn
+	nc   *link
 	edge string
 
 	// owned by watch while it peeks, by do between readable and consumed
@@ -35,36 +33,14 @@ type http1Conn struct {
 }
 
 func dialHTTP1(ctx context.Context, p *plan) (conn, error) {
-	nc, edge, err := p.connect(ctx)
+	nc, err := p.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &http1Conn{plan: p, nc: nc, edge: edge, br: bufio.NewReader(nc), readable: make(chan struct{}),
+	c := &http1Conn{plan: p, nc: nc, edge: nc.edge, br: bufio.NewReader(nc), readable: make(chan struct{}),
 		consumed: make(chan struct{}), ended: make(chan struct{}), closing: make(chan struct{})}
 	c.watching.Go(c.watch)
 	return c, nil
-}
-
-// connect dials and, for https, shakes hands.
-func (p *plan) connect(ctx context.Context) (net.Conn, string, error) {
-	nc, err := p.DialTCP(ctx, "tcp", p.Address)
-	if err != nil || p.tls == nil {
-		return nc, "", err
-	}
-	tc := tls.Client(nc, p.tls)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		nc.Close()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, "", handshakeError{err}
-	}
-	state := tc.ConnectionState()
-	if want := p.tls.NextProtos[0]; state.NegotiatedProtocol != want && (state.NegotiatedProtocol != "" || p.Protocol != HTTP1) {
-		nc.Close()
-		return nil, "", handshakeError{errors.New("the server did not choose ALPN protocol " + want)}
-	}
-	return tc, edgeName(state), nil
 }
 
 // watch waits for the first byte of each response, so that the end of an idle connection is known before a request is sent
@@ -128,8 +104,7 @@ func (c *http1Conn) exchange(ctx context.Context) (ans answer, keep bool, err er
 	select {
 	case <-c.readable:
 	case <-c.ended:
-		// Over TLS a bare FIN, such as a killed process leaves, is an ErrUnexpectedEOF; EOF means close_notify.
-		if c.endErr == io.EOF {
+		if c.endErr == io.EOF && !c.nc.truncated() {
 			return answer{edge: c.edge}, false, orderlyError{c.endErr}
 		}
 		return answer{edge: c.edge}, false, c.endErr

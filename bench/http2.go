@@ -15,7 +15,7 @@ type http2Conn struct {
 }
 
 func dialHTTP2(ctx context.Context, p *plan) (conn, error) {
-	nc, edge, err := p.connect(ctx)
+	nc, err := p.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func dialHTTP2(ctx context.Context, p *plan) (conn, error) {
 		nc.Close()
 		return nil, err
 	}
-	return &http2Conn{plan: p, cc: cc, edge: edge}, nil
+	return &http2Conn{plan: p, cc: cc, edge: nc.edge}, nil
 }
 
 func (c *http2Conn) usable() bool { return c.cc.CanTakeNewRequest() }

@@ -58,6 +58,9 @@ func TestStatusAndIncompleteBodiesFail(t *testing.T) {
 		}
 		w.Header().Set("Content-Length", "1000")
 		w.(http.Flusher).Flush()
+		if r.ProtoMajor == 3 {
+			return // a RESET_STREAM would overtake the header section
+		}
 		panic(http.ErrAbortHandler)
 	}))
 	modes(t, func(t *testing.T, p Protocol, keepAlive bool) {
