@@ -19,8 +19,11 @@ func dialHTTP2(ctx context.Context, p *plan) (conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	// net/http's own ClientConn hides what GOAWAY and RST_STREAM said behind types without names.
 	// Strict: more requests than the server takes at once wait on the connection, as a browser's do.
+	//lint:ignore SA1019 see above
 	t := &http2.Transport{AllowHTTP: true, DisableCompression: true, StrictMaxConcurrentStreams: true}
+	//lint:ignore SA1019 see above
 	cc, err := t.NewClientConn(nc)
 	if err != nil {
 		nc.Close()

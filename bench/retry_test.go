@@ -90,7 +90,7 @@ func TestIdleConnectionsThatEndedAreReplaced(t *testing.T) {
 	}
 }
 
-// goingAway is an HTTP/2 server that answers a connection's first stream and sends GOAWAY when it sees the second.
+// goingAway is an HTTP/2 server that sends GOAWAY on its first connection when it sees the second stream. It answers every other.
 func goingAway(t *testing.T, conf *tls.Config) string {
 	t.Helper()
 	conf = conf.Clone()
@@ -102,18 +102,18 @@ func goingAway(t *testing.T, conf *tls.Config) string {
 	var serving sync.WaitGroup
 	t.Cleanup(func() { l.Close(); serving.Wait() })
 	serving.Go(func() {
-		for {
+		for n := 0; ; n++ {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			serving.Go(func() { defer c.Close(); goAwayAtSecondStream(c) })
+			serving.Go(func() { defer c.Close(); answerStreams(c, n == 0) })
 		}
 	})
 	return "https://" + l.Addr().String() + "/"
 }
 
-func goAwayAtSecondStream(c net.Conn) {
+func answerStreams(c net.Conn, goAway bool) {
 	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}
@@ -126,19 +126,18 @@ func goAwayAtSecondStream(c net.Conn) {
 		}
 		h, ok := f.(*http2.HeadersFrame)
 		switch {
-		case ok && h.StreamID == 1: // :status 200 is entry 8 of HPACK's static table
-			fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0x88}, EndHeaders: true, EndStream: true})
-		case ok:
+		case ok && h.StreamID > 1 && goAway:
 			fr.WriteGoAway(1, http2.ErrCodeNo, nil)
+		case ok: // :status 200 is entry 8 of HPACK's static table
+			fr.WriteHeaders(http2.HeadersFrameParam{StreamID: h.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true, EndStream: true})
 		}
 	}
 }
 
 func TestHTTP2GoAwayRace(t *testing.T) {
 	server, client := certificate(t, "fra-1")
-	url := goingAway(t, server)
 	for _, retry := range []bool{false, true} {
-		o := load(url, HTTP2, client)
+		o := load(goingAway(t, server), HTTP2, client)
 		o.KeepAlive, o.RetryIdleClosed = true, retry
 		r := run1(t, o)
 		if retry && (r.Failed != 0 || r.Retried == 0) || !retry && (r.Failures[Closed] == 0 || r.Failures[Closed] != r.Failed || r.Retried != 0) {
