@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/quic-go/quic-go"
-	"golang.org/x/net/http2"
 )
 
 // Class is how a request ended.
@@ -85,8 +84,7 @@ func isTimeout(err error) bool {
 
 func isClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		as[orderlyError](err) || as[unusableError](err) || as[http2.GoAwayError](err) || as[http2.StreamError](err) ||
-		as[*quic.ApplicationError](err) || as[*quic.StreamError](err) || isHTTP3Error(err)
+		as[orderlyError](err) || as[unusableError](err) || isHTTP2Error(err) || isHTTP3Error(err)
 }
 
 // isTLS knows the errors that only TLS makes. quic-go's say of themselves that they are net.ErrClosed too.

@@ -1,5 +1,7 @@
 package bench
 
+//lint:file-ignore SA1019 net/http's own ClientConn hides what GOAWAY and RST_STREAM said behind types without names.
+
 import (
 	"context"
 	"errors"
@@ -19,11 +21,8 @@ func dialHTTP2(ctx context.Context, p *plan) (conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// net/http's own ClientConn hides what GOAWAY and RST_STREAM said behind types without names.
 	// Strict: more requests than the server takes at once wait on the connection, as a browser's do.
-	//lint:ignore SA1019 see above
 	t := &http2.Transport{AllowHTTP: true, DisableCompression: true, StrictMaxConcurrentStreams: true}
-	//lint:ignore SA1019 see above
 	cc, err := t.NewClientConn(nc)
 	if err != nil {
 		nc.Close()
@@ -64,3 +63,5 @@ func (c *http2Conn) explain(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+func isHTTP2Error(err error) bool { return as[http2.GoAwayError](err) || as[http2.StreamError](err) }

@@ -83,4 +83,6 @@ func (c *http3Conn) explain(ctx context.Context, err error) error {
 	return err
 }
 
-func isHTTP3Error(err error) bool { return as[*http3.Error](err) }
+func isHTTP3Error(err error) bool {
+	return as[*http3.Error](err) || as[*quic.ApplicationError](err) || as[*quic.StreamError](err)
+}
