@@ -8,6 +8,13 @@ type Config struct {
 
 // Region is a named place where edges and origins stand.
 type Region struct {
-	// Location is [latitude, longitude] in degrees.
+	// Location is [latitude, longitude] in degrees. It has no default.
 	Location Location `yaml:"location"`
+}
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (r *Region) Validate(report func(key, fault string)) {
+	if !r.Location.Valid() {
+		report("location", "must be [latitude, longitude] in degrees: -90 to 90, -180 to 180")
+	}
 }

@@ -31,6 +31,12 @@ func (c *Config) Validate(report func(key, fault string)) {
 	if !strings.HasPrefix(c.Path, "/") {
 		report("path", `must begin with "/"`)
 	}
+	if !sendable(c.Path) {
+		report("path", "must be ASCII without spaces; write other characters percent-encoded")
+	}
+	if !sendable(c.Host) {
+		report("host", "must be a host name, with a port or without")
+	}
 	if c.Interval < 100*time.Millisecond {
 		report("interval", "must be at least 100ms")
 	}
@@ -43,4 +49,9 @@ func (c *Config) Validate(report func(key, fault string)) {
 	if c.Fall < 1 {
 		report("fall", "must be at least 1")
 	}
+}
+
+// sendable reports whether s can stand in a request's line or field without being taken for several.
+func sendable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }

@@ -29,6 +29,9 @@ func (p Protocol) String() string {
 	return "unknown"
 }
 
+// MarshalText is String, for logs and JSON.
+func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // Request is one request as the front end decoded it. The front end has already refused what its RFC calls malformed.
 type Request struct {
 	Protocol  Protocol
@@ -81,4 +84,11 @@ type ResponseWriter interface {
 // Handler serves one request. When it returns, the exchange is over. ctx ends when the client goes away or the server stops.
 type Handler interface {
 	Serve(ctx context.Context, w ResponseWriter, r *Request)
+}
+
+// ConnInfo is what a front end is told of a connection that it is to serve.
+type ConnInfo struct {
+	Client netip.AddrPort // the peer, never an IPv4-mapped address
+	Local  netip.AddrPort
+	TLS    *TLS // nil on a plain connection
 }

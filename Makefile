@@ -1,0 +1,66 @@
+# nearcast. `make help` lists what there is.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# The lab's packages need root, network namespaces and real routing daemons; they run after the rest, alone, because they measure time.
+LAB_PKGS  = nearcast/internal/lab/... nearcast/internal/demo/...
+UNIT_PKGS = $(shell $(GO) list ./... | grep -v -e '^nearcast/internal/lab' -e '^nearcast/internal/demo')
+FUZZTIME ?= 20s
+
+.PHONY: help run test setup build unit race labtest check vet staticcheck vuln fmt fuzz lab-up lab-test lab-down clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## the main job on this machine, without root: three edges, a router, a route that moves
+	./bin/nearcast demo
+
+test: setup unit race labtest ## install what the tests need (as root), then unit, race and lab tests
+
+build: ## build bin/nearcast, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/nearcast ./cmd/nearcast
+
+setup: ## install BIRD, FRR, Chromium and the tools that the lab tests use (Debian, root)
+	./scripts/setup.sh
+
+unit: ## unit tests
+	$(GO) test $(UNIT_PKGS)
+
+race: ## the same under the race detector
+	$(GO) test -race -count=1 $(UNIT_PKGS)
+
+labtest: ## scenarios in the miniature internet (root) and the demo
+	$(GO) test -p 1 -count=1 -timeout 15m $(LAB_PKGS)
+
+check: vet staticcheck vuln fmt ## vet, staticcheck, known vulnerabilities, formatting
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) run $(STATICCHECK) ./...
+
+vuln:
+	@./scripts/vuln.sh $(GO) $(GOVULNCHECK)
+
+fmt:
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
+
+fuzz: ## run every fuzz test for FUZZTIME (default 20s) each
+	@./scripts/fuzz.sh $(GO) $(FUZZTIME)
+
+lab-up: build ## the miniature internet, until Ctrl-C (root)
+	./bin/nearcast lab up
+
+lab-test: build ## its scenarios, with a table of times (root)
+	./bin/nearcast lab test
+
+lab-down: build ## remove what a lab left behind (root)
+	./bin/nearcast lab down
+
+clean: ## remove what was built
+	rm -rf bin dist

@@ -1,0 +1,141 @@
+package bgp
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// peerTable is where an arm keeps its peer: the embedded speaker.
+type peerTable interface {
+	addPeer(addr netip.Addr, port uint16, c *NeighborConfig) error
+	deletePeer(addr netip.Addr) error
+}
+
+// arm is one peer of the embedded speaker: a loopback address that the speaker dials, and that ends up as a connection on which
+// the speaker has sent its OPEN and waits. Such a connection is joined with one to the router.
+//
+// The speaker takes up to 2 s to dial, and after a session is lost 5 s more. So each neighbor has two arms in turn: the spare one
+// is ready at once, and the used one is removed and added again meanwhile.
+type arm struct {
+	// immutable
+	table  peerTable
+	addr   netip.Addr
+	config *NeighborConfig
+	log    *slog.Logger
+
+	// shared
+	ready chan *net.TCPConn // capacity one
+	again chan struct{}     // capacity one
+}
+
+func newArm(t peerTable, addr netip.Addr, c *NeighborConfig, log *slog.Logger) *arm {
+	return &arm{table: t, addr: addr, config: c, log: log, ready: make(chan *net.TCPConn, 1), again: make(chan struct{}, 1)}
+}
+
+// run keeps the peer in the speaker until ctx ends.
+func (a *arm) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := a.cycle(ctx); err != nil {
+			a.log.Error("the embedded BGP speaker can't be prepared for neighbor "+neighborName(a.config)+"; trying again", "error", err)
+			pause(ctx, time.Second)
+		}
+	}
+}
+
+// cycle has a fresh peer, and hands over its connections until one was used up.
+func (a *arm) cycle(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(ctx, "tcp4", netip.AddrPortFrom(a.addr, 0).String())
+	if err != nil {
+		return err
+	}
+	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+	if err := a.table.addPeer(a.addr, port, a.config); err != nil {
+		l.Close()
+		return err
+	}
+	accepting := make(chan struct{})
+	go func() {
+		defer close(accepting)
+		a.accept(ctx, l)
+	}()
+	select {
+	case <-ctx.Done():
+	case <-a.again:
+	}
+	cancel()
+	l.Close()
+	<-accepting
+	if c := a.offer(nil); c != nil {
+		c.Close()
+	}
+	return a.table.deletePeer(a.addr)
+}
+
+// accept offers each connection in place of the one before, which the speaker has given up on.
+func (a *arm) accept(ctx context.Context, l net.Listener) {
+	for ctx.Err() == nil {
+		c, err := l.Accept()
+		if err != nil {
+			pause(ctx, 10*time.Millisecond)
+			continue
+		}
+		conn := c.(*net.TCPConn)
+		if !ownSocket(conn) {
+			a.log.Warn("refused a connection of another process to the inside of the BGP speaker", "from", conn.RemoteAddr().String())
+			conn.Close()
+			continue
+		}
+		if old := a.offer(conn); old != nil {
+			old.Close()
+		}
+	}
+}
+
+// offer puts c, unless nil, up for taking, and returns what was there before.
+func (a *arm) offer(c *net.TCPConn) (old *net.TCPConn) {
+	select {
+	case old = <-a.ready:
+	default:
+	}
+	if c != nil {
+		a.ready <- c
+	}
+	return old
+}
+
+// take waits for a connection. Whoever takes one calls release when it is used up.
+func (a *arm) take(ctx context.Context) (*net.TCPConn, error) {
+	select {
+	case c := <-a.ready:
+		return c, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// release has the peer removed and added again.
+func (a *arm) release() {
+	select {
+	case a.again <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits, and says whether ctx still holds.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,110 @@
+package bgp
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Cease subcodes that carry a shutdown communication, RFC 9003.
+const (
+	codeOpen          = 2
+	codeHoldTimer     = 4
+	codeCease         = 6
+	ceaseShutdown     = 2
+	ceaseReset        = 4
+	subcodeBadPeerAS  = 2
+	maxCommunication  = 255
+	subcodeBadBGPID   = 3
+	subcodeAuthFailed = 5
+)
+
+var notificationCodes = map[byte]string{
+	1: "Message Header Error",
+	2: "OPEN Message Error",
+	3: "UPDATE Message Error",
+	4: "Hold Timer Expired",
+	5: "Finite State Machine Error",
+	6: "Cease",
+	7: "ROUTE-REFRESH Message Error",
+	8: "Send Hold Timer Expired", // RFC 9687
+}
+
+// notificationSubcodes is IANA's registry, by code and subcode.
+var notificationSubcodes = map[[2]byte]string{
+	{1, 1}: "Connection Not Synchronized", {1, 2}: "Bad Message Length", {1, 3}: "Bad Message Type",
+	{2, 1}: "Unsupported Version Number", {2, 2}: "Bad Peer AS", {2, 3}: "Bad BGP Identifier",
+	{2, 4}: "Unsupported Optional Parameter", {2, 5}: "Authentication Failure", {2, 6}: "Unacceptable Hold Time",
+	{2, 7}: "Unsupported Capability", {2, 11}: "Role Mismatch",
+	{3, 1}: "Malformed Attribute List", {3, 2}: "Unrecognized Well-known Attribute", {3, 3}: "Missing Well-known Attribute",
+	{3, 4}: "Attribute Flags Error", {3, 5}: "Attribute Length Error", {3, 6}: "Invalid ORIGIN Attribute",
+	{3, 8}: "Invalid NEXT_HOP Attribute", {3, 9}: "Optional Attribute Error", {3, 10}: "Invalid Network Field",
+	{3, 11}: "Malformed AS_PATH",
+	{5, 1}:  "Unexpected Message in OpenSent", {5, 2}: "Unexpected Message in OpenConfirm", {5, 3}: "Unexpected Message in Established",
+	{6, 1}: "Maximum Number of Prefixes Reached", {6, 2}: "Administrative Shutdown", {6, 3}: "Peer De-configured",
+	{6, 4}: "Administrative Reset", {6, 5}: "Connection Rejected", {6, 6}: "Other Configuration Change",
+	{6, 7}: "Connection Collision Resolution", {6, 8}: "Out of Resources", {6, 9}: "Hard Reset", {6, 10}: "BFD Down",
+	{7, 1}: "Invalid Message Length",
+}
+
+// notification is a NOTIFICATION message, RFC 4271 section 4.5.
+type notification struct {
+	code, subcode byte
+	communication string // RFC 9003, made fit for a log line
+}
+
+// parseNotification reads a NOTIFICATION's body, which the framing has found to have at least two bytes.
+func parseNotification(b []byte) notification {
+	if len(b) < 2 {
+		return notification{}
+	}
+	n := notification{code: b[0], subcode: b[1]}
+	if n.code == codeCease && (n.subcode == ceaseShutdown || n.subcode == ceaseReset) && len(b) > 3 {
+		if size := int(b[2]); len(b) >= 3+size {
+			n.communication = printable(b[3 : 3+size])
+		}
+	}
+	return n
+}
+
+// printable makes a neighbor's text fit for a log line and a terminal.
+func printable(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '.'
+		}
+		return r
+	}, strings.ToValidUTF8(string(b), "."))
+}
+
+// String is, for example, "Cease/Administrative Shutdown: 'maintenance'".
+func (n notification) String() string {
+	s, ok := notificationCodes[n.code]
+	if !ok {
+		s = fmt.Sprintf("code %d", n.code)
+	}
+	if sub, ok := notificationSubcodes[[2]byte{n.code, n.subcode}]; ok {
+		s += "/" + sub
+	} else if n.subcode != 0 {
+		s += fmt.Sprintf("/subcode %d", n.subcode)
+	}
+	if n.communication != "" {
+		s += ": '" + n.communication + "'"
+	}
+	return s
+}
+
+// shutdown is Cease, Administrative Shutdown with the text as its communication, cut between characters to what fits.
+func shutdown(text string) message {
+	text = strings.ToValidUTF8(text, "")
+	for len(text) > maxCommunication {
+		_, size := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-size]
+	}
+	b := []byte{codeCease, ceaseShutdown}
+	if text != "" {
+		b = append(append(b, byte(len(text))), text...)
+	}
+	return makeMessage(typeNotification, b)
+}

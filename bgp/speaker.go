@@ -1,0 +1,306 @@
+package bgp
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// Route is one prefix to announce.
+type Route struct {
+	Prefix netip.Prefix
+}
+
+// NeighborStatus is a snapshot of one neighbor.
+type NeighborStatus struct {
+	Address      netip.Addr     `json:"address"`
+	Port         uint16         `json:"port"`
+	ASN          uint32         `json:"asn"`
+	State        SessionState   `json:"state"`
+	Since        time.Time      `json:"since"`         // when State began
+	LocalAddress netip.Addr     `json:"local_address"` // of the session, invalid without one
+	Prefixes     []netip.Prefix `json:"prefixes"`      // what this session has been sent and not withdrawn, sorted
+	LastDown     string         `json:"last_down"`     // why the last session ended or the last attempt failed
+	LastDownAt   time.Time      `json:"last_down_at"`
+	Filtered     uint64         `json:"filtered"` // UPDATEs of the neighbor that were dropped
+}
+
+// SessionState is how far a neighbor's session has come.
+type SessionState uint8
+
+// The states, after RFC 4271 section 8.2.2 as far as an operator can tell them apart.
+const (
+	SessionIdle        SessionState = iota // waiting before the next attempt
+	SessionConnect                         // the TCP connection is being made
+	SessionOpen                            // OPENs and the first KEEPALIVEs are being exchanged
+	SessionEstablished                     // routes are exchanged
+)
+
+var sessionStateNames = [...]string{"idle", "connect", "open", "established"}
+
+// String is the state's name.
+func (s SessionState) String() string {
+	if int(s) < len(sessionStateNames) {
+		return sessionStateNames[s]
+	}
+	return "unknown"
+}
+
+// MarshalText is String, for JSON.
+func (s SessionState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Speaker announces routes to the neighbors, and takes none from them.
+type Speaker struct {
+	// immutable
+	config    *Config
+	log       *slog.Logger
+	neighbors []*neighbor
+
+	// shared
+	changed  broadcast     // any neighbor's state or routes
+	wake     chan struct{} // capacity one: wanted has changed
+	stopping chan struct{} // closed by Stop
+	closed   chan struct{} // closed when no session is left
+
+	mu sync.Mutex
+	// guarded by mu
+	wanted  map[netip.Prefix]Route
+	why     string // the shutdown communication
+	stopped bool
+	ran     bool
+}
+
+// NewSpeaker prepares a speaker of a valid configuration; nothing is sent before Run. It fails when a password file can't be used.
+func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error) {
+	s := &Speaker{
+		config: c, log: log, wanted: map[netip.Prefix]Route{},
+		wake: make(chan struct{}, 1), stopping: make(chan struct{}), closed: make(chan struct{}),
+	}
+	var errs []error
+	for i := range c.BGP.Neighbors {
+		nc := &c.BGP.Neighbors[i]
+		password, err := readPassword(nc.PasswordFile)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("neighbor %s: %w", neighborName(nc), err))
+			continue
+		}
+		s.neighbors = append(s.neighbors, &neighbor{
+			speaker: s, config: nc, name: neighborName(nc), options: options(nc, c.BGP.ASN, password),
+			log: log, complain: complaints{log: log}, since: time.Now(), routes: map[netip.Prefix]struct{}{},
+		})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	for _, n := range s.neighbors {
+		n.metrics = newNeighborMetrics(set, n)
+	}
+	return s, nil
+}
+
+// armAddr is the loopback address of one of the neighbors' arms. The embedded speaker knows its peers by address alone.
+func armAddr(neighbor, which int) netip.Addr {
+	const first = 127<<24 | 1<<8 | 1 // 127.0.1.1
+	var a [4]byte
+	binary.BigEndian.PutUint32(a[:], uint32(first+2*neighbor+which))
+	return netip.AddrFrom4(a)
+}
+
+// Run holds the sessions until ctx ends or Stop is called, closes them, and returns when all its goroutines have. It may be called once.
+func (s *Speaker) Run(ctx context.Context) error {
+	s.mu.Lock()
+	again := s.ran
+	s.ran = true
+	s.mu.Unlock()
+	if again {
+		return errors.New("bgp: a Speaker runs once")
+	}
+	var once sync.Once
+	closed := func() { once.Do(func() { close(s.closed) }) }
+	defer closed()
+	e, err := startEngine(ctx, s.config, s.log)
+	if err != nil {
+		return err
+	}
+	armed, disarm := context.WithCancel(context.Background())
+	holding, end := context.WithCancel(ctx)
+	defer disarm()
+	defer end()
+	var arms, sessions sync.WaitGroup
+	for i, n := range s.neighbors {
+		for j := range n.arms {
+			n.arms[j] = newArm(e, armAddr(i, j), n.config, s.log)
+			arms.Go(func() { n.arms[j].run(armed) })
+		}
+	}
+	for _, n := range s.neighbors {
+		sessions.Go(func() { n.run(holding) })
+	}
+	s.apply(holding, e)
+	end()
+	sessions.Wait()
+	closed()
+	disarm()
+	arms.Wait()
+	if !e.stop() {
+		s.log.Warn("the embedded BGP speaker did not end in time", "waited", stopTimeout)
+	}
+	return nil
+}
+
+// apply brings the embedded speaker's table to what is wanted, at each wake, until ctx ends or Stop is called.
+func (s *Speaker) apply(ctx context.Context, e *engine) {
+	applied := map[netip.Prefix]Route{}
+	for {
+		s.mu.Lock()
+		wanted := maps.Clone(s.wanted)
+		s.mu.Unlock()
+		if err := difference(e, applied, wanted); err != nil {
+			s.log.Error("the embedded BGP speaker did not take a route", "error", err)
+		}
+		select {
+		case <-s.wake:
+		case <-s.stopping:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// difference makes applied equal to wanted, withdrawals first.
+func difference(e *engine, applied, wanted map[netip.Prefix]Route) error {
+	var errs []error
+	for p, r := range applied {
+		if _, keep := wanted[p]; keep {
+			continue
+		}
+		if err := e.withdraw(r); err != nil {
+			errs = append(errs, fmt.Errorf("withdraw %s: %w", p, err))
+			continue
+		}
+		delete(applied, p)
+	}
+	for p, r := range wanted {
+		if old, there := applied[p]; there && old == r {
+			continue
+		}
+		if err := e.announce(r); err != nil {
+			errs = append(errs, fmt.Errorf("announce %s: %w", p, err))
+			continue
+		}
+		applied[p] = r
+	}
+	return errors.Join(errs...)
+}
+
+// SetRoutes declares the whole set of routes; nil is none. It does not wait; see Flush.
+func (s *Speaker) SetRoutes(routes []Route) {
+	wanted := make(map[netip.Prefix]Route, len(routes))
+	for _, r := range routes {
+		wanted[r.Prefix.Masked()] = r
+	}
+	s.mu.Lock()
+	s.wanted = wanted
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Flush waits until every established session has been sent the whole set that SetRoutes declared last, and nothing besides.
+// With no session it returns at once.
+func (s *Speaker) Flush(ctx context.Context) error {
+	for {
+		again := s.changed.next()
+		s.mu.Lock()
+		wanted := s.wanted
+		s.mu.Unlock()
+		var behind error
+		for _, n := range s.neighbors {
+			if !n.upToDate(wanted) {
+				behind = fmt.Errorf("neighbor %s has not been sent all changes of the routes", n.name)
+				break
+			}
+		}
+		if behind == nil {
+			return nil
+		}
+		select {
+		case <-again:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", behind, ctx.Err())
+		}
+	}
+}
+
+// Status is a snapshot, in the configuration's order.
+func (s *Speaker) Status() []NeighborStatus {
+	out := make([]NeighborStatus, len(s.neighbors))
+	for i, n := range s.neighbors {
+		out[i] = n.status()
+	}
+	return out
+}
+
+// Stop ends every session with Cease, Administrative Shutdown and the reason as its shutdown communication (RFC 9003, cut to 255
+// bytes), and returns when the sessions are closed, or with ctx. It makes Run return.
+func (s *Speaker) Stop(ctx context.Context, reason string) error {
+	s.mu.Lock()
+	if !s.stopped {
+		s.why, s.stopped = reason, true
+		close(s.stopping)
+	}
+	ran := s.ran
+	s.mu.Unlock()
+	if !ran {
+		return nil
+	}
+	select {
+	case <-s.closed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("BGP sessions are not closed yet: %w", ctx.Err())
+	}
+}
+
+// reason is the shutdown communication.
+func (s *Speaker) reason() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+// broadcast wakes everyone who waits for the next change.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{} // guarded by mu
+}
+
+// next is closed at the next change.
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *broadcast) notify() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}

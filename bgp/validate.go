@@ -1,0 +1,204 @@
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+const (
+	asTrans         = 23456 // RFC 6793: stands for an AS number that does not fit, never a real one
+	minHoldTime     = 3 * time.Second
+	maxHoldTime     = 65535 * time.Second
+	maxNeighbors    = 64
+	maxPrefixes     = 256
+	minSelfInterval = 100 * time.Millisecond
+)
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *Config) Validate(report func(key, fault string)) {
+	c.validatePrefixes(report)
+	c.BGP.validate(report)
+	has4, has6 := c.families()
+	for i := range c.BGP.Neighbors {
+		n := &c.BGP.Neighbors[i]
+		at := func(key, fault string) { report(fmt.Sprintf("bgp.neighbors[%d].%s", i, key), fault) }
+		n.Validate(at)
+		n.validateNextHops(has4, has6, at)
+	}
+	c.validateNumbers(report)
+}
+
+// families says which families have prefixes.
+func (c *Config) families() (has4, has6 bool) {
+	for _, p := range c.Prefixes {
+		has4 = has4 || p.Addr().Is4()
+		has6 = has6 || p.Addr().Is6() && !p.Addr().Is4In6()
+	}
+	return has4, has6
+}
+
+func (c *Config) validatePrefixes(report func(key, fault string)) {
+	if len(c.Prefixes) == 0 {
+		report("prefixes", "has no prefix; write those you may announce, or leave the whole anycast section out to announce nothing")
+	}
+	if len(c.Prefixes) > maxPrefixes {
+		report("prefixes", fmt.Sprintf("has %d prefixes; at most %d", len(c.Prefixes), maxPrefixes))
+	}
+	for i, p := range c.Prefixes {
+		key := fmt.Sprintf("prefixes[%d]", i)
+		if fault := prefixFault(p); fault != "" {
+			report(key, fault)
+			continue
+		}
+		for j, q := range c.Prefixes[:i] {
+			switch {
+			case p == q:
+				report(key, fmt.Sprintf("%s is prefixes[%d] again; write it once", p, j))
+			case prefixFault(q) == "" && p.Overlaps(q):
+				report(key, fmt.Sprintf("%s overlaps with %s (prefixes[%d]); announce one of them", p, q, j))
+			}
+		}
+	}
+}
+
+func prefixFault(p netip.Prefix) string {
+	a := p.Addr()
+	switch {
+	case !p.IsValid():
+		return "is not a prefix; write an address and a length, such as 192.0.2.0/24"
+	case a.Is4In6():
+		return fmt.Sprintf("%s is an IPv4 address in IPv6 form; write the IPv4 prefix", p)
+	case p.Bits() == 0:
+		return "is the default route, which would draw all traffic of the network here; write the anycast prefix"
+	case p != p.Masked():
+		return fmt.Sprintf("%s has host bits set; write %s", p, p.Masked())
+	case a.IsMulticast() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsUnspecified():
+		return fmt.Sprintf("%s is not for unicast across networks; write the anycast prefix", p)
+	}
+	return ""
+}
+
+func (c *SpeakerConfig) validate(report func(key, fault string)) {
+	if fault := asnFault(c.ASN); fault != "" {
+		report("bgp.asn", fault)
+	}
+	if !c.RouterID.Is4() || c.RouterID.IsUnspecified() || c.RouterID.IsMulticast() {
+		report("bgp.router_id", "must be an IPv4 address other than 0.0.0.0, unlike every other speaker's; usually one of this machine's own")
+	}
+	if len(c.Neighbors) == 0 {
+		report("bgp.neighbors", "has no neighbor; write the routers to announce to")
+	}
+	if len(c.Neighbors) > maxNeighbors {
+		report("bgp.neighbors", fmt.Sprintf("has %d neighbors; at most %d", len(c.Neighbors), maxNeighbors))
+	}
+	seen := make(map[netip.AddrPort]int)
+	for i := range c.Neighbors {
+		to := netip.AddrPortFrom(c.Neighbors[i].Address, c.Neighbors[i].Port)
+		if j, dup := seen[to]; dup && to.Addr().IsValid() {
+			report(fmt.Sprintf("bgp.neighbors[%d].address", i), fmt.Sprintf("%s is bgp.neighbors[%d] again; write it once", to.Addr(), j))
+			continue
+		}
+		seen[to] = i
+	}
+}
+
+func asnFault(asn uint32) string {
+	switch asn {
+	case 0:
+		return "must be an AS number from 1 to 4294967295; there is no default"
+	case asTrans:
+		return "23456 is AS_TRANS, a stand-in that nobody owns (RFC 6793); write the real AS number"
+	}
+	return ""
+}
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *NeighborConfig) Validate(report func(key, fault string)) {
+	c.validateAddresses(report)
+	if fault := asnFault(c.ASN); fault != "" {
+		report("asn", fault)
+	}
+	if c.Port == 0 {
+		report("port", "must be from 1 to 65535; BGP's own is 179")
+	}
+	if c.TTLSecurity && c.Multihop > 0 {
+		report("ttl_security", "excludes multihop: it says that the neighbor is directly connected (RFC 5082); leave one of them out")
+	}
+	switch {
+	case c.HoldTime < minHoldTime:
+		report("hold_time", "must be at least 3s (RFC 4271); 9s is the default")
+	case c.HoldTime > maxHoldTime:
+		report("hold_time", "must be at most 65535s")
+	case c.HoldTime%time.Second != 0:
+		report("hold_time", fmt.Sprintf("must be whole seconds; write %s or %s", c.HoldTime.Truncate(time.Second), c.HoldTime.Truncate(time.Second)+time.Second))
+	}
+}
+
+func (c *NeighborConfig) validateAddresses(report func(key, fault string)) {
+	a, l := c.Address, c.LocalAddress
+	switch {
+	case !a.IsValid():
+		report("address", "is missing; write the router's IP address")
+	case a.Is4In6():
+		report("address", fmt.Sprintf("%s is an IPv4 address in IPv6 form; write %s", a, a.Unmap()))
+	case a.IsUnspecified() || a.IsMulticast():
+		report("address", fmt.Sprintf("%s is not a router's address", a))
+	case a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "":
+		report("address", fmt.Sprintf("%s needs its interface; write %s%%eth0, say", a, a))
+	}
+	switch {
+	case !l.IsValid():
+	case l.Is4In6() || l.IsUnspecified() || l.IsMulticast():
+		report("local_address", fmt.Sprintf("%s is not an address of this machine; leave it out for the kernel's choice", l))
+	case a.IsValid() && l.Is4() != a.Is4():
+		report("local_address", fmt.Sprintf("%s and the neighbor's %s are of different families; write an address of the neighbor's family", l, a))
+	}
+}
+
+func (c *NeighborConfig) validateNextHops(has4, has6 bool, report func(key, fault string)) {
+	nh4, nh6 := c.NextHopIPv4, c.NextHopIPv6
+	switch {
+	case nh4.IsValid() && (!nh4.Is4() || nh4.IsUnspecified() || nh4.IsMulticast()):
+		report("next_hop_ipv4", fmt.Sprintf("%s is not a host's IPv4 address; write the one by which this neighbor reaches this machine", nh4))
+	case !nh4.IsValid() && has4 && c.Address.Is6():
+		report("next_hop_ipv4", "is missing: the session is IPv6 and there are IPv4 prefixes; write the IPv4 address by which this neighbor reaches this machine")
+	}
+	needs6 := c.Address.Is4() || c.Address.IsLinkLocalUnicast()
+	switch {
+	case nh6.IsValid() && (!nh6.Is6() || nh6.Is4In6() || nh6.IsUnspecified() || nh6.IsMulticast() || nh6.Zone() != ""):
+		report("next_hop_ipv6", fmt.Sprintf("%s is not a host's IPv6 address; write the one by which this neighbor reaches this machine", nh6))
+	case !nh6.IsValid() && has6 && needs6:
+		report("next_hop_ipv6", "is missing: there are IPv6 prefixes and the session has no global IPv6 address; write the IPv6 address by which this neighbor reaches this machine")
+	}
+}
+
+func (c *Config) validateNumbers(report func(key, fault string)) {
+	if c.AnnounceWhen.HealthyOrigins < 0 {
+		report("announce_when.healthy_origins", "must be at least 0")
+	}
+	if c.AnnounceWhen.HealthyRegionalOrigins < 0 {
+		report("announce_when.healthy_regional_origins", "must be at least 0")
+	}
+	if c.SelfProbe.Interval < minSelfInterval {
+		report("self_probe.interval", "must be at least 100ms")
+	}
+	if c.SelfProbe.Timeout <= 0 || c.SelfProbe.Timeout > c.SelfProbe.Interval {
+		report("self_probe.timeout", "must be more than 0 and at most the interval")
+	}
+	if c.Rise.Consecutive < 1 {
+		report("rise.consecutive", "must be at least 1")
+	}
+	if c.Rise.For < 0 {
+		report("rise.for", "must be at least 0s")
+	}
+	if c.Fall.Consecutive < 1 {
+		report("fall.consecutive", "must be at least 1")
+	}
+	if c.HoldDown.First <= 0 {
+		report("hold_down.first", "must be more than 0s: without it a flapping edge resets clients' requests at every return")
+	}
+	if c.HoldDown.Max < c.HoldDown.First {
+		report("hold_down.max", fmt.Sprintf("must be at least hold_down.first, which is %s", c.HoldDown.First))
+	}
+}

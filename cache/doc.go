@@ -1,0 +1,42 @@
+// Package cache is a shared HTTP cache (RFC 9111, RFC 5861): the rules as pure functions with Reasons, a memory store with a
+// hard budget, and fills, by which any number of concurrent requests share one fetch.
+//
+// One request, as the pipeline makes it:
+//
+//	res := c.Lookup(now, key, r, policy)
+//	Hit           → answer with EvaluateConditional, ParseRange and res.Object
+//	Bypass        → forward the request as it is; after an unsafe method's answer, call Invalidate
+//	OnlyIfCached  → 504
+//	Stale         → when res.ServeStaleWhileRevalidate, answer with res.Object and do the rest in the background
+//	Miss, Stale   → f, leader := c.Begin(now, key, r)
+//	    leader    → fetch, then exactly one of f.Respond, f.NotModified, f.Fail
+//	    others    → f.Wait
+//
+// What the leader sends to the origin is a GET or HEAD of the whole resource: without Range, If-Range and the client's own
+// preconditions, and with Conditions(res.Object) when res.Object is not nil. The client's preconditions and range
+// are evaluated against the object that comes of it.
+//
+// The leader's fetch must run on a context that does not end with its client: other clients read what it brings. It may be given
+// up when Writer.Write returns ErrAbandoned. Every reader, the leader's client among them, reads from the Object at its own pace.
+//
+// The life of a fill:
+//
+//	begun ──Respond──▶ arriving ──Commit──▶ stored (in the index; found by Lookup)
+//	  │                   │ └──too large──▶ passing through (current readers only, bounded window)
+//	  │                   └──Abort──▶ failed (readers see the error, nothing is stored)
+//	  ├──Respond, not storable──▶ refused (waiters fetch for themselves, the key is remembered for a while)
+//	  ├──NotModified──▶ stored
+//	  └──Fail──▶ failed (waiters see the error)
+//
+// Where the RFCs leave the choice:
+//
+//   - A request's no-cache and max-age=0 validate (as browsers' reloads expect), no-store goes past the cache, only-if-cached gets
+//     504; requestDirectives is the one place for it.
+//   - Set-Cookie is stored only with public or s-maxage, or when a qualified no-cache or private keeps the field out.
+//   - s-maxage forbids stale use (RFC 9111 §5.2.2.10), stale-while-revalidate and stale-if-error beside it included; an origin that wants
+//     both says so with max-age, or with CDN-Cache-Control.
+//   - The service's default TTL is for statuses that report success or a lasting redirect, never for errors.
+//   - A response that must be validated before every use is stored when it has a validator, but not shared as it arrives.
+//   - A Range request of something that is not stored goes past the cache, so that a part of a large file does not fetch it all.
+//   - If-Match and If-Unmodified-Since serve from the cache when the stored response meets them; else the origin answers.
+package cache

@@ -1,0 +1,83 @@
+package cache
+
+import (
+	"hash/maphash"
+	"strings"
+
+	"nearcast/proxy/message"
+)
+
+// Key names a resource: everything but the variant (RFC 9111 §2). GET and HEAD share a key, so the method is no part of it.
+// The scheme is: an http URL very often answers with a redirect to its https twin, and the two are different origins (RFC 9110 §4.3).
+// The service is: two services never see each other's answers, whatever hosts they share over time.
+//
+// A key made from a request refers to that request's strings; the store keeps a copy of its own.
+type Key struct {
+	service, scheme, authority, path, query string
+	hasQuery                                bool
+}
+
+// KeyOf is the key of r within a service. A port that is the scheme's default is left out (RFC 9110 §4.2.3);
+// everything else is taken as the front end normalised it.
+func KeyOf(service string, r *message.Request) Key {
+	return Key{
+		service: service, scheme: r.Scheme, authority: trimDefaultPort(r.Scheme, r.Authority),
+		path: r.Target.Path, query: r.Target.Query, hasQuery: r.Target.HasQuery,
+	}
+}
+
+func trimDefaultPort(scheme, authority string) string {
+	switch scheme {
+	case "https":
+		return strings.TrimSuffix(authority, ":443")
+	case "http":
+		return strings.TrimSuffix(authority, ":80")
+	}
+	return authority
+}
+
+// String is the key as a URL, without the service.
+func (k Key) String() string {
+	s := k.scheme + "://" + k.authority + k.path
+	if k.hasQuery {
+		s += "?" + k.query
+	}
+	return s
+}
+
+// clone returns an equal key that shares no memory with k: a request's strings may be parts of a large buffer.
+func (k Key) clone() Key {
+	var b strings.Builder
+	b.Grow(k.size())
+	for _, s := range [...]string{k.service, k.scheme, k.authority, k.path, k.query} {
+		b.WriteString(s)
+	}
+	all := b.String()
+	next := func(s string) (part string) {
+		part, all = all[:len(s)], all[len(s):]
+		return part
+	}
+	return Key{
+		service: next(k.service), scheme: next(k.scheme), authority: next(k.authority),
+		path: next(k.path), query: next(k.query), hasQuery: k.hasQuery,
+	}
+}
+
+// size is the number of bytes in the key's strings.
+func (k Key) size() int {
+	return len(k.service) + len(k.scheme) + len(k.authority) + len(k.path) + len(k.query)
+}
+
+// hash is the key's place in an index that has its own seed, so that no client can choose keys that collide.
+func (k Key) hash(seed maphash.Seed) uint64 {
+	const mix = 0x9e3779b97f4a7c15
+	h := maphash.String(seed, k.path)
+	h = (h ^ maphash.String(seed, k.query)) * mix
+	h = (h ^ maphash.String(seed, k.authority)) * mix
+	h = (h ^ maphash.String(seed, k.service)) * mix
+	h = (h ^ maphash.String(seed, k.scheme)) * mix
+	if k.hasQuery {
+		h++
+	}
+	return h ^ h>>32
+}

@@ -1,0 +1,126 @@
+package cache
+
+import (
+	"strings"
+	"time"
+
+	"nearcast/proxy/message"
+)
+
+// State is what the cache can do for a request.
+type State uint8
+
+const (
+	Miss         State = iota // nothing that fits: Begin, and fetch or wait
+	Hit                       // Object may serve as it is
+	Stale                     // Object must be validated first: Begin with Conditions(Object)
+	Bypass                    // the cache has no part in this request: forward it unchanged
+	OnlyIfCached              // the client wants a stored response or 504, and there is none (RFC 9111 §5.2.1.7)
+)
+
+// String returns the word for logs and metrics.
+func (s State) String() string {
+	switch s {
+	case Hit:
+		return "hit"
+	case Stale:
+		return "stale"
+	case Bypass:
+		return "bypass"
+	case OnlyIfCached:
+		return "only-if-cached"
+	}
+	return "miss"
+}
+
+// Result is the answer of Lookup.
+type Result struct {
+	State  State
+	Reason Reason
+	// Object is the stored response with Hit and Stale, else nil.
+	Object *Object
+	// Age is the object's age (RFC 9111 §4.2.3), the value of the Age field when it is served.
+	Age time.Duration
+	// TTL is how long it stays fresh; negative when it is stale.
+	TTL time.Duration
+	// ServeStaleWhileRevalidate, with Stale: serve Object at once and revalidate in the background (RFC 5861 §3).
+	ServeStaleWhileRevalidate bool
+	// ServeStaleOnError, with Stale: Object may serve when no origin can be reached or the origin answers
+	// 500, 502, 503 or 504 (RFC 5861 §4, RFC 9111 §4.2.4).
+	ServeStaleOnError bool
+}
+
+// Lookup finds the stored variant for r and judges it. It never blocks on anything but a short lock.
+func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Result {
+	if r.Method != "GET" && r.Method != "HEAD" {
+		return Result{State: Bypass, Reason: ReasonMethod}
+	}
+	if !p.Enabled {
+		return Result{State: Bypass, Reason: ReasonDisabled}
+	}
+	o, missing := c.find(key, r)
+	d := requestDirectives(r)
+	if o == nil {
+		return unanswered(r, &d, Result{State: Miss, Reason: missing})
+	}
+	if !meetsPreconditions(r, o) {
+		return Result{State: Bypass, Reason: ReasonPrecondition}
+	}
+	res := judge(now, o, &d, p)
+	if res.State == Hit || res.ServeStaleWhileRevalidate {
+		return res
+	}
+	return unanswered(r, &d, res)
+}
+
+// unanswered finds another way for a request that the store can't answer as it is.
+func unanswered(r *message.Request, d *directives, res Result) Result {
+	switch {
+	case d.has(flagOnlyIfCached):
+		return Result{State: OnlyIfCached, Reason: ReasonOnlyIfCached}
+	case d.has(flagNoStore): // what comes must not be stored, so nobody may share it
+		return Result{State: Bypass, Reason: ReasonRequestNoStore}
+	case res.State == Miss && wantsRange(r): // a range of something large must not fetch the whole
+		return Result{State: Bypass, Reason: ReasonRange}
+	case res.State == Miss && hasOriginPrecondition(r):
+		return Result{State: Bypass, Reason: ReasonPrecondition}
+	}
+	return res
+}
+
+// judge decides whether a stored response may serve a request with directives d (RFC 9111 §4, §5.2.1).
+func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
+	age := o.Age(now)
+	res := Result{State: Stale, Object: o, Age: age, TTL: o.lifetime - age}
+	t := &o.terms
+	past := -res.TTL
+	res.ServeStaleOnError = !t.neverStale &&
+		(past < 0 || past <= max(t.errorWindow(p), seconds(d.staleIfError)))
+	switch {
+	case t.noCache:
+		res.Reason = ReasonNoCache
+	case d.has(flagNoCache):
+		res.Reason = ReasonRequestNoCache
+	case d.maxAge != absent && age > seconds(d.maxAge) && d.maxStale == absent:
+		res.Reason = ReasonRequestMaxAge
+	case res.TTL <= 0 && d.maxStale != absent && !t.neverStale && (d.maxStale == anyStale || past <= seconds(d.maxStale)):
+		res.State, res.Reason = Hit, ReasonMaxStale
+	case res.TTL <= 0:
+		res.Reason = ReasonExpired
+		res.ServeStaleWhileRevalidate = !t.neverStale && t.staleWhileRevalidate > 0 && past <= t.staleWhileRevalidate
+	case d.minFresh != absent && res.TTL < seconds(d.minFresh):
+		res.Reason = ReasonRequestMinFresh
+	default:
+		res.State, res.Reason = Hit, ReasonFresh
+	}
+	return res
+}
+
+// wantsRange reports whether the request asks for one byte range, the kind that a 206 could answer.
+func wantsRange(r *message.Request) bool {
+	if r.Method != "GET" {
+		return false
+	}
+	v := r.Fields.Get("range")
+	return len(v) > 6 && strings.EqualFold(v[:6], "bytes=") && strings.IndexByte(v, ',') < 0
+}

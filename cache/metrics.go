@@ -1,0 +1,54 @@
+package cache
+
+import (
+	"fmt"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// MetricHelp says what each of the package's metrics counts.
+var MetricHelp = map[string]string{
+	"nearcast_cache_bytes":               "Bytes of the memory budget in use: bodies, fields, keys, index.",
+	"nearcast_cache_limit_bytes":         "The memory budget.",
+	"nearcast_cache_objects":             "Stored responses, each variant counted.",
+	"nearcast_cache_fills":               "Fetches under way that other requests may join.",
+	"nearcast_cache_collapsed_total":     "Requests that joined another request's fetch.",
+	"nearcast_cache_inserts_total":       "Responses stored.",
+	"nearcast_cache_evictions_total":     "Stored responses that made room for others.",
+	"nearcast_cache_invalidations_total": "Stored responses removed by unsafe requests and purges.",
+	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
+}
+
+type counters struct {
+	collapsed, inserts, evictions, invalidations *metrics.Counter
+	rejected                                     [reasonCount]*metrics.Counter
+}
+
+func newCounters(c *Cache, set *metrics.Set) *counters {
+	if set == nil {
+		set = metrics.NewSet()
+	}
+	set.NewGauge("nearcast_cache_bytes", func() float64 { return float64(c.budget.used.Load()) })
+	set.NewGauge("nearcast_cache_limit_bytes", func() float64 { return float64(c.budget.limit) })
+	set.NewGauge("nearcast_cache_objects", func() float64 { return float64(c.objects.Load()) })
+	set.NewGauge("nearcast_cache_fills", func() float64 { return float64(c.fills.Load()) })
+	m := &counters{
+		collapsed:     set.NewCounter("nearcast_cache_collapsed_total"),
+		inserts:       set.NewCounter("nearcast_cache_inserts_total"),
+		evictions:     set.NewCounter("nearcast_cache_evictions_total"),
+		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
+	}
+	for r := ReasonStored + 1; r < ReasonOtherVariant; r++ {
+		m.rejected[r] = set.NewCounter(fmt.Sprintf("nearcast_cache_rejected_total{reason=%q}", r.String()))
+	}
+	for _, r := range [...]Reason{ReasonMethod, ReasonRequestNoStore} {
+		m.rejected[r] = set.NewCounter(fmt.Sprintf("nearcast_cache_rejected_total{reason=%q}", r.String()))
+	}
+	return m
+}
+
+func (m *counters) reject(r Reason) {
+	if m.rejected[r] != nil {
+		m.rejected[r].Inc()
+	}
+}

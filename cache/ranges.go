@@ -1,0 +1,109 @@
+package cache
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"nearcast/proxy/message"
+)
+
+// Range is a part of a body: from Start up to but without End.
+type Range struct{ Start, End int64 }
+
+// Whole is all of the body, whatever its length.
+var Whole = Range{0, math.MaxInt64}
+
+// ParseRange applies the request's Range and If-Range to an object that may serve (RFC 9110 §13.1.5, §14.2).
+// status is 200: send the whole; 206: send rg; 416: the range can't be satisfied. Several ranges, an unknown unit or an unknown
+// length mean the whole, as the RFC allows.
+func ParseRange(r *message.Request, o *Object) (rg Range, status int) {
+	if r.Method != "GET" || o.Status != 200 || o.Length < 0 {
+		return Whole, 200
+	}
+	spec, ok := rangeSpec(r.Fields)
+	if !ok || !ifRange(r.Fields, o) {
+		return Whole, 200
+	}
+	first, last, ok := strings.Cut(spec, "-")
+	from, fromOK := parsePosition(first)
+	to, toOK := parsePosition(last)
+	switch {
+	case !ok, !fromOK && first != "", !toOK && last != "", !fromOK && !toOK:
+		return Whole, 200 // not in the grammar: as if it were not there
+	case !fromOK: // the last `to` bytes
+		if to == 0 || o.Length == 0 {
+			return Range{}, 416
+		}
+		return Range{max(o.Length-to, 0), o.Length}, 206
+	case toOK && to < from:
+		return Whole, 200
+	case from >= o.Length:
+		return Range{}, 416
+	case !toOK || to >= o.Length:
+		return Range{from, o.Length}, 206
+	}
+	return Range{from, to + 1}, 206
+}
+
+// rangeSpec returns the single range of a Range field in bytes.
+func rangeSpec(f message.Fields) (string, bool) {
+	spec, found := "", false
+	for i := range f {
+		if f[i].Name != "range" {
+			continue
+		}
+		if found {
+			return "", false
+		}
+		spec, found = f[i].Value, true
+	}
+	unit, set, ok := strings.Cut(spec, "=")
+	if !ok || !strings.EqualFold(unit, "bytes") || strings.IndexByte(set, ',') >= 0 {
+		return "", false
+	}
+	return trimOWS(set), true
+}
+
+// parsePosition reads digits; what is too large saturates far beyond any body.
+func parsePosition(s string) (n int64, ok bool) {
+	const most = math.MaxInt64 / 16
+	for i := 0; i < len(s); i++ {
+		if !isDigit(s[i]) {
+			return 0, false
+		}
+		n = min(n*10+int64(s[i]-'0'), most)
+	}
+	return n, s != ""
+}
+
+// ifRange reports whether the range may be answered with a part: If-Range is absent, or matches strongly (RFC 9110 §13.1.5).
+func ifRange(f message.Fields, o *Object) bool {
+	v := f.Get("if-range")
+	if v == "" {
+		return !f.Has("if-range")
+	}
+	if v[0] == '"' || strings.HasPrefix(v, "W/") {
+		return strongly.equal(v, o.Fields.Get("etag"))
+	}
+	asked, ok := parseDate(v, o.received)
+	modified, known, _ := dateField(o.Fields, "last-modified", o.received)
+	date, dated, _ := dateField(o.Fields, "date", o.received)
+	// A date is a strong validator when it is at least a second before Date (RFC 9110 §8.8.2.2).
+	return ok && known && dated && asked.Equal(modified) && date.Sub(modified) >= time.Second
+}
+
+// ContentRange is the Content-Range value of a 206 with rg of a body of that length (RFC 9110 §14.4).
+func (rg Range) ContentRange(length int64) string {
+	b := make([]byte, 0, 48)
+	b = append(b, "bytes "...)
+	b = strconv.AppendInt(b, rg.Start, 10)
+	b = append(b, '-')
+	b = strconv.AppendInt(b, rg.End-1, 10)
+	b = append(b, '/')
+	return string(strconv.AppendInt(b, length, 10))
+}
+
+// UnsatisfiedRange is the Content-Range value of a 416.
+func UnsatisfiedRange(length int64) string { return "bytes */" + strconv.FormatInt(length, 10) }

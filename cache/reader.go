@@ -1,0 +1,102 @@
+package cache
+
+import (
+	"context"
+	"io"
+)
+
+// Reader reads a body at its own pace. It is used by one goroutine.
+type Reader struct {
+	ctx    context.Context
+	body   *body
+	index  int   // the chunk's number
+	off    int   // in the chunk
+	skip   int64 // bytes before the range
+	left   int64 // bytes of the range that are still to come
+	rest   []byte
+	closed bool
+}
+
+// Next returns the next bytes, blocking until some have arrived; io.EOF at the end. The slice is shared and must not be modified.
+func (r *Reader) Next() ([]byte, error) {
+	for r.left > 0 {
+		p, wait, err := r.advance()
+		if err != nil {
+			return nil, err
+		}
+		if wait != nil {
+			select {
+			case <-wait:
+			case <-r.ctx.Done():
+				return nil, context.Cause(r.ctx)
+			}
+			continue
+		}
+		skipped := min(r.skip, int64(len(p)))
+		r.skip -= skipped
+		p = p[skipped:]
+		p = p[:min(int64(len(p)), r.left)]
+		r.left -= int64(len(p))
+		if len(p) > 0 {
+			return p, nil
+		}
+	}
+	return nil, io.EOF
+}
+
+// advance is body.next, without the lock when the body is complete.
+func (r *Reader) advance() (p []byte, wait <-chan struct{}, err error) {
+	b := r.body
+	if !b.frozen.Load() {
+		return b.next(r)
+	}
+	for ; r.index < len(b.chunks); r.index, r.off = r.index+1, 0 {
+		if data := b.chunks[r.index].data; r.off < len(data) {
+			p, r.off = data[r.off:], len(data)
+			return p, nil, nil
+		}
+	}
+	return nil, nil, io.EOF
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		next, err := r.Next()
+		if err != nil {
+			return 0, err
+		}
+		r.rest = next
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo, without a buffer in between.
+func (r *Reader) WriteTo(w io.Writer) (total int64, err error) {
+	for {
+		p := r.rest
+		if r.rest = nil; len(p) == 0 {
+			if p, err = r.Next(); err == io.EOF {
+				return total, nil
+			} else if err != nil {
+				return total, err
+			}
+		}
+		n, err := w.Write(p)
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// Close lets go of the body. Slices that Next returned stay valid.
+func (r *Reader) Close() error {
+	if !r.closed {
+		r.closed = true
+		r.body.close(r)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package cache
+
+import (
+	"nearcast/proxy/message"
+)
+
+// Respond gives the fill its header section and decides whether the response is stored. With a Writer, the leader writes the body
+// to it, and serves its own client from w.Object() (make that reader before the first Write). Without one, the Reason says why,
+// the waiters have been released, and the leader streams to its client directly.
+//
+// r is the request as the client sent it. Neither r nor resp.Fields is kept.
+func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, Reason) {
+	c := f.c
+	t, d, reason := storable(r, &resp, p)
+	if reason == ReasonStored && resp.Length > c.maxObject {
+		reason = ReasonTooLarge
+	}
+	if reason != ReasonStored {
+		f.refuse(r, &resp, reason)
+		return nil, reason
+	}
+	o := newObject(&resp, t, &d, nil)
+	sel := selectorsOf(resp.Fields, r)
+	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
+	if !c.reserve(cost + first) {
+		f.refuse(r, &resp, ReasonNoMemory)
+		return nil, ReasonNoMemory
+	}
+	o.body = newBody(&c.budget, first)
+	none := newDirectives()
+	shared := judge(resp.Received, o, &none, p)
+	f.decide(func() {
+		f.sel = sel
+		if shared.State == Hit || shared.ServeStaleWhileRevalidate {
+			f.obj = o
+			return
+		}
+		f.reason = ReasonUnusable
+		c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
+	})
+	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
+	return &Writer{fill: f, obj: o, request: own, cost: cost, sel: sel}, ReasonStored
+}
+
+// firstChunkOf is the size of a body's first chunk.
+func firstChunkOf(length int64) int64 {
+	if length < 0 {
+		return firstChunk
+	}
+	return min(length, maxChunk)
+}
+
+// refuse ends the fill without an object, and remembers the key where the next response will hardly be another one.
+// A failing origin is not remembered: the next crowd had better not go there all at once.
+func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
+	f.c.counters.reject(reason)
+	f.decide(func() {
+		f.reason = reason
+		if resp.Status < 500 && reason != ReasonHead && reason != ReasonMethod && reason != ReasonRequestNoStore {
+			f.c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
+		}
+	})
+}
+
+// Writer takes the body of a response that is being stored. It is used by one goroutine, and must end by Commit or Abort: until
+// then its readers wait. A deferred Abort is harmless after Commit.
+type Writer struct {
+	fill    *Fill
+	obj     *Object
+	request *message.Request // its fields, which select the variants that the object replaces
+	sel     []selector
+	cost    int64
+	gaveUp  Reason // why the body is not kept; ReasonNone while it is
+	done    bool
+}
+
+// Object is what the writer fills.
+func (w *Writer) Object() *Object { return w.obj }
+
+// Write appends to the body. The bytes are copied. A body that outgrows max_object or the budget is not stored, but goes on to the
+// readers it has, through a window of at most 1 MiB: Write then blocks while the slowest reader is a whole window behind. A
+// reader that does not finish a chunk for 10 s while it holds up the others ends with ErrLagging. ErrAbandoned when there is no
+// reader left, ErrIncomplete when the body is longer than the header section said.
+func (w *Writer) Write(p []byte) (int, error) {
+	b, total := w.obj.body, len(p)
+	if w.done {
+		return 0, ErrAbandoned
+	}
+	if w.obj.Length >= 0 && b.size+int64(total) > w.obj.Length {
+		w.Abort(ErrIncomplete)
+		return 0, ErrIncomplete
+	}
+	if w.gaveUp == ReasonNone && b.size+int64(total) > w.fill.c.maxObject {
+		w.giveUp(ReasonTooLarge)
+	}
+	for {
+		if p = b.fill(p); len(p) == 0 {
+			return total, nil
+		}
+		if err := w.makeRoom(); err != nil {
+			return total - len(p), err
+		}
+	}
+}
+
+// makeRoom adds a chunk to the body.
+func (w *Writer) makeRoom() error {
+	b := w.obj.body
+	if w.gaveUp == ReasonNone {
+		n := w.nextChunk()
+		if w.fill.c.reserve(n) {
+			b.grow(n)
+			return nil
+		}
+		w.giveUp(ReasonNoMemory)
+	}
+	return b.growPassing()
+}
+
+// nextChunk is the size of the next chunk: what is left of a known length, or as much as there is already.
+func (w *Writer) nextChunk() int64 {
+	size := w.obj.body.size
+	if w.obj.Length >= 0 {
+		return min(w.obj.Length-size, maxChunk)
+	}
+	return min(max(size, firstChunk), maxChunk)
+}
+
+// giveUp goes on without storing.
+func (w *Writer) giveUp(reason Reason) {
+	f := w.fill
+	w.gaveUp = reason
+	f.c.counters.reject(reason)
+	s := f.c.shard(f.hash)
+	s.mu.Lock()
+	f.c.unlist(s, f)
+	s.remember(crowd(f.hash, w.request), w.obj.received.Add(refusalTime))
+	s.mu.Unlock()
+	f.c.budget.release(w.cost)
+	w.obj.body.pass()
+}
+
+// Commit ends the body and stores the object. trailers may be nil. The Reason is ReasonStored or why it was not stored.
+func (w *Writer) Commit(trailers message.Fields) Reason {
+	b, f := w.obj.body, w.fill
+	switch {
+	case w.done:
+		return ReasonNone
+	case w.obj.Length >= 0 && b.size != w.obj.Length:
+		w.Abort(ErrIncomplete)
+		return ReasonIncomplete
+	case w.gaveUp != ReasonNone:
+		w.done = true
+		b.finish(nil, trailers, false)
+		b.detach()
+		return w.gaveUp
+	}
+	w.done = true
+	reason := ReasonStored
+	if extra := int64(stringBytes(trailers) + lineOverhead*len(trailers)); f.c.reserve(extra) {
+		w.cost += extra
+	} else {
+		reason = ReasonNoMemory
+	}
+	b.finish(nil, compact(trailers), true)
+	return w.publish(reason)
+}
+
+// publish moves a complete object from the fill into the index, unless there is a reason against it.
+func (w *Writer) publish(reason Reason) Reason {
+	f, b := w.fill, w.obj.body
+	final := *w.obj
+	final.Length = b.size
+
+	s := f.c.shard(f.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.c.unlist(s, f)
+	if f.invalidated {
+		reason = ReasonInvalidated
+	}
+	if reason != ReasonStored {
+		f.c.counters.reject(reason)
+		f.c.budget.release(w.cost)
+		b.detach()
+		return reason
+	}
+	f.c.insert(s, f.key, f.hash, w.request, &entry{obj: &final, sel: w.sel, cost: w.cost})
+	return ReasonStored
+}
+
+// Abort ends the body with an error, which its readers see. Nothing is stored. It does nothing after Commit.
+func (w *Writer) Abort(err error) {
+	if w.done {
+		return
+	}
+	w.done = true
+	if err == nil {
+		err = ErrIncomplete
+	}
+	f := w.fill
+	s := f.c.shard(f.hash)
+	s.mu.Lock()
+	f.c.unlist(s, f)
+	s.mu.Unlock()
+	w.obj.body.finish(err, nil, false)
+	w.obj.body.detach()
+	if w.gaveUp == ReasonNone {
+		f.c.counters.reject(ReasonIncomplete)
+		f.c.budget.release(w.cost)
+	}
+}

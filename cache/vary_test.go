@@ -1,0 +1,85 @@
+package cache
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"nearcast/proxy/message"
+)
+
+func TestRFC9111_4_1_Vary(t *testing.T) {
+	for _, tt := range []struct {
+		why           string
+		vary          string
+		first, second []string
+		same          bool
+	}{
+		{"another value", "Accept-Language", []string{"Accept-Language: de"}, []string{"Accept-Language: en"}, false},
+		{"absence is not emptiness", "Foo", nil, []string{"Foo:"}, false},
+		{"absence matches absence", "Foo", nil, nil, true},
+		{"lines are combined", "Foo", []string{"Foo: 1, 2"}, []string{"Foo: 1", "Foo: 2"}, true},
+		{"white space around commas", "Foo", []string{"Foo: 1,2"}, []string{"Foo:  1 , 2 "}, true},
+		{"order matters in an unknown field", "Foo", []string{"Foo: 1, 2"}, []string{"Foo: 2, 1"}, false},
+		{"so does case", "Foo", []string{"Foo: a"}, []string{"Foo: A"}, false},
+		{"the field's name has no case", "fOO", []string{"Foo: a"}, []string{"Foo: a"}, true},
+		{"case in languages does not", "Accept-Language", []string{"Accept-Language: en-US, de;q=0.5"}, []string{"Accept-Language: EN-us,de; Q=0.5"}, true},
+		{"order of languages may", "Accept-Language", []string{"Accept-Language: en, de"}, []string{"Accept-Language: de, en"}, false},
+		{"order of encodings does not", "Accept-Encoding", []string{"Accept-Encoding: gzip, br"}, []string{"Accept-Encoding: BR,GZIP"}, true},
+		{"another encoding does", "Accept-Encoding", []string{"Accept-Encoding: gzip, br"}, []string{"Accept-Encoding: gzip"}, false},
+		{"a comma in a user agent is no list", "User-Agent", []string{"User-Agent: a, b"}, []string{"User-Agent: a,b"}, false},
+		{"every field must match", "Foo, Bar", []string{"Foo: 1", "Bar: 1"}, []string{"Foo: 1", "Bar: 2"}, false},
+		{"the sum must not be confused", "Foo, Bar", []string{"Foo: 1,", "Bar: 2"}, []string{"Foo: 1", "Bar: ,2"}, true},
+	} {
+		h := newHarness(t)
+		h.store(get("/", tt.first...), answer(200, "Cache-Control: max-age=60", "Vary: "+tt.vary), "x")
+		if tt.same {
+			h.want(tt.why, 0, get("/", tt.second...), Hit, ReasonFresh)
+		} else {
+			h.want(tt.why, 0, get("/", tt.second...), Miss, ReasonNoVariant)
+		}
+	}
+}
+
+func TestRFC9111_4_1_TheNewestVariantServes(t *testing.T) {
+	h := newHarness(t)
+	h.store(get("/", "Accept: a"), answer(200, "Cache-Control: max-age=5", "Vary: Accept"), "a")
+	h.store(get("/", "Accept: b"), answer(200, "Cache-Control: max-age=60", "Vary: Accept"), "b")
+	if got := h.body(h.look(0, get("/", "Accept: a")).Object, Whole); got != "a" {
+		t.Errorf("variant a serves %q", got)
+	}
+	later := answer(200, "Cache-Control: max-age=60").at(epoch.Add(10 * time.Second))
+	h.store(get("/", "Accept: a"), later, "one for all")
+	for _, accept := range []string{"a", "c"} {
+		if got := h.body(h.look(11*time.Second, get("/", "Accept: "+accept)).Object, Whole); got != "one for all" {
+			t.Errorf("accept %s serves %q: the newest response has no Vary", accept, got)
+		}
+	}
+}
+
+func TestVariantsAreBounded(t *testing.T) {
+	h := newHarness(t)
+	const n = 3 * maxVariants
+	for i := range n {
+		h.store(get("/", "Foo: "+strconv.Itoa(i)), answer(200, "Cache-Control: max-age=60", "Vary: Foo"), "x")
+	}
+	if got := h.objects.Load(); got != maxVariants {
+		t.Errorf("%d variants, want %d", got, maxVariants)
+	}
+	h.want("the newest is there", 0, get("/", "Foo: "+strconv.Itoa(n-1)), Hit, ReasonFresh)
+	h.want("the oldest made room", 0, get("/", "Foo: 0"), Miss, ReasonNoVariant)
+}
+
+func FuzzVary(f *testing.F) {
+	f.Add("gzip, br;q=0.5", "br;q=0.5,gzip", "accept-encoding")
+	f.Add("a,,b", "a , b", "foo")
+	f.Fuzz(func(t *testing.T, a, b, name string) {
+		norm := func(v string) string {
+			return string(appendNormalised(nil, message.Fields{{Name: name, Value: v}}, name))
+		}
+		sel := reselect([]selector{{name: name}}, &message.Request{Fields: message.Fields{{Name: name, Value: a}}})
+		if got := matches(sel, &message.Request{Fields: message.Fields{{Name: name, Value: b}}}); got != (norm(a) == norm(b)) {
+			t.Fatalf("matches %v, normal forms %q and %q", got, norm(a), norm(b))
+		}
+	})
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// maxPendingLog bounds what waits for a slow reader of the access log, in bytes.
+const maxPendingLog = 4 << 20
+
+// accessWriter takes whole lines and writes them from a goroutine of its own, so that whoever reads the log can't hold requests up. Lines that
+// find maxPendingLog full are dropped and counted.
+type accessWriter struct {
+	// immutable
+	to      io.Writer
+	dropped *metrics.Counter
+	wake    chan struct{} // capacity one
+
+	mu      sync.Mutex
+	pending []byte
+}
+
+func newAccessWriter(to io.Writer, set *metrics.Set) *accessWriter {
+	return &accessWriter{to: to, wake: make(chan struct{}, 1), dropped: set.GetOrCreateCounter("nearcast_access_log_dropped_lines_total")}
+}
+
+// Write takes one line. It never blocks on the reader and never fails.
+func (a *accessWriter) Write(line []byte) (int, error) {
+	a.mu.Lock()
+	if len(a.pending)+len(line) > maxPendingLog {
+		a.mu.Unlock()
+		a.dropped.Inc()
+		return len(line), nil
+	}
+	a.pending = append(a.pending, line...)
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+	return len(line), nil
+}
+
+// Run writes until ctx ends, and then what is left, for a second at most: a reader that takes nothing may not keep the process.
+func (a *accessWriter) Run(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { // ends with its last write, which the kernel may hold for as long as the reader sleeps
+		defer close(done)
+		var spare []byte
+		for {
+			select {
+			case <-ctx.Done():
+				a.flush(spare)
+				return
+			case <-a.wake:
+				spare = a.flush(spare)
+			}
+		}
+	}()
+	<-ctx.Done()
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+	}
+}
+
+func (a *accessWriter) flush(spare []byte) []byte {
+	a.mu.Lock()
+	out := a.pending
+	a.pending = spare[:0]
+	a.mu.Unlock()
+	if len(out) > 0 {
+		_, _ = a.to.Write(out)
+	}
+	return out
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/admin"
+	"nearcast/bgp"
+	"nearcast/cache"
+	"nearcast/geo"
+	"nearcast/health"
+	"nearcast/internal/config"
+	"nearcast/proxy"
+	"nearcast/proxy/front"
+)
+
+// edge is one process's parts, wired.
+type edge struct {
+	cfg *config.Config
+	log *slog.Logger
+
+	places    *geo.DB
+	proxy     *proxy.Proxy
+	front     *front.Front
+	monitor   *health.Monitor
+	speaker   *bgp.Speaker   // nil without an anycast section
+	announcer *bgp.Announcer // nil without an anycast section
+	admin     *admin.Server
+	started   time.Time
+	token     string // of the questions to itself
+
+	stages  []stage
+	running []running
+	failed  chan error
+}
+
+// stage is a part that runs. The list of stages is the order of the start, and from its end the order of the stop.
+type stage struct {
+	name string
+	run  func(context.Context) error
+}
+
+type running struct {
+	name   string
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// build makes everything that can fail: files are read, sockets opened. Nothing is announced or probed yet.
+func build(cfg *config.Config, s std, log *slog.Logger) (_ *edge, err error) {
+	e := &edge{cfg: cfg, log: log, started: time.Now(), failed: make(chan error, 1)}
+	set := metrics.NewSet()
+	if cfg.Geo.DatabaseFile != "" {
+		if e.places, err = geo.Open(cfg.Geo.DatabaseFile); err != nil {
+			return nil, fmt.Errorf("geo.database_file: %w", err)
+		}
+	}
+	e.monitor = health.New(log, set)
+	access := accessOutput(cfg.Log.Access, s, set)
+	if e.proxy, err = proxy.New(proxyOptions(cfg, e, log, access, set)); err != nil {
+		return nil, err
+	}
+	if cfg.Anycast != nil {
+		if e.speaker, err = bgp.NewSpeaker(cfg.Anycast, log, set); err != nil {
+			return nil, err
+		}
+		e.announcer = bgp.NewAnnouncer(cfg.Anycast, e.speaker, e.inputs, log, set)
+	}
+	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
+		return nil, err
+	}
+	if e.admin, err = admin.Listen(cfg.Admin, e.source(set), log); err != nil {
+		return nil, err
+	}
+	e.monitor.SetTargets(append(e.proxy.Targets(), e.selfTargets()...))
+	e.list(access)
+	return e, nil
+}
+
+// list is the order of the start; a stop goes the other way.
+func (e *edge) list(access *accessWriter) {
+	always := func(run func(context.Context)) func(context.Context) error {
+		return func(ctx context.Context) error { run(ctx); return nil }
+	}
+	if access != nil {
+		e.stages = append(e.stages, stage{"access log", always(access.Run)})
+	}
+	e.stages = append(e.stages,
+		stage{"admin", e.admin.Run},
+		stage{"health", always(e.monitor.Run)},
+		stage{"http", func(ctx context.Context) error { return e.front.Run(ctx, e.proxy) }})
+	if e.speaker != nil {
+		e.stages = append(e.stages,
+			stage{"bgp", e.speaker.Run},
+			stage{"announce", always(e.announcer.Run)},
+			stage{"health to routes", always(e.wakeAnnouncer)})
+	}
+}
+
+// wakeAnnouncer makes the announcer look again whenever health has changed.
+func (e *edge) wakeAnnouncer(ctx context.Context) {
+	changed := e.monitor.Subscribe()
+	e.announcer.Wake()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			e.announcer.Wake()
+		}
+	}
+}
+
+func accessOutput(where string, s std, set *metrics.Set) *accessWriter {
+	switch where {
+	case "off":
+		return nil
+	case "stderr":
+		return newAccessWriter(s.err, set)
+	}
+	return newAccessWriter(s.out, set)
+}
+
+func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *accessWriter, set *metrics.Set) proxy.Options {
+	o := proxy.Options{
+		Edge: cfg.Edge.Name, Region: cfg.Edge.Region, Regions: cfg.Regions, Services: cfg.Services,
+		MaxBody: int64(cfg.Limits.MaxBodySize), MaxHeader: int64(cfg.Limits.MaxHeaderSize),
+		Cache: cache.New(cfg.Cache, set), Health: e.monitor, Places: e.places,
+		SelfToken: rand.Text(), Log: log, Set: set,
+	}
+	e.token = o.SelfToken
+	if access != nil {
+		o.Access = slog.New(slog.NewJSONHandler(access, &slog.HandlerOptions{ReplaceAttr: accessAttr}))
+	}
+	return o
+}
+
+// accessAttr leaves out what is the same on every line of the access log.
+func accessAttr(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && (a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// selfTargets are the edge's questions to itself, one for each listener and protocol. Only the routes hang on them.
+func (e *edge) selfTargets() []health.Target {
+	a := e.cfg.Anycast
+	if a == nil {
+		return nil
+	}
+	cfg := health.Config{Interval: a.SelfProbe.Interval, Timeout: a.SelfProbe.Timeout, Rise: a.Rise.Consecutive, Fall: a.Fall.Consecutive}
+	var out []health.Target
+	for _, l := range e.front.Listeners() {
+		for _, p := range l.Protocols {
+			probe := health.SelfProbe{Protocol: health.Protocol(p.String()), Address: l.Address.String(), TLS: l.TLS, Token: e.token}
+			out = append(out, health.Target{ID: health.ID{Name: l.Name, Protocol: probe.Protocol}, Probe: probe.Probe, Config: cfg})
+		}
+	}
+	return out
+}
+
+// inputs are what the announcement is decided from.
+func (e *edge) inputs() bgp.Inputs {
+	snapshot := e.monitor.Snapshot()
+	in := bgp.Inputs{Self: bgp.SelfOK}
+	for _, st := range snapshot.Self() {
+		switch {
+		case st.Status == health.Down:
+			in.Self = bgp.SelfFailing
+			in.SelfDetail = fmt.Sprintf("%s: %s", st.ID, st.Reason)
+		case st.Status == health.Unknown && in.Self == bgp.SelfOK:
+			in.Self = bgp.SelfUnknown
+		}
+	}
+	if len(snapshot.Self()) == 0 {
+		in.Self = bgp.SelfUnknown
+	}
+	for name := range e.cfg.Services {
+		h := bgp.ServiceHealth{Name: name}
+		for _, st := range snapshot.Origins(name) {
+			switch {
+			case st.Up() && st.ID.Region == e.cfg.Edge.Region:
+				h.Healthy++
+				h.HealthyRegional++
+			case st.Up():
+				h.Healthy++
+			case st.Status == health.Unknown:
+				h.Unprobed++
+			}
+		}
+		in.Services = append(in.Services, h)
+	}
+	return in
+}
+
+// helpTexts joins the packages' metric texts.
+func helpTexts() map[string]string {
+	all := map[string]string{
+		"nearcast_access_log_dropped_lines_total": "Access log lines dropped because the log's reader was too slow.",
+		"nearcast_info": "1, with this edge's name, region and version.",
+	}
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, bgp.MetricHelp} {
+		maps.Copy(all, m)
+	}
+	return all
+}
+
+func (e *edge) source(set *metrics.Set) admin.Source {
+	admin.Expose()
+	set.GetOrCreateGauge(fmt.Sprintf(`nearcast_info{edge=%q,region=%q,version=%q}`, e.cfg.Edge.Name, e.cfg.Edge.Region, version), func() float64 { return 1 })
+	return admin.Source{Set: set, Help: helpTexts(), Status: func() any { return e.status() }, Healthy: e.healthy}
+}

@@ -1,0 +1,87 @@
+// Command nearcast is the whole product: the edge, its checks, its laboratory and its demonstration.
+//
+//go:debug multipathtcp=0
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"nearcast/internal/config"
+)
+
+// The exit codes. A supervisor need not restart what ended with exitConfig: it would end so again.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitConfig = 3
+)
+
+// cli is the command line. Every subcommand is in the file of its name.
+type cli struct {
+	Run      runCmd      `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
+	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// std is where the subcommands write.
+type std struct{ out, err io.Writer }
+
+// execute runs one command line and returns the exit code.
+func execute(args []string, stdout, stderr io.Writer) (code int) {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("nearcast"),
+		kong.Description("An anycast-aware edge: HTTP/1.1, HTTP/2 and HTTP/3, a cache, the nearest healthy origin, and the BGP route that is there exactly while it can serve."),
+		kong.UsageOnError(),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code; panic(exitPanic{}) }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "nearcast:", err)
+		return exitFailed
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(exitPanic); !ok {
+				panic(r)
+			}
+			code = exited
+		}
+	}()
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(stderr, "nearcast:", err)
+		fmt.Fprintln(stderr, "Run nearcast --help for the commands.")
+		return exitUsage
+	}
+	ctx.Bind(std{stdout, stderr})
+	return report(stderr, ctx.Run())
+}
+
+// exitPanic unwinds out of kong after --help.
+type exitPanic struct{}
+
+// report prints err and returns its exit code.
+func report(stderr io.Writer, err error) int {
+	var invalid config.Errors
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return exitOK
+	case errors.As(err, &invalid):
+		fmt.Fprintln(stderr, err)
+		return exitConfig
+	default:
+		fmt.Fprintln(stderr, "nearcast:", err)
+		return exitFailed
+	}
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"nearcast/bgp"
+	"nearcast/health"
+)
+
+// status is what /status shows.
+type status struct {
+	Edge      string               `json:"edge"`
+	Region    string               `json:"region"`
+	Version   string               `json:"version"`
+	Started   time.Time            `json:"started"`
+	Prefixes  []bgp.PrefixStatus   `json:"prefixes,omitempty"`
+	Neighbors []bgp.NeighborStatus `json:"neighbors,omitempty"`
+	Listeners []targetStatus       `json:"listeners,omitempty"`
+	Origins   []targetStatus       `json:"origins"`
+}
+
+// targetStatus is one probed target.
+type targetStatus struct {
+	Service  string    `json:"service,omitempty"`
+	Region   string    `json:"region,omitempty"`
+	Name     string    `json:"name"`
+	Protocol string    `json:"protocol,omitempty"`
+	Status   string    `json:"status"`
+	Since    time.Time `json:"since"`
+	Reason   string    `json:"reason"`
+	Error    string    `json:"error,omitempty"`
+	RTTms    float64   `json:"rtt_ms,omitempty"`
+}
+
+func (e *edge) status() status {
+	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}}
+	if e.announcer != nil {
+		s.Prefixes, s.Neighbors = e.announcer.Status(), e.speaker.Status()
+	}
+	for _, st := range e.monitor.Snapshot().All() {
+		if st.ID.Self() {
+			s.Listeners = append(s.Listeners, newTargetStatus(st))
+		} else {
+			s.Origins = append(s.Origins, newTargetStatus(st))
+		}
+	}
+	return s
+}
+
+func newTargetStatus(st *health.State) targetStatus {
+	t := targetStatus{Service: st.ID.Service, Region: st.ID.Region, Name: st.ID.Name, Protocol: string(st.ID.Protocol),
+		Status: st.Status.String(), Since: st.Since, Reason: st.Reason.String(), RTTms: float64(st.RTT.Microseconds()) / 1000}
+	if st.Err != nil {
+		t.Error = st.Err.Error()
+	}
+	return t
+}
+
+// healthy is /healthz: whether traffic should come here, in words. With anycast that is whether the routes are announced.
+func (e *edge) healthy() (bool, string) {
+	if e.announcer == nil {
+		if err := e.front.Healthy(); err != nil {
+			return false, err.Error()
+		}
+		return true, "serving"
+	}
+	prefixes := e.announcer.Status()
+	if len(prefixes) == 0 {
+		return false, "starting"
+	}
+	for _, p := range prefixes {
+		if !p.Announced {
+			return false, fmt.Sprintf("%s is withdrawn: %s %s", p.Prefix, p.Reason, p.Detail)
+		}
+	}
+	return true, "serving"
+}

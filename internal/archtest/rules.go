@@ -1,0 +1,51 @@
+// Package archtest holds the import diagram: which package of ours may import which, and why. Its test reads the imports from the
+// files themselves, since what `go list` says is kept in the test cache when another package changes.
+package archtest
+
+// rule says what the packages that match a pattern may import of ours. Patterns are paths below the module; "x/..." is x and all
+// below it, "..." is everything. What lies below a package is not its own: its rule names that too.
+type rule struct {
+	packages []string
+	may      []string
+	because  string
+}
+
+// rules are tried from the top; the first that matches a package is the package's own. Every package must have one.
+var rules = []rule{
+	{[]string{"proxy/message/..."}, []string{"proxy/message/..."},
+		"the seam between all the others stands on nothing"},
+	{[]string{"cache/..."}, []string{"cache/...", "proxy/message/..."},
+		"caching decides about messages, whoever sends them"},
+	{[]string{"health/..."}, []string{"health/..."},
+		"probing knows nothing of what its results are used for"},
+	{[]string{"geo/..."}, []string{"geo/..."},
+		"places know nothing of what is placed"},
+	{[]string{"proxy/h1/...", "proxy/h2/...", "proxy/h3/...", "proxy/upstream/..."},
+		[]string{"proxy/h1/...", "proxy/h2/...", "proxy/h3/...", "proxy/upstream/...", "proxy/message/...", "cache"},
+		"a codec turns bytes into messages and back; an object's encoded block comes from the cache"},
+	{[]string{"proxy/front/..."}, []string{"proxy/front/...", "proxy/message/...", "proxy/h1", "proxy/h2", "proxy/h3", "cache"},
+		"the sockets hand connections to the front ends and know nothing of routing"},
+	{[]string{"proxy"}, []string{"proxy/message/...", "proxy/upstream", "cache/...", "health", "geo"},
+		"the pipeline handles messages, whichever front end decoded them"},
+	{[]string{"bgp/..."}, []string{"bgp/...", "cache", "health", "geo"},
+		"announcing depends on health and never on the proxy"},
+	{[]string{"admin/..."}, []string{"admin/...", "cache", "health", "geo"},
+		"the operator's side declares what it shows"},
+	{[]string{"internal/config"}, []string{"proxy", "proxy/front", "bgp", "admin", "cache", "health", "geo"},
+		"the configuration composes what the components declare"},
+	{[]string{"internal/archtest"}, nil,
+		"the diagram is read, not linked"},
+	{[]string{"internal/lab/...", "internal/demo/...", "bench/..."},
+		[]string{"internal/...", "bench/...", "proxy/...", "bgp/...", "admin/...", "cache/...", "health/...", "geo/..."},
+		"what tries the whole out uses the whole"},
+	{[]string{"cmd/..."}, []string{"..."},
+		"the binary wires everything"},
+}
+
+// importers say who alone may import a package, besides itself.
+var importers = []rule{
+	{[]string{"cmd/..."}, []string{"cmd/..."}, "nothing depends on the wiring"},
+	{[]string{"bench/..."}, []string{"cmd/...", "bench/...", "internal/lab/...", "internal/demo/..."}, "the product does not need its measuring"},
+	{[]string{"internal/lab/..."}, []string{"cmd/...", "internal/lab/..."}, "the product does not need its trials"},
+	{[]string{"internal/demo/..."}, []string{"cmd/...", "internal/demo/..."}, "the product does not need its demonstration"},
+}

@@ -1,0 +1,214 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"nearcast/proxy"
+)
+
+// rules are what spans several sections.
+type rules struct {
+	c *Config
+	d *decoder
+}
+
+// A name is what metrics, logs and DNS can all carry.
+var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+const nameRule = `must be lower-case letters, digits and "-", at most 63, with a letter or digit at both ends`
+
+// normalise writes what may be written in several ways in one.
+func (c *Config) normalise() {
+	for _, s := range c.Services {
+		for i := range s.Hosts {
+			s.Hosts[i] = strings.ToLower(s.Hosts[i])
+		}
+	}
+}
+
+func (r *rules) check() {
+	if r.c.Version != 1 {
+		r.missingOr("version", "must be 1", "write version: 1")
+	}
+	r.edge()
+	r.regions()
+	r.listeners()
+	r.services()
+	r.anycast()
+	if a := r.c.Log.Access; a != "stdout" && a != "stderr" && a != "off" {
+		hint, near := suggest(a, []string{"stdout", "stderr", "off"})
+		if near == "" {
+			hint = "write stdout, stderr or off"
+		}
+		r.d.report("log.access", strconv.Quote(a)+" is no place for the access log", hint)
+	}
+}
+
+// missingOr reports that a required key is missing, or what is wrong with it when it is there.
+func (r *rules) missingOr(path, fault, hint string) {
+	if !r.d.given(path) {
+		fault = "is missing"
+	}
+	r.d.report(path, fault, hint)
+}
+
+func (r *rules) edge() {
+	if !name.MatchString(r.c.Edge.Name) {
+		r.missingOr("edge.name", nameRule, "every edge has a name of its own, such as fra-1")
+	}
+	region := r.c.Edge.Region
+	switch {
+	case region == "" && (len(r.c.Regions) > 0 || r.c.Anycast != nil):
+		r.missingOr("edge.region", "must not be empty", "name the region that this edge stands in")
+	case region != "":
+		r.region(r.d.report, "edge.region", region)
+	}
+}
+
+// region checks the name of a region wherever it is used.
+func (r *rules) region(report func(path, fault, hint string), path, region string) {
+	if r.d.faulty["regions"] {
+		return
+	}
+	known := r.d.keysOf("regions")
+	if len(known) == 0 {
+		if !name.MatchString(region) {
+			report(path, nameRule, "")
+		}
+		return
+	}
+	if !slices.Contains(known, region) {
+		hint, _ := suggest(region, known)
+		report(path, strconv.Quote(region)+" is not one of the regions", hint)
+	}
+}
+
+func (r *rules) regions() {
+	for region := range r.c.Regions {
+		path := join("regions", region)
+		if !name.MatchString(region) {
+			r.d.reportKey(path, "the region's name "+nameRule, "")
+		}
+		if !r.d.given(path + ".location") {
+			r.d.report(path+".location", "is missing", "write [latitude, longitude] in degrees")
+		}
+	}
+}
+
+func (r *rules) listeners() {
+	if len(r.c.Listen) == 0 {
+		r.missingOr("listen", "must have at least one entry", `write one such as {address: ":443", tls: true}`)
+	}
+	taken := make(map[string]string) // by address, the path that has it
+	tls := ""                        // the path that demands certificates
+	for i, l := range r.c.Listen {
+		if l.TLS && tls == "" {
+			tls = entry("listen", i) + ".tls"
+		}
+		r.takeAddress(taken, entry("listen", i)+".address", l.Address)
+	}
+	if tls != "" && len(r.c.TLS.Certificates) == 0 {
+		r.d.reportAt(r.d.spanOf(tls), "tls.certificates", "must have at least one entry for this listener", "name a cert_file and its key_file")
+	}
+	if a := r.c.Admin.Address; a != "" {
+		if host, port, err := net.SplitHostPort(a); err != nil || !validPort(port) || strings.Contains(host, "/") {
+			r.d.report("admin.address", "must be host:port", "write one such as 127.0.0.1:9180")
+		}
+		r.takeAddress(taken, "admin.address", a)
+	} else if r.d.given("admin") {
+		r.missingOr("admin.address", "must not be empty", "write one such as 127.0.0.1:9180, or leave the section out")
+	}
+}
+
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+// takeAddress reports an address that another socket has already.
+func (r *rules) takeAddress(taken map[string]string, path, address string) {
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		address = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
+	}
+	if address == "" {
+		return
+	}
+	if first, ok := taken[address]; ok {
+		r.d.report(path, "is the same address as "+first, "give each socket an address or port of its own")
+		return
+	}
+	taken[address] = path
+}
+
+func (r *rules) services() {
+	if len(r.c.Services) == 0 {
+		r.missingOr("services", "must have at least one service", "config.yaml.example has one")
+	}
+	taken := make(map[string]string) // by host and path, the service that has them
+	for _, service := range slices.Sorted(maps.Keys(r.c.Services)) {
+		path := join("services", service)
+		if !name.MatchString(service) {
+			r.d.reportKey(path, "the service's name "+nameRule, "")
+		}
+		s := r.c.Services[service]
+		for region, origins := range s.Origins {
+			p := join(path+".origins", region)
+			r.region(r.d.reportKey, p, region)
+			if len(origins) == 0 {
+				r.d.report(p, "must have at least one origin", "leave the region out when it has none")
+			}
+		}
+		r.takeHosts(taken, service, s)
+	}
+}
+
+// takeHosts reports a host that another service has for the same path.
+func (r *rules) takeHosts(taken map[string]string, service string, s proxy.ServiceConfig) {
+	for i, host := range s.Hosts {
+		for _, path := range s.Paths {
+			key := host + " " + proxy.CanonicalPath(path)
+			if other, ok := taken[key]; ok && other != service {
+				r.d.report(entry(join("services", service)+".hosts", i),
+					fmt.Sprintf("%q with the path %s is taken by the service %s", host, path, other),
+					"give the services different hosts or paths")
+				break
+			}
+			taken[key] = service
+		}
+	}
+}
+
+// anycast checks that what is demanded before announcing can come true.
+func (r *rules) anycast() {
+	if r.c.Anycast == nil {
+		return
+	}
+	when := r.c.Anycast.AnnounceWhen
+	for _, service := range slices.Sorted(maps.Keys(r.c.Services)) {
+		if origins := join("services", service) + ".origins"; !r.d.given(origins) || r.d.blamed(origins) {
+			continue
+		}
+		total, regional := 0, 0
+		for region, origins := range r.c.Services[service].Origins {
+			total += len(origins)
+			if region == r.c.Edge.Region {
+				regional += len(origins)
+			}
+		}
+		const never = "the routes would never be announced"
+		if when.HealthyOrigins > total {
+			r.d.report("anycast.announce_when.healthy_origins", fmt.Sprintf("is %d, but the service %s has %d", when.HealthyOrigins, service, total), never)
+		}
+		if when.HealthyRegionalOrigins > regional && !r.d.refused("edge.region") {
+			r.d.report("anycast.announce_when.healthy_regional_origins",
+				fmt.Sprintf("is %d, but the service %s has %d in this edge's region", when.HealthyRegionalOrigins, service, regional), never)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"nearcast/internal/lab/router"
+)
+
+// pollInterval is how finely the lab can tell when something happened.
+const pollInterval = 10 * time.Millisecond
+
+// The conditions on a route that the lab waits for.
+func present(r router.Route) bool { return len(r.Paths) > 0 }
+func own(r router.Route) bool     { return r.From(edgeASN) }
+func notOwn(r router.Route) bool  { return !r.From(edgeASN) }
+
+// awaitRoutes returns once the region's router holds routes for all prefixes that satisfy ok. What is for the error.
+func (l *Lab) awaitRoutes(ctx context.Context, region, what string, ok func(router.Route) bool, prefixes ...netip.Prefix) error {
+	for _, p := range prefixes {
+		err := await(ctx, what, func() (bool, string, error) {
+			route, err := l.Route(ctx, region, p)
+			return err == nil && ok(route), fmt.Sprintf("%s has %s: %s", region, p, route), err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await polls until done. An error of a poll counts as not yet, and is told, with what was seen last, when ctx ends first.
+func await(ctx context.Context, what string, poll func() (done bool, seen string, err error)) error {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	start := time.Now()
+	for {
+		done, seen, err := poll()
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if err != nil {
+				seen = err.Error()
+			}
+			return fmt.Errorf("waited %.1fs in vain for %s; %s: %w", time.Since(start).Seconds(), what, seen, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// leadsTo is the condition that the route in use at the router of one region ends at the edge of another, or of itself.
+func leadsTo(at, to string) func(router.Route) bool {
+	want, err := region(to)
+	return func(r router.Route) bool {
+		best, ok := r.Best()
+		if !ok || err != nil || len(best.ASPath) == 0 || best.ASPath[len(best.ASPath)-1] != edgeASN {
+			return false
+		}
+		if at == to {
+			return len(best.ASPath) == 1
+		}
+		// The AS before the edge's is the region's. Prepends repeat numbers, they never hide the last ones.
+		return len(best.ASPath) >= 2 && best.ASPath[len(best.ASPath)-2] == want.ASN
+	}
+}

@@ -1,0 +1,176 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"text/template"
+	"time"
+
+	"nearcast/internal/lab/pki"
+	"nearcast/internal/lab/process"
+)
+
+// EdgeOptions are what scenarios vary of an edge's configuration.
+type EdgeOptions struct {
+	Password        string // of the BGP session instead of the router's
+	RegionalOrigins int    // announce_when.healthy_regional_origins
+	Rogue           bool   // a second neighbor, in the region's rogue namespace
+	Debug           bool   // log at debug level
+}
+
+// AdminAddress is where an edge's operator listener is, inside the edge's namespace.
+const AdminAddress = "127.0.0.1:9180"
+
+const rogueASN = 64511
+
+//go:embed edge.yaml.tmpl
+var edgeTemplate string
+
+// edgeView is what the template needs.
+type edgeView struct {
+	EdgeOptions
+	Region               Region
+	CertFile, KeyFile    string
+	PasswordFile         string
+	ASN, RogueASN        uint32
+	Prefix4, Prefix6     netip.Prefix
+	Router4, Own4, Own6  netip.Addr
+	Rogue4               netip.Addr
+	RogueOwn4, RogueOwn6 netip.Addr
+	HoldTime             time.Duration
+	Regions              []Region
+	Origins              []originView
+	Host, LogLevel       string
+}
+
+type originView struct{ Region, URL string }
+
+// edgeConfig writes the configuration of the region's edge, whose files are in dir.
+func edgeConfig(r Region, dir string, holdTime time.Duration, o EdgeOptions) ([]byte, error) {
+	v := edgeView{
+		EdgeOptions: o, Region: r, Regions: regions, ASN: edgeASN, RogueASN: rogueASN, Prefix4: Prefix4, Prefix6: Prefix6,
+		CertFile: filepath.Join(dir, "edge.pem"), KeyFile: filepath.Join(dir, "edge.key"),
+		HoldTime: holdTime, Host: Host, LogLevel: "info",
+	}
+	v.Router4, _, v.Own4, v.Own6 = r.addresses(Edge)
+	v.Rogue4, _, v.RogueOwn4, v.RogueOwn6 = r.addresses(Rogue)
+	if r.Secured || o.Password != "" {
+		v.PasswordFile = filepath.Join(dir, "bgp.key")
+	}
+	if o.Debug {
+		v.LogLevel = "debug"
+	}
+	for _, other := range regions {
+		_, _, own4, _ := other.addresses(Origin)
+		v.Origins = append(v.Origins, originView{other.Name, "http://" + net.JoinHostPort(own4.String(), strconv.Itoa(originPort))})
+	}
+	t, err := template.New("edge").Parse(edgeTemplate)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = t.Execute(&out, v)
+	return out.Bytes(), err
+}
+
+// makeCertificates makes the authority and one certificate for each edge.
+func (l *Lab) makeCertificates() error {
+	now := time.Now()
+	authority, err := pki.NewAuthority(now)
+	if err != nil {
+		return err
+	}
+	if err := authority.WriteFile(AuthorityFile); err != nil {
+		return err
+	}
+	for _, r := range regions {
+		dir := regionDir(r.Name)
+		err := authority.Issue(now, r.EdgeName(), []string{Host, "localhost"},
+			[]net.IP{Service4.AsSlice(), Service6.AsSlice(), net.IPv4(127, 0, 0, 1)},
+			filepath.Join(dir, "edge.pem"), filepath.Join(dir, "edge.key"))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AuthorityFile is the certificate that every edge's certificate is signed with.
+const AuthorityFile = stateDir + "/authority.pem"
+
+// StartEdge starts the region's edge. It does not wait for its routes.
+func (l *Lab) StartEdge(name string, o EdgeOptions) error {
+	r, err := region(name)
+	if err != nil {
+		return err
+	}
+	dir := regionDir(name)
+	conf, err := edgeConfig(r, dir, l.options.HoldTime, o)
+	if err != nil {
+		return err
+	}
+	key := password
+	if o.Password != "" {
+		key = o.Password
+	}
+	file := filepath.Join(dir, "edge.yaml")
+	if err := errors.Join(os.WriteFile(file, conf, 0o644), os.WriteFile(filepath.Join(dir, "bgp.key"), []byte(key+"\n"), 0o600)); err != nil {
+		return err
+	}
+	_, err = l.programs.Start(process.Spec{
+		Name: edgeProgram(name), Namespace: Namespace(Edge, name), Args: []string{l.options.Binary, "run", "-c", file},
+		Log: l.LogFile(edgeProgram(name)), Output: l.LogFile(name + "-access"),
+	})
+	return err
+}
+
+// SignalEdge sends a signal to the region's edge.
+func (l *Lab) SignalEdge(name string, s syscall.Signal) error {
+	id, err := l.programs.Get(edgeProgram(name))
+	if err != nil {
+		return err
+	}
+	return id.Signal(s)
+}
+
+// EdgeProcess is the region's edge. The error is process.ErrGone when it does not run.
+func (l *Lab) EdgeProcess(name string) (process.ID, error) { return l.programs.Get(edgeProgram(name)) }
+
+// StopEdge ends the region's edge in an orderly way and waits for it.
+func (l *Lab) StopEdge(ctx context.Context, name string) error {
+	const grace = 15 * time.Second // more than its own drain
+	return l.programs.Stop(ctx, edgeProgram(name), grace)
+}
+
+// StartOrigin starts the region's origin.
+func (l *Lab) StartOrigin(name string) error {
+	_, err := l.programs.Start(process.Spec{
+		Name: originProgram(name), Namespace: Namespace(Origin, name), Log: l.LogFile(originProgram(name)),
+		Args: []string{l.options.Binary, "lab-origin", "--region", name, "--listen", ":" + strconv.Itoa(originPort)},
+	})
+	return err
+}
+
+// KillOrigin ends the region's origin at once and waits for it.
+func (l *Lab) KillOrigin(ctx context.Context, name string) error {
+	id, err := l.programs.Get(originProgram(name))
+	if err != nil {
+		return err
+	}
+	if err := id.Signal(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("origin of %s: %w", name, err)
+	}
+	return id.Wait(ctx)
+}
+
+func edgeProgram(region string) string   { return region + "-edge" }
+func originProgram(region string) string { return region + "-origin" }

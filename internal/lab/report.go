@@ -1,0 +1,93 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Row is what one scenario showed in one region. A time that was not measured is zero.
+type Row struct {
+	Scenario  string
+	Region    string
+	Router    string        // the daemon
+	Withdrawn time.Duration // from the event until the router held no route from its edge
+	Elsewhere time.Duration // from the event until the first request that another place answered was sent
+	Back      time.Duration // from the repair until the router held the route again
+	Requests  int           // sent meanwhile by the region's client
+	Failed    int           // of those, until the repair
+	FailedIn  int           // of those, after the repair: coming back resets what is in flight to the farther region
+	Repeated  int           // succeeded on a new connection after a kept one had broken
+	Err       error         // what was not as it must be
+}
+
+// Report is what a run of scenarios showed.
+type Report struct {
+	Rows []Row
+	Took time.Duration
+}
+
+// Failed reports whether anything was not as it must be.
+func (r Report) Failed() bool {
+	for _, row := range r.Rows {
+		if row.Err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// WriteTable writes a line for each row and, below, what failed.
+func (r Report) WriteTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "scenario\tregion\trouter\tevent→withdrawn\tevent→served elsewhere\tback after\tfailed requests\tresult")
+	for _, row := range r.Rows {
+		result := "ok"
+		if row.Err != nil {
+			result = "FAILED"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Scenario, row.Region, row.Router,
+			short(row.Withdrawn), short(row.Elsewhere), short(row.Back), row.failures(), result)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	failed := 0
+	for _, row := range r.Rows {
+		if row.Err != nil {
+			failed++
+			if _, err := fmt.Fprintf(w, "\n%s in %s: %s\n", row.Scenario, row.Region, strings.ReplaceAll(row.Err.Error(), "\n", "\n  ")); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%d of %d as they must be, in %.0f s\n", len(r.Rows)-failed, len(r.Rows), r.Took.Seconds())
+	return err
+}
+
+// failures are the requests that failed, before and after the repair, of all.
+func (r Row) failures() string {
+	if r.Requests == 0 {
+		return "-"
+	}
+	s := fmt.Sprintf("%d of %d", r.Failed, r.Requests)
+	if r.FailedIn > 0 {
+		s += fmt.Sprintf(", %d on return", r.FailedIn)
+	}
+	if r.Repeated > 0 {
+		s += fmt.Sprintf(", %d repeated", r.Repeated)
+	}
+	return s
+}
+
+func short(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	if d < 10*time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}

@@ -1,0 +1,157 @@
+package router
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// frrPrograms is where Debian keeps FRR's daemons.
+const frrPrograms = "/usr/lib/frr"
+
+// frr talks to FRR's zebra and bgpd through vtysh.
+type frr struct{ cfg Config }
+
+func (f *frr) file(name string) string { return filepath.Join(f.cfg.Dir, name) }
+
+// Prepare gives bgpd its configuration as a file of its own. Through vtysh it would hold every session back for four seconds more.
+func (f *frr) Prepare() ([]Program, error) {
+	conf, err := render(FRR, f.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(f.file("vty"), 0o755); err != nil {
+		return nil, err
+	}
+	var programs []Program
+	for _, p := range []struct {
+		name string
+		conf []byte
+	}{{"zebra", []byte("hostname " + f.cfg.Name + "\n")}, {"bgpd", conf}} {
+		if err := os.WriteFile(f.file(p.name+".conf"), p.conf, 0o644); err != nil {
+			return nil, err
+		}
+		programs = append(programs, Program{
+			Name: p.name,
+			Args: []string{filepath.Join(frrPrograms, p.name), "-u", "root", "-g", "root", "-P", "0",
+				"-z", f.file("zserv.api"), "--vty_socket", f.file("vty"), "-i", f.file(p.name + ".pid"), "-f", f.file(p.name + ".conf")},
+		})
+	}
+	return programs, nil
+}
+
+func (f *frr) Configure(ctx context.Context) error {
+	return poll(ctx, func() error { _, err := f.Session(ctx); return err })
+}
+
+func (f *frr) Route(ctx context.Context, prefix netip.Prefix) (Route, error) {
+	family := "ipv4"
+	if prefix.Addr().Is6() {
+		family = "ipv6"
+	}
+	out, err := f.vtysh(ctx, "-c", fmt.Sprintf("show bgp %s unicast %s json", family, prefix))
+	if err != nil {
+		return Route{}, err
+	}
+	return parseFRRRoute(out, prefix)
+}
+
+func (f *frr) Session(ctx context.Context) (Session, error) {
+	out, err := f.vtysh(ctx, "-c", fmt.Sprintf("show bgp neighbors %s json", f.cfg.Edge.Address))
+	if err != nil {
+		return Session{}, err
+	}
+	return parseFRRSession(out, f.cfg.Edge.Address)
+}
+
+func (f *frr) ClearSession(ctx context.Context) error {
+	_, err := f.vtysh(ctx, "-c", fmt.Sprintf("clear bgp %s", f.cfg.Edge.Address))
+	return err
+}
+
+func (f *frr) vtysh(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "vtysh", append([]string{"--vty_socket", f.file("vty")}, args...)...)
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			out = append(out, exit.Stderr...)
+		}
+		return nil, fmt.Errorf("FRR of %s: vtysh %s: %w: %s", f.cfg.Name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return out, nil
+}
+
+// frrRoute is what we read of the reply to "show bgp FAMILY unicast PREFIX json". Without such a prefix the reply is {}.
+type frrRoute struct {
+	Prefix string `json:"prefix"`
+	Paths  []struct {
+		ASPath struct {
+			String string `json:"string"`
+		} `json:"aspath"`
+		BestPath struct {
+			Overall bool `json:"overall"`
+		} `json:"bestpath"`
+		NextHops []struct {
+			IP    string `json:"ip"`
+			Scope string `json:"scope"`
+		} `json:"nexthops"`
+	} `json:"paths"`
+}
+
+func parseFRRRoute(data []byte, prefix netip.Prefix) (Route, error) {
+	var reply frrRoute
+	if err := json.Unmarshal(data, &reply); err != nil {
+		return Route{}, fmt.Errorf("FRR's route for %s: %w", prefix, err)
+	}
+	if reply.Prefix != prefix.String() {
+		return Route{}, nil
+	}
+	var route Route
+	for _, p := range reply.Paths {
+		path := Path{Best: p.BestPath.Overall}
+		if p.ASPath.String != "Local" {
+			asPath, err := parseASPath(p.ASPath.String)
+			if err != nil {
+				return Route{}, fmt.Errorf("FRR's AS path for %s: %w", prefix, err)
+			}
+			path.ASPath = asPath
+		}
+		for _, hop := range p.NextHops {
+			if hop.Scope != "global" && path.NextHop.IsValid() {
+				continue
+			}
+			addr, err := netip.ParseAddr(hop.IP)
+			if err != nil {
+				return Route{}, fmt.Errorf("FRR's next hop for %s: %w", prefix, err)
+			}
+			path.NextHop = addr
+		}
+		route.Paths = append(route.Paths, path)
+	}
+	return route, nil
+}
+
+func parseFRRSession(data []byte, neighbor netip.Addr) (Session, error) {
+	var reply map[string]json.RawMessage
+	if err := json.Unmarshal(data, &reply); err != nil {
+		return Session{}, fmt.Errorf("FRR's session with %s: %w", neighbor, err)
+	}
+	var session struct {
+		State string `json:"bgpState"`
+	}
+	raw, ok := reply[neighbor.String()]
+	if !ok {
+		return Session{}, fmt.Errorf("FRR knows no neighbor %s", neighbor)
+	}
+	if err := json.Unmarshal(raw, &session); err != nil {
+		return Session{}, fmt.Errorf("FRR's session with %s: %w", neighbor, err)
+	}
+	return Session{Established: session.State == "Established", State: session.State}, nil
+}

@@ -1,0 +1,112 @@
+package lab
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"nearcast/internal/lab/browser"
+	"nearcast/internal/lab/pki"
+)
+
+// scenarioTime bounds one scenario with the repair after it.
+const scenarioTime = 3 * time.Minute
+
+// Scenario is one thing that happens to the lab, and what must come of it.
+type Scenario struct {
+	Name   string
+	Proves string
+
+	run func(ctx context.Context, s *stage)
+	// browser: needs Chromium
+	browser bool
+}
+
+// Scenarios returns all scenarios in the order in which they run.
+func Scenarios() []Scenario {
+	return []Scenario{
+		{Name: "reach", Proves: "every client reaches its own region's edge over every protocol and both families", run: reach},
+		{Name: "secured", Proves: "BIRD and FRR hold sessions with TCP MD5 and TTL security", run: securedSessions},
+		{Name: "cache", Proves: "a cacheable object is fetched once from its origin and then served from Tokyo", run: cacheOnce},
+		{Name: "nearest-origin", Proves: "a dynamic request goes to the nearest healthy origin, and no request fails when that dies", run: nearestOrigin},
+		{Name: "browser", Proves: "Chromium loads a page over HTTP/3, and again after the route has moved", run: realBrowser, browser: true},
+		{Name: "origins-dead", Proves: "an edge whose required origins are dead withdraws, and returns with them", run: originsDead},
+		{Name: "listener-dead", Proves: "an edge that no longer accepts connections withdraws", run: listenerDead},
+		{Name: "stop", Proves: "a planned stop fails no request", run: plannedStop},
+		{Name: "kill", Proves: "a killed edge is withdrawn by its session's end", run: killed},
+		{Name: "session-cleared", Proves: "an edge announces again after its router has reset the session", run: sessionCleared},
+		{Name: "wrong-password", Proves: "a wrong password is said once in the log, with the neighbor's address", run: wrongPassword},
+		{Name: "malformed-update", Proves: "malformed and oversized messages of a router stop neither the proxy nor the other session", run: malformedUpdates},
+	}
+}
+
+// RunScenarios runs the named scenarios, or all, one after the other, and leaves the lab as it was. What fails is in the report; the
+// error says why they could not all be run.
+func (l *Lab) RunScenarios(ctx context.Context, only ...string) (Report, error) {
+	chosen, err := choose(only)
+	if err != nil {
+		return Report{}, err
+	}
+	if l.options.NoEdges {
+		return Report{}, errors.New("a lab without edges has no scenarios")
+	}
+	roots, err := pki.LoadPool(AuthorityFile)
+	if err != nil {
+		return Report{}, err
+	}
+	var report Report
+	start := time.Now()
+	for _, sc := range chosen {
+		l.log.Info("scenario", "name", sc.Name, "proves", sc.Proves)
+		report.Rows = append(report.Rows, l.runScenario(ctx, sc, roots)...)
+		report.Took = time.Since(start)
+		if ctx.Err() != nil {
+			return report, context.Cause(ctx)
+		}
+	}
+	return report, nil
+}
+
+func choose(only []string) ([]Scenario, error) {
+	all := Scenarios()
+	if len(only) == 0 {
+		return all, nil
+	}
+	var chosen []Scenario
+	for _, name := range only {
+		i := slices.IndexFunc(all, func(s Scenario) bool { return s.Name == name })
+		if i < 0 {
+			var names []string
+			for _, s := range all {
+				names = append(names, s.Name)
+			}
+			return nil, fmt.Errorf("no scenario is called %q; there are %s", name, strings.Join(names, ", "))
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+func (l *Lab) runScenario(ctx context.Context, sc Scenario, roots *x509.CertPool) []Row {
+	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, fmt.Errorf("the scenario took more than %v", scenarioTime))
+	defer cancel()
+	s := &stage{lab: l, scenario: sc.Name, roots: roots}
+	if sc.browser && browser.Available() != nil {
+		s.row("", errors.New("needs "+browser.Available().Error()))
+		return s.rows
+	}
+	if err := s.reset(ctx, EdgeOptions{}); err != nil {
+		s.row("", fmt.Errorf("before the scenario: %w", err))
+		return s.rows
+	}
+	sc.run(ctx, s)
+	for _, row := range s.rows {
+		l.log.Info("result", "scenario", sc.Name, "region", row.Region, "withdrawn", row.Withdrawn, "elsewhere", row.Elsewhere,
+			"back", row.Back, "failed", row.failures(), "err", row.Err)
+	}
+	return s.rows
+}

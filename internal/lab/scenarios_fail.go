@@ -1,0 +1,252 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"nearcast/internal/lab/client"
+	"nearcast/internal/lab/evil"
+	"nearcast/internal/lab/router"
+)
+
+const (
+	sigterm = syscall.SIGTERM
+	sigkill = syscall.SIGKILL
+)
+
+// bothDaemons are a region with each of the daemons, where what a router does matters.
+func bothDaemons() []string { return []string{"nyc", "fra"} }
+
+// originsDead: the edge needs an origin in its own region, which dies and returns.
+func originsDead(ctx context.Context, s *stage) {
+	for _, name := range bothDaemons() {
+		err := s.replaceEdge(ctx, name, EdgeOptions{RegionalOrigins: 1})
+		if err == nil {
+			err = s.reset(ctx, EdgeOptions{})
+		}
+		if err != nil {
+			s.row(name, err)
+			continue
+		}
+		s.disturb(ctx, disturbance{
+			region: name,
+			event:  func(ctx context.Context) error { return s.lab.KillOrigin(ctx, name) },
+			repair: func(context.Context) error { return s.lab.StartOrigin(name) },
+		})
+		s.restore(ctx, name)
+	}
+}
+
+// restore gives the region's edge its usual configuration back.
+func (s *stage) restore(ctx context.Context, name string) {
+	if err := s.lab.StopEdge(ctx, name); err != nil {
+		s.row(name, fmt.Errorf("afterwards: %w", err))
+	}
+}
+
+// listenerDead: the edge's sockets are destroyed under it. It lives on, but nobody gets in.
+func listenerDead(ctx context.Context, s *stage) {
+	for _, name := range bothDaemons() {
+		s.disturb(ctx, disturbance{
+			region: name,
+			event:  func(ctx context.Context) error { return destroyListeners(ctx, name) },
+			repair: func(ctx context.Context) error { return s.replaceEdge(ctx, name, EdgeOptions{}) },
+		})
+	}
+}
+
+// destroyListeners closes the sockets that listen on port 443 in the region's edge namespace, through the kernel's socket diagnosis.
+func destroyListeners(ctx context.Context, name string) error {
+	n := Namespace(Edge, name)
+	for _, args := range [][]string{{"-K", "-H", "-t", "-l", "-n", "sport = :443"}, {"-K", "-H", "-u", "-a", "-n", "sport = :443"}} {
+		if _, err := n.Command(ctx, "", "ss", args...); err != nil {
+			return err
+		}
+	}
+	left, err := n.Command(ctx, "", "ss", "-H", "-t", "-l", "-n", "sport = :443")
+	if err == nil && strings.TrimSpace(left) != "" {
+		err = fmt.Errorf("the kernel does not destroy sockets (CONFIG_INET_DIAG_DESTROY): %s", left)
+	}
+	return err
+}
+
+// plannedStop: SIGTERM. Not one request may fail.
+func plannedStop(ctx context.Context, s *stage) {
+	for _, name := range bothDaemons() {
+		s.disturb(ctx, disturbance{
+			region: name, lossless: true,
+			event: func(context.Context) error { return s.lab.SignalEdge(name, sigterm) },
+			repair: func(ctx context.Context) error {
+				if err := s.lab.StopEdge(ctx, name); err != nil { // it may still be draining
+					return err
+				}
+				return s.lab.StartEdge(name, EdgeOptions{})
+			},
+		})
+	}
+}
+
+// killed: SIGKILL. The kernel closes the session for the process.
+func killed(ctx context.Context, s *stage) {
+	for _, name := range bothDaemons() {
+		s.disturb(ctx, disturbance{
+			region: name,
+			event:  func(context.Context) error { return s.lab.SignalEdge(name, sigkill) },
+			repair: func(context.Context) error { return s.lab.StartEdge(name, EdgeOptions{}) },
+		})
+	}
+}
+
+// sessionCleared: the operator of the router resets the session. The edge dials again by itself.
+func sessionCleared(ctx context.Context, s *stage) {
+	for _, name := range bothDaemons() {
+		s.disturb(ctx, disturbance{region: name, event: func(ctx context.Context) error { return s.lab.ClearSession(ctx, name) }})
+	}
+}
+
+// wrongPassword: the edge has another key than its router. It must say so, with the neighbor's address, and not every second.
+func wrongPassword(ctx context.Context, s *stage) {
+	const most, watch = 3, 10 * time.Second
+	for _, name := range bothDaemons() {
+		_, offset, err := s.logSince(edgeProgram(name), 0)
+		if err == nil {
+			err = s.replaceEdge(ctx, name, EdgeOptions{Password: "not-the-key"})
+		}
+		r, _ := region(name)
+		router4, _, _, _ := r.addresses(Edge)
+		lines := 0
+		if err == nil {
+			err = await(ctx, "a log line about the password of "+router4.String(), func() (bool, string, error) {
+				text, _, err := s.logSince(edgeProgram(name), offset)
+				lines = passwordLines(text, router4)
+				return lines > 0, "the log has " + fmt.Sprint(strings.Count(text, "\n")) + " other lines", err
+			})
+		}
+		if err == nil {
+			err = pause(ctx, watch)
+		}
+		if err == nil {
+			var text string
+			text, _, err = s.logSince(edgeProgram(name), offset)
+			if lines = passwordLines(text, router4); lines > most {
+				err = errors.Join(err, fmt.Errorf("%d log lines about it in %v", lines, watch))
+			}
+		}
+		if session, serr := s.lab.Session(ctx, name); serr != nil || session.Established {
+			err = errors.Join(err, serr, fmt.Errorf("the session is %s with the wrong password", session.State))
+		}
+		s.row(name, err)
+		s.restore(ctx, name)
+	}
+}
+
+var passwordWord = regexp.MustCompile(`(?i)password|md5`)
+
+// passwordLines counts the log lines that name the neighbor and the password.
+func passwordLines(log string, neighbor netip.Addr) int {
+	n := 0
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, neighbor.String()) && passwordWord.MatchString(line) {
+			n++
+		}
+	}
+	return n
+}
+
+// malformedUpdates: a second neighbor sends everything that it should not. The proxy serves on, and the router keeps the routes.
+func malformedUpdates(ctx context.Context, s *stage) {
+	const name = "nyc"
+	row := s.newRow(name)
+	s.add2(&row, func() error {
+		r, err := region(name)
+		if err != nil {
+			return err
+		}
+		if err := buildRogue(ctx, r); err != nil {
+			return err
+		}
+		defer func() { _ = Namespace(Rogue, name).Delete(context.WithoutCancel(ctx)) }()
+		if err := s.replaceEdge(ctx, name, EdgeOptions{Rogue: true}); err != nil {
+			return err
+		}
+		if err := s.reset(ctx, EdgeOptions{}); err != nil {
+			return err
+		}
+		defer s.restore(context.WithoutCancel(ctx), name)
+		return s.sendMalformed(ctx, r, &row)
+	})
+}
+
+// buildRogue makes the namespace of a second neighbor, straight at the edge.
+func buildRogue(ctx context.Context, r Region) error {
+	rogue, edge := Namespace(Rogue, r.Name), Namespace(Edge, r.Name)
+	if err := rogue.Create(ctx); err != nil {
+		return err
+	}
+	if err := join(ctx, edge, "rogue0", rogue, "up0"); err != nil {
+		return err
+	}
+	rogue4, rogue6, edge4, edge6 := r.addresses(Rogue)
+	return errors.Join(
+		rogue.IP(ctx, fmt.Sprintf("addr add %s/30 dev up0", rogue4), fmt.Sprintf("addr add %s/64 dev up0 nodad", rogue6)),
+		edge.IP(ctx, fmt.Sprintf("addr add %s/30 dev rogue0", edge4), fmt.Sprintf("addr add %s/64 dev rogue0 nodad", edge6)))
+}
+
+func (s *stage) sendMalformed(ctx context.Context, r Region, row *Row) error {
+	process, err := s.lab.EdgeProcess(r.Name)
+	if err != nil {
+		return err
+	}
+	rogue4, _, _, _ := r.addresses(Rogue)
+	l, err := Namespace(Rogue, r.Name).Listen(ctx, "tcp4", netip.AddrPortFrom(rogue4, 179).String())
+	if err != nil {
+		return err
+	}
+	load, began := start(ctx, s.usualLoads(r.Name, "/dynamic")), time.Now()
+	defer load.stop()
+	lost := s.watchRoutes(ctx, r.Name)
+	cases := evil.Cases()
+	outcomes, err := evil.Run(ctx, l, evil.Identity{ASN: rogueASN, RouterID: rogue4}, cases)
+	for _, o := range outcomes {
+		s.lab.log.Debug("malformed message", "case", o.Case, "closed", o.Closed)
+	}
+	errs := []error{err, lost()}
+	if len(outcomes) != len(cases) {
+		errs = append(errs, fmt.Errorf("%d of %d messages were sent", len(outcomes), len(cases)))
+	}
+	if now, err := s.lab.EdgeProcess(r.Name); err != nil || now != process {
+		errs = append(errs, fmt.Errorf("the edge did not survive: %w", err))
+	}
+	load.stop()
+	for i, samples := range load.samples {
+		failed := client.Failures(samples)
+		row.Requests += len(samples)
+		row.Failed += len(failed)
+		errs = append(errs, explain(load.loads[i], failed, began))
+	}
+	return errors.Join(errs...)
+}
+
+// watchRoutes polls the region's router until the returned function is called, which says whether the edge's routes were ever gone.
+func (s *stage) watchRoutes(ctx context.Context, name string) (stop func() error) {
+	watching, cancel := context.WithCancel(ctx)
+	result := make(chan error, 1)
+	go func() {
+		err := s.lab.awaitRoutes(watching, name, "a loss", func(r router.Route) bool { return !own(r) }, Prefix4)
+		if err == nil {
+			result <- errors.New("the router lost the edge's routes")
+		} else {
+			result <- nil // none was seen
+		}
+	}()
+	return func() error {
+		cancel()
+		return <-result
+	}
+}

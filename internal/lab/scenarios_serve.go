@@ -1,0 +1,219 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"nearcast/internal/lab/browser"
+	"nearcast/internal/lab/client"
+	"nearcast/internal/lab/origin"
+	"nearcast/internal/lab/pki"
+)
+
+// reach: every client gets its own region's edge, and through it the region's own origin.
+func reach(ctx context.Context, s *stage) {
+	for _, name := range Regions() {
+		row := s.newRow(name)
+		var errs []error
+		for _, p := range []client.Protocol{client.H1, client.H2, client.H3} {
+			for _, service := range []netip.Addr{Service4, Service6} {
+				row.Requests++
+				if err := s.reachOne(ctx, name, p, service); err != nil {
+					row.Failed++
+					errs = append(errs, fmt.Errorf("%s at %s: %w", p, service, err))
+				}
+			}
+		}
+		s.add(row, errors.Join(errs...))
+	}
+}
+
+func (s *stage) reachOne(ctx context.Context, name string, p client.Protocol, service netip.Addr) error {
+	c := client.New(s.client(name, p, service, true))
+	defer c.Close()
+	res, err := c.Get(ctx, "/dynamic")
+	if err != nil {
+		return err
+	}
+	if from := res.Header.Get(origin.RegionHeader); res.Status != 200 || res.Edge != edgeName(name) || from != name {
+		return fmt.Errorf("status %d from edge %q and the origin of %q", res.Status, res.Edge, from)
+	}
+	return nil
+}
+
+// securedSessions: the routers insist on the key and the hop limit (TestSessionsAndRoutes), so an established session has them.
+func securedSessions(ctx context.Context, s *stage) {
+	for _, r := range regions {
+		if !r.Secured {
+			continue
+		}
+		session, err := s.lab.Session(ctx, r.Name)
+		if err == nil && !session.Established {
+			err = fmt.Errorf("the session is %s", session.State)
+		}
+		s.row(r.Name, err)
+	}
+}
+
+// cacheOnce: twenty requests over all protocols, one fetch from one origin.
+func cacheOnce(ctx context.Context, s *stage) {
+	const name, requests = "tyo", 21
+	path := "/static/" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	row := s.newRow(name)
+	var errs []error
+	for i := range requests {
+		p := []client.Protocol{client.H1, client.H2, client.H3}[i%3]
+		c := client.New(s.client(name, p, Service4, true))
+		res, err := c.Get(ctx, path)
+		c.Close()
+		row.Requests++
+		if err == nil && (res.Status != 200 || res.Edge != edgeName(name) || len(res.Body) != 1024) {
+			err = fmt.Errorf("status %d, %d bytes from %s", res.Status, len(res.Body), res.Edge)
+		}
+		if err != nil {
+			row.Failed++
+			errs = append(errs, fmt.Errorf("request %d over %s: %w", i, p, err))
+		}
+	}
+	for _, other := range Regions() {
+		counts, err := s.counts(ctx, other)
+		want := uint64(0)
+		if other == name {
+			want = 1
+		}
+		if err == nil && counts.Paths[path] != want {
+			err = fmt.Errorf("the origin of %s was asked %d times, not %d", other, counts.Paths[path], want)
+		}
+		errs = append(errs, err)
+	}
+	s.add(row, errors.Join(errs...))
+}
+
+// nearestOrigin: Tokyo's origin dies and returns; the route stays, the answers come from the next nearest meanwhile.
+func nearestOrigin(ctx context.Context, s *stage) {
+	const name = "tyo"
+	row := s.newRow(name)
+	load := start(ctx, s.usualLoads(name, "/dynamic"))
+	defer load.stop()
+	s.add2(&row, func() error {
+		if err := pause(ctx, calm); err != nil {
+			return err
+		}
+		death := time.Now()
+		if err := s.lab.KillOrigin(ctx, name); err != nil {
+			return err
+		}
+		if err := pause(ctx, 3*time.Second); err != nil { // more than the probes need
+			return err
+		}
+		if route, err := s.lab.Route(ctx, name, Prefix4); err != nil || !own(route) {
+			return fmt.Errorf("the route did not stay: %s, %w", route, err)
+		}
+		birth := time.Now()
+		if err := s.lab.StartOrigin(name); err != nil {
+			return err
+		}
+		if err := s.awaitOrigin(ctx, name); err != nil {
+			return err
+		}
+		row.Back = time.Since(birth)
+		if err := pause(ctx, calm); err != nil {
+			return err
+		}
+		load.stop()
+		return judgeOrigins(&row, load, name, death, birth)
+	})
+}
+
+// add2 adds the row after f has filled it.
+func (s *stage) add2(row *Row, f func() error) {
+	err := f()
+	s.add(*row, err)
+}
+
+// judgeOrigins says where the answers must have come from: home, then the next nearest, then home again.
+func judgeOrigins(row *Row, load *running, name string, death, birth time.Time) error {
+	var errs []error
+	for i, samples := range load.samples {
+		failed := client.Failures(samples, death)
+		row.Requests += len(samples)
+		row.Failed += len(failed)
+		errs = append(errs, explain(load.loads[i], failed, death))
+		first, ok := client.FirstFrom(samples, death, func(c client.Sample) bool { return c.Origin == nextTo(name) })
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s: no answer from the origin of %s", load.loads[i].Name, nextTo(name)))
+			continue
+		}
+		row.Elsewhere = max(row.Elsewhere, first.Sub(death))
+		for _, c := range samples {
+			if c.Start.After(death) && c.End.Before(birth) && !c.Failed() && c.Origin != nextTo(name) {
+				errs = append(errs, fmt.Errorf("%s: an answer from the origin of %q while %s is nearest", load.loads[i].Name, c.Origin, nextTo(name)))
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// realBrowser: one Chromium in Tokyo loads a page twice, and the route moves in between.
+func realBrowser(ctx context.Context, s *stage) {
+	const name = "tyo"
+	row := s.newRow(name)
+	s.add2(&row, func() error {
+		var keys []string
+		for _, other := range Regions() {
+			hash, err := pki.KeyHash(filepath.Join(regionDir(other), "edge.pem"))
+			if err != nil {
+				return err
+			}
+			keys = append(keys, hash)
+		}
+		b, err := browser.Start(ctx, browser.Config{
+			Namespace: Namespace(Client, name), Dir: filepath.Join(stateDir, "browser-"+strconv.FormatInt(time.Now().UnixNano(), 36)),
+			Log: s.lab.LogFile("browser"), Host: Host, Address: Service4, KeyHashes: keys,
+		})
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		if err := s.show(ctx, b, &row, name); err != nil {
+			return err
+		}
+		event := time.Now()
+		if err := s.lab.SignalEdge(name, sigterm); err != nil {
+			return err
+		}
+		if err := s.lab.awaitRoutes(ctx, name, "the withdrawal", notOwn, Prefix4, Prefix6); err != nil {
+			return err
+		}
+		row.Withdrawn = time.Since(event)
+		if err := s.awaitTakeover(ctx, name); err != nil {
+			return err
+		}
+		if err := s.show(ctx, b, &row, nextTo(name)); err != nil {
+			return err
+		}
+		row.Elsewhere = time.Since(event)
+		return nil
+	})
+}
+
+// show loads the page and checks that it came over HTTP/3 from the region's origin.
+func (s *stage) show(ctx context.Context, b *browser.Browser, row *Row, region string) error {
+	patience, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	row.Requests++
+	page, err := b.Load(patience, "https://"+Host+"/page")
+	if err == nil && (page.Protocol != "h3" || page.Region != region) {
+		err = fmt.Errorf("the page came over %q from the origin of %q, not over h3 from %s", page.Protocol, page.Region, region)
+	}
+	if err != nil {
+		row.Failed++
+	}
+	return err
+}

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"strings"
+
+	"nearcast/health"
+	"nearcast/proxy/message"
+)
+
+// maxLoops is how many nearcast edges a request may have passed: an edge may send to another, never round in a circle.
+const maxLoops = 3
+
+// admit refuses what must not go further, and answers the edge's own probe.
+func (p *Proxy) admit(x *exchange) (done bool, err error) {
+	r := x.r
+	if r.Target.Path == health.SelfPath {
+		if token := r.Fields.Get(health.SelfField); p.isSelf(token) {
+			x.selfProbe = true
+			return true, p.writeHeader(x, 200, message.Fields{{Name: health.SelfField, Value: health.SelfReply(token)}}, 0)
+		}
+	}
+	switch {
+	case r.Authority == "" || strings.ContainsAny(r.Authority, "/?#@\\ \t"):
+		return false, clientError(400, "missing or malformed host")
+	case r.Method == "CONNECT", r.Method == "TRACE":
+		return false, clientError(405, "method not allowed")
+	case !isToken(r.Method):
+		return false, clientError(400, "malformed method")
+	case r.Target.Path == "*" && r.Method != "OPTIONS":
+		return false, clientError(400, "malformed request target")
+	case r.ContentLength > p.opts.MaxBody:
+		return false, clientError(413, "request body too large")
+	case p.loops(r.Fields):
+		return false, clientError(508, "request loop")
+	}
+	if r.Body != nil {
+		x.body = &requestBody{r: r.Body, left: p.opts.MaxBody}
+	}
+	return false, nil
+}
+
+func (p *Proxy) isSelf(token string) bool {
+	return p.opts.SelfToken != "" && subtle.ConstantTimeCompare([]byte(token), []byte(p.opts.SelfToken)) == 1
+}
+
+// loops reports whether the request has been here, or at too many edges (RFC 8586).
+func (p *Proxy) loops(f message.Fields) bool {
+	n := 0
+	for _, x := range f {
+		if x.Name != "cdn-loop" {
+			continue
+		}
+		for info := range strings.SplitSeq(x.Value, ",") {
+			id, params, _ := strings.Cut(info, ";")
+			if strings.TrimSpace(id) != cdnID {
+				continue
+			}
+			if n++; n > maxLoops || strings.TrimSpace(params) == "edge="+p.opts.Edge {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func clientError(status int, reason string) *message.Error {
+	return &message.Error{Blame: message.BlameClient, Status: status, Reason: reason}
+}
+
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// requestBody enforces the limit on a body of unknown length, and remembers whether it has been touched: a request whose body
+// is partly gone can't be sent again.
+type requestBody struct {
+	r    io.Reader
+	left int64
+	read bool
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.read = true
+	if b.left < 0 {
+		return 0, clientError(413, "request body too large")
+	}
+	// One byte more than is allowed tells a body that is too long from one that just fits.
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n, clientError(413, "request body too large")
+	}
+	if err != nil && err != io.EOF {
+		err = &message.Error{Blame: message.BlameClient, Status: 400, Reason: "request body cut", Err: fmt.Errorf("reading the request body: %w", err)}
+	}
+	return n, err
+}

@@ -1,0 +1,11 @@
+// Package proxy takes a request from the client to a response. One exchange is a list of steps, each in the file of its name:
+//
+//	admit    limits, malformed requests, loops (CDN-Loop), the edge's question to itself
+//	locate   client address → place, when a step first asks
+//	route    host and path → service, in a table that never changes
+//	lookup   what the cache can do: hit, stale, miss, bypass
+//	forward  the nearest healthy origin, another one where a retry is safe
+//	store    the response tees into a fill that every waiter shares
+//	respond  the header section, the body, errors
+//	record   one log line and the metrics, always
+package proxy

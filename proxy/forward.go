@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"nearcast/proxy/message"
+	"nearcast/proxy/upstream"
+)
+
+// forward sends the request to the nearest healthy origin, and on to the next where a retry is safe. ctx may outlive the client.
+func (p *Proxy) forward(ctx context.Context, x *exchange, fields message.Fields, inform func(int, message.Fields)) (*upstream.Response, error) {
+	fields = p.rebuild(x.r, fields)
+	var last error = &message.Error{Blame: message.BlameEdge, Status: 503, Reason: "no origin"}
+	for i, o := range p.order(x, time.Now()) {
+		if i >= x.service.cfg.Upstream.MaxAttempts {
+			break
+		}
+		res, err := p.attempt(ctx, x, o, fields, inform)
+		if err == nil {
+			return res, nil
+		}
+		e := asError(err)
+		o.meters.failed(e)
+		if e.Blame == message.BlameOrigin {
+			o.suspect.raise(time.Now())
+		}
+		last = e
+		if !mayRetry(x.r.Method, x.body.touched(), e) {
+			break
+		}
+	}
+	return nil, last
+}
+
+func (p *Proxy) attempt(ctx context.Context, x *exchange, o *origin, fields message.Fields, inform func(int, message.Fields)) (*upstream.Response, error) {
+	x.origin = o
+	x.attempts++
+	start := time.Now()
+	gate := &informGate{to: inform}
+	defer gate.close()
+	a := &upstream.Attempt{Request: x.r, Fields: fields, Informational: gate.pass}
+	if x.body != nil {
+		a.Body = x.body
+	}
+	res, err := o.conn.RoundTrip(ctx, a)
+	o.meters.attempted(time.Since(start), err)
+	if err == nil {
+		o.suspect.clear()
+	}
+	return res, err
+}
+
+// informGate lets 1xx responses through only while the attempt lasts: the transport reads them in a goroutine of its own, which may
+// outlive an attempt whose client has gone.
+type informGate struct {
+	mu     sync.Mutex
+	closed bool
+	to     func(int, message.Fields)
+}
+
+func (g *informGate) pass(status int, f message.Fields) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed && g.to != nil {
+		g.to(status, f)
+	}
+}
+
+func (g *informGate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+// touched reports whether a part of the body is gone. A nil body is none.
+func (b *requestBody) touched() bool { return b != nil && b.read }
+
+// mayRetry says whether another origin may be asked after an attempt failed before its header section (RFC 9110 §9.2.2). It is pure.
+func mayRetry(method string, bodyTouched bool, e *message.Error) bool {
+	switch {
+	case e.Blame == message.BlameClient:
+		return false // it went away, or sent what nobody can take
+	case bodyTouched:
+		return false // the rest alone would be another request
+	case e.RetrySafe:
+		return true // no byte of it can have been acted on
+	}
+	return idempotent(method)
+}
+
+// idempotent are the methods of RFC 9110 §9.2.2.
+func idempotent(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// stallGuard cancels when nothing has arrived for a time. It is armed only while a read waits, so that a slow client is not the origin's fault.
+type stallGuard struct {
+	timer *time.Timer
+	after time.Duration
+}
+
+func newStallGuard(after time.Duration, cancel context.CancelFunc) *stallGuard {
+	g := &stallGuard{timer: time.AfterFunc(after, cancel), after: after}
+	g.timer.Stop()
+	return g
+}
+
+func (g *stallGuard) read(res *upstream.Response, b []byte) (int, error) {
+	g.timer.Reset(g.after)
+	defer g.timer.Stop()
+	return res.Body.Read(b)
+}

@@ -1,0 +1,125 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	// linger is how long after Drain an idle HTTP/1.1 connection is kept, for the request that may be on its way.
+	linger = time.Second
+	// acceptTail is how long a closing listener still accepts what waits in the kernel's queue; closing resets those clients.
+	acceptTail = 20 * time.Millisecond
+)
+
+// begin puts the front into the state of running.
+func (f *Front) begin(cancel, cutEarly context.CancelFunc) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.stopped:
+		return errors.New("the listeners have been closed")
+	case f.cancel != nil:
+		return errors.New("the listeners are being served already")
+	}
+	f.cancel, f.cutEarly = cancel, cutEarly
+	if !f.drainedAt.IsZero() {
+		f.drainAll()
+	}
+	return nil
+}
+
+// Drain tells every client to finish: GOAWAY on HTTP/2 and HTTP/3, "Connection: close" with the next HTTP/1.1 response.
+// The listeners go on accepting, and each new connection is told the same with its first response. It does not block.
+// Call it after the routes were withdrawn and the routers had time to settle: a client that leaves earlier comes back here.
+func (f *Front) Drain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.drainedAt.IsZero() {
+		return
+	}
+	f.drainedAt = time.Now()
+	if f.cancel != nil {
+		f.drainAll()
+	}
+}
+
+func (f *Front) drainAll() {
+	for _, l := range f.tcp {
+		l.h1.Drain()
+		l.h2.Drain()
+	}
+	for _, l := range f.quic {
+		l.srv.Drain()
+	}
+}
+
+// Close begins Drain if nobody did, stops accepting, waits until the requests in flight are done or ctx ends,
+// and closes everything. It returns the number of requests that were cut. Idle connections cost it a second or two.
+func (f *Front) Close(ctx context.Context) (cut int) {
+	f.Drain()
+	if !f.stop() {
+		f.closeSockets()
+		return 0
+	}
+	lingering := time.NewTimer(time.Until(f.drainedAt.Add(linger)))
+	defer lingering.Stop()
+	select {
+	case <-f.done:
+		return 0
+	case <-ctx.Done():
+	case <-lingering.C:
+		f.closeIdle()
+		select {
+		case <-f.done:
+			return 0
+		case <-ctx.Done():
+		}
+	}
+	cut = int(f.inFlight.Load())
+	f.cancel()
+	<-f.done
+	return cut
+}
+
+// stop ends accepting. It returns false when Run has never begun.
+func (f *Front) stop() (running bool) {
+	f.mu.Lock()
+	first := !f.stopped
+	f.stopped = true
+	running = f.cancel != nil
+	f.mu.Unlock()
+	if !first || !running {
+		return running
+	}
+	for _, l := range f.tcp {
+		l.stopAccepting()
+	}
+	for _, l := range f.quic {
+		l.srv.StopAccepting()
+	}
+	close(f.stopping)
+	return true
+}
+
+// stopAccepting lets the accept loop take what waits in the queue and end.
+func (l *tcpListener) stopAccepting() {
+	l.closing.Store(true)
+	d, ok := l.ln.(interface{ SetDeadline(time.Time) error })
+	if !ok || d.SetDeadline(time.Now().Add(acceptTail)) != nil {
+		l.ln.Close()
+	}
+}
+
+// closeIdle ends the connections that no request is in flight on.
+func (f *Front) closeIdle() {
+	f.cutEarly()
+	for _, l := range f.tcp {
+		l.h1.CloseIdle()
+		l.h2.Drain()
+	}
+	for _, l := range f.quic {
+		l.srv.CloseIdle()
+	}
+}

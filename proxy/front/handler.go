@@ -1,0 +1,134 @@
+package front
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"nearcast/proxy/h1"
+	"nearcast/proxy/h2"
+	"nearcast/proxy/h3"
+	"nearcast/proxy/message"
+)
+
+// handlerFunc is a function that is a message.Handler.
+type handlerFunc func(ctx context.Context, w message.ResponseWriter, r *message.Request)
+
+func (f handlerFunc) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+	f(ctx, w, r)
+}
+
+// counted counts the requests in flight.
+func (f *Front) counted(h message.Handler) message.Handler {
+	return handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+		f.inFlight.Add(1)
+		f.m.inFlight.Inc()
+		defer func() {
+			f.m.inFlight.Dec()
+			f.inFlight.Add(-1)
+		}()
+		h.Serve(ctx, w, r)
+	})
+}
+
+// handlerFor is what a TCP listener serves: h, with what only the front knows.
+func (f *Front) handlerFor(l *tcpListener, h message.Handler) message.Handler {
+	if l.info.Redirect {
+		h = redirect(h, f.httpsPort())
+	}
+	if l.quic != nil {
+		h = withAltSvc(h, l.quic)
+	}
+	return h
+}
+
+// httpsPort is the port that clients find TLS on.
+func (f *Front) httpsPort() uint16 {
+	for _, l := range f.tcp {
+		if l.info.TLS {
+			return l.info.Address.Port()
+		}
+	}
+	return 443
+}
+
+// redirect answers 308 with the same URL under https (RFC 9110 §15.4.9), save for the edge's own probe.
+func redirect(h message.Handler, port uint16) message.Handler {
+	return handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+		switch {
+		case r.Target.Path == SelfProbePath:
+			h.Serve(ctx, w, r)
+		case r.Authority == "" || r.Target.Path == "*": // nowhere to send it to
+			_ = w.WriteHeader(http.StatusBadRequest, nil, 0)
+		default:
+			_ = w.WriteHeader(http.StatusPermanentRedirect, message.Fields{
+				{Name: "location", Value: "https://" + httpsAuthority(r.Authority, port) + r.Target.String()}}, 0)
+		}
+	})
+}
+
+// httpsAuthority replaces the port, which is the plain listener's, by that of https.
+func httpsAuthority(authority string, port uint16) string {
+	host := authority
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
+		host = authority[:i]
+	}
+	if port == 443 {
+		return host
+	}
+	return fmt.Sprintf("%s:%d", host, port)
+}
+
+// withAltSvc tells clients that come over TCP of HTTP/3 on the same port (RFC 7838), and to forget it when that listener is dead.
+func withAltSvc(h message.Handler, q *quicListener) message.Handler {
+	value := fmt.Sprintf(`h3=":%d"; ma=%d`, q.info.Address.Port(), h3.AltSvcMaxAge/time.Second)
+	return handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+		v := value
+		if q.dead.Load() {
+			v = "clear"
+		}
+		h.Serve(ctx, &altSvcWriter{ResponseWriter: w, value: v}, r)
+	})
+}
+
+type altSvcWriter struct {
+	message.ResponseWriter
+	value string
+}
+
+// WriteHeader replaces an origin's Alt-Svc, which speaks of other sockets than ours. fields may be the cache's: it is not changed.
+func (w *altSvcWriter) WriteHeader(status int, fields message.Fields, length int64) error {
+	if fields.Has("alt-svc") {
+		fields = fields.Clone()
+		fields.Set("alt-svc", w.value)
+	} else {
+		fields = append(fields[:len(fields):len(fields)], message.Field{Name: "alt-svc", Value: w.value})
+	}
+	return w.ResponseWriter.WriteHeader(status, fields, length)
+}
+
+// setHandler makes the listener's servers.
+func (l *tcpListener) setHandler(h message.Handler, f *Front) (err error) {
+	l.h1 = h1.New(h, h1.Config{
+		HeaderTimeout: f.limits.HeaderTimeout,
+		IdleTimeout:   f.limits.IdleTimeout,
+		MaxHeader:     int(f.limits.MaxHeaderSize),
+		Log:           f.log,
+	})
+	l.h2, err = h2.New(h, h2.Config{
+		IdleTimeout: f.limits.IdleTimeout,
+		MaxHeader:   int(f.limits.MaxHeaderSize),
+		MaxStreams:  f.limits.MaxStreams,
+		CountError:  l.m.h2Error,
+		Log:         f.log,
+	})
+	return err
+}
+
+// connInfo is what the socket knows of a connection.
+func connInfo(c net.Conn) message.ConnInfo {
+	return message.ConnInfo{Client: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr())}
+}

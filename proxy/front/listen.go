@@ -1,0 +1,145 @@
+package front
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+
+	"nearcast/proxy/h3"
+	"nearcast/proxy/message"
+)
+
+// portTries is how often a port that the kernel chose for TCP may turn out to be taken for UDP.
+const portTries = 10
+
+// listen opens the sockets of cfg, which is the i-th, and adds them.
+func (f *Front) listen(i int, cfg *ListenConfig, certs *certificates) error {
+	host, port, err := net.SplitHostPort(cfg.Address)
+	if err != nil {
+		return fmt.Errorf("listen[%d].address %q is not host:port", i, cfg.Address)
+	}
+	for try := 1; ; try++ {
+		ln, err := net.Listen(network("tcp", host), cfg.Address)
+		if err != nil {
+			return listenError(i, cfg, "TCP", err)
+		}
+		l := &tcpListener{ln: ln, m: f.m.listener(cfg.Address), info: Listener{
+			Name: cfg.Address, Address: addrPort(ln.Addr()), Protocols: []message.Protocol{message.HTTP1, message.HTTP2},
+			TLS: cfg.TLS, Redirect: cfg.RedirectToHTTPS}}
+		if cfg.TLS {
+			l.tls = certs.tcp
+		}
+		if cfg.ServeHTTP3() {
+			l.quic, err = f.listenQUIC(cfg, host, l, certs)
+			if err != nil {
+				ln.Close()
+				if port == "0" && errors.Is(err, syscall.EADDRINUSE) && try < portTries {
+					continue
+				}
+				return listenError(i, cfg, "UDP", err)
+			}
+			f.quic = append(f.quic, l.quic)
+		}
+		f.tcp = append(f.tcp, l)
+		return nil
+	}
+}
+
+func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener, certs *certificates) (*quicListener, error) {
+	address := net.JoinHostPort(host, strconv.Itoa(int(l.info.Address.Port())))
+	pc, err := net.ListenPacket(network("udp", host), address)
+	if err != nil {
+		return nil, err
+	}
+	q := &quicListener{m: l.m, info: Listener{
+		Name: cfg.Address, Address: addrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
+	q.srv, err = h3.Listen(pc.(*net.UDPConn), h3.Config{
+		TLS:              certs.quic,
+		HandshakeTimeout: f.limits.HeaderTimeout,
+		IdleTimeout:      f.limits.IdleTimeout,
+		MaxHeader:        int(f.limits.MaxHeaderSize),
+		MaxStreams:       f.limits.MaxStreams,
+		Log:              f.log,
+		Events: h3.Events{
+			Admit:           func() bool { return f.admit(q.m) },
+			Accepted:        func() { q.m.accepted[message.HTTP3].Inc() },
+			HandshakeFailed: func(err error) { q.m.handshakeFailed(err) },
+			Closed:          func() { f.release(q.m) },
+		},
+	})
+	if err != nil {
+		pc.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+// network restricts a literal unspecified address to its own family; Go would take both. Without a host, both are meant.
+func network(proto, host string) string {
+	switch a, err := netip.ParseAddr(host); {
+	case err != nil || !a.IsUnspecified():
+		return proto
+	case a.Is4():
+		return proto + "4"
+	default:
+		return proto + "6"
+	}
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// listenError says what is wrong with an address and what to do.
+func listenError(i int, cfg *ListenConfig, proto string, err error) error {
+	what := ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		what = "the port is in use by another process; stop that one or choose another port"
+	case errors.Is(err, os.ErrPermission):
+		what = "not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		what = "this machine does not have the address; add it to an interface (an anycast address to the loopback) first"
+	default:
+		return fmt.Errorf("listen[%d].address %q (%s): %w", i, cfg.Address, proto, err)
+	}
+	return &socketError{msg: fmt.Sprintf("listen[%d].address %q (%s): %s", i, cfg.Address, proto, what), err: err}
+}
+
+// socketError replaces the kernel's words by ours and still is what it was to errors.Is.
+type socketError struct {
+	msg string
+	err error
+}
+
+func (e *socketError) Error() string { return e.msg }
+func (e *socketError) Unwrap() error { return e.err }
+
+// closeSockets ends all listeners at once.
+func (f *Front) closeSockets() {
+	for _, l := range f.tcp {
+		l.closing.Store(true)
+		l.ln.Close()
+	}
+	f.mu.Lock()
+	running := f.cancel != nil
+	f.mu.Unlock()
+	for _, l := range f.quic {
+		if running {
+			l.srv.StopAccepting() // Serve closes the rest
+		} else {
+			l.srv.Close()
+		}
+	}
+}

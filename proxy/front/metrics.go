@@ -1,0 +1,137 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/quic-go/quic-go"
+
+	"nearcast/proxy/message"
+)
+
+// MetricHelp says what each metric counts.
+var MetricHelp = map[string]string{
+	"nearcast_front_connections_open":           "Client connections open now, handshakes included.",
+	"nearcast_front_connections_accepted_total": "Client connections that reached the stage of HTTP, by protocol.",
+	"nearcast_front_connections_refused_total":  "Client connections closed or refused at once, by reason.",
+	"nearcast_front_accept_errors_total":        "Errors of accept on a TCP listener, by reason.",
+	"nearcast_front_handshake_failures_total":   "TLS and QUIC handshakes that failed, by reason.",
+	"nearcast_front_h2_errors_total":            "HTTP/2 connections and streams ended because the client broke the protocol or a limit, by reason.",
+	"nearcast_front_requests_in_flight":         "Requests being answered now.",
+}
+
+// Reasons of accept errors.
+const (
+	acceptNoFiles  = "no files"
+	acceptNoMemory = "no memory"
+	acceptAborted  = "aborted"
+	acceptOther    = "other"
+)
+
+// Reasons of failed handshakes.
+const (
+	failTimeout  = "timeout"  // the client took too long
+	failClosed   = "closed"   // the client went away
+	failPlain    = "not tls"  // what came was no TLS
+	failRejected = "rejected" // the client refused us, mostly our certificate
+	failVersion  = "version"  // no common TLS version
+	failProtocol = "protocol" // no common application protocol (ALPN)
+	failOther    = "other"
+)
+
+type frontMetrics struct {
+	set      *metrics.Set
+	inFlight *metrics.Gauge
+}
+
+// listenerMetrics are those of one listener; its TCP and its UDP socket share them.
+type listenerMetrics struct {
+	name         string
+	set          *metrics.Set
+	open         *metrics.Gauge
+	refused      *metrics.Counter
+	accepted     map[message.Protocol]*metrics.Counter
+	acceptErrors map[string]*metrics.Counter
+	failures     map[string]*metrics.Counter
+}
+
+func newFrontMetrics(set *metrics.Set) *frontMetrics {
+	if set == nil {
+		set = metrics.NewSet()
+	}
+	return &frontMetrics{set: set, inFlight: set.GetOrCreateGauge("nearcast_front_requests_in_flight", nil)}
+}
+
+func (m *frontMetrics) listener(name string) *listenerMetrics {
+	counter := func(metric, label, value string) *metrics.Counter {
+		return m.set.GetOrCreateCounter(fmt.Sprintf("%s{listener=%q,%s=%q}", metric, name, label, value))
+	}
+	l := &listenerMetrics{
+		name:         name,
+		set:          m.set,
+		open:         m.set.GetOrCreateGauge(fmt.Sprintf("nearcast_front_connections_open{listener=%q}", name), nil),
+		refused:      counter("nearcast_front_connections_refused_total", "reason", "limit"),
+		accepted:     map[message.Protocol]*metrics.Counter{},
+		acceptErrors: map[string]*metrics.Counter{},
+		failures:     map[string]*metrics.Counter{},
+	}
+	for _, p := range []message.Protocol{message.HTTP1, message.HTTP2, message.HTTP3} {
+		l.accepted[p] = counter("nearcast_front_connections_accepted_total", "protocol", p.String())
+	}
+	for _, r := range []string{acceptNoFiles, acceptNoMemory, acceptAborted, acceptOther} {
+		l.acceptErrors[r] = counter("nearcast_front_accept_errors_total", "reason", r)
+	}
+	for _, r := range []string{failTimeout, failClosed, failPlain, failRejected, failVersion, failProtocol, failOther} {
+		l.failures[r] = counter("nearcast_front_handshake_failures_total", "reason", r)
+	}
+	return l
+}
+
+// h2Error counts what the HTTP/2 library calls kind, one of some thirty words.
+func (m *listenerMetrics) h2Error(kind string) {
+	m.set.GetOrCreateCounter(fmt.Sprintf("nearcast_front_h2_errors_total{listener=%q,reason=%q}", m.name, kind)).Inc()
+}
+
+func (m *listenerMetrics) handshakeFailed(err error) { m.failures[handshakeReason(err)].Inc() }
+
+// handshakeReason sorts the errors of crypto/tls and quic-go.
+func handshakeReason(err error) string {
+	var rec tls.RecordHeaderError
+	var op *net.OpError
+	var transport *quic.TransportError
+	var idle *quic.IdleTimeoutError
+	var slow *quic.HandshakeTimeoutError
+	switch {
+	case errors.As(err, &rec):
+		return failPlain
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &idle), errors.As(err, &slow):
+		return failTimeout
+	case errors.As(err, &transport) && transport.Remote, errors.As(err, &op) && op.Op == "remote error":
+		return failRejected
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
+		return failClosed
+	case err != nil:
+		return handshakeText(err.Error())
+	}
+	return failOther
+}
+
+// handshakeText looks at the words, since crypto/tls has no types for these.
+func handshakeText(s string) string {
+	switch {
+	case strings.Contains(s, "unsupported versions"), strings.Contains(s, "protocol version"):
+		return failVersion
+	case strings.Contains(s, "application protocol"):
+		return failProtocol
+	}
+	return failOther
+}

@@ -1,0 +1,65 @@
+package front
+
+import (
+	"slices"
+	"testing"
+)
+
+func reported(v interface{ Validate(func(key, fault string)) }) (keys []string) {
+	v.Validate(func(key, fault string) { keys = append(keys, key) })
+	return keys
+}
+
+func TestListenValidate(t *testing.T) {
+	yes, no := true, false
+	tests := []struct {
+		why  string
+		c    ListenConfig
+		want []string
+	}{
+		{"plain", ListenConfig{Address: ":80"}, nil},
+		{"TLS", ListenConfig{Address: "[2001:db8::1]:443", TLS: true}, nil},
+		{"TLS without HTTP/3", ListenConfig{Address: "192.0.2.1:443", TLS: true, HTTP3: &no}, nil},
+		{"a zone", ListenConfig{Address: "[fe80::1%eth0]:443"}, nil},
+		{"HTTP/3 switched off where it could not be", ListenConfig{Address: ":80", HTTP3: &no}, nil},
+		{"HTTP/3 without TLS", ListenConfig{Address: ":80", HTTP3: &yes}, []string{"http3"}},
+		{"a redirection to itself", ListenConfig{Address: ":443", TLS: true, RedirectToHTTPS: true}, []string{"redirect_to_https"}},
+		{"no address", ListenConfig{}, []string{"address"}},
+		{"no port", ListenConfig{Address: "192.0.2.1"}, []string{"address"}},
+		{"port 0", ListenConfig{Address: ":0"}, []string{"address"}},
+		{"a port too far", ListenConfig{Address: ":65536"}, []string{"address"}},
+		{"a service's name", ListenConfig{Address: ":https"}, []string{"address"}},
+		{"a host name", ListenConfig{Address: "localhost:80"}, []string{"address"}},
+		{"IPv6 without brackets", ListenConfig{Address: "2001:db8::1:443"}, []string{"address"}},
+	}
+	for _, tt := range tests {
+		if got := reported(&tt.c); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: reported %q, want %q", tt.why, got, tt.want)
+		}
+	}
+}
+
+func TestCertificateValidate(t *testing.T) {
+	if got := reported(&CertificateConfig{CertFile: "a", KeyFile: "b"}); len(got) > 0 {
+		t.Errorf("a pair: %q", got)
+	}
+	if got := reported(&CertificateConfig{}); !slices.Equal(got, []string{"cert_file", "key_file"}) {
+		t.Errorf("nothing: %q", got)
+	}
+}
+
+func TestLimitsValidate(t *testing.T) {
+	var c LimitsConfig
+	c.SetDefaults()
+	if got := reported(&c); len(got) > 0 {
+		t.Errorf("the defaults: %q", got)
+	}
+	all := []string{"max_connections", "max_header_size", "header_timeout", "idle_timeout", "max_streams"}
+	if got := reported(&LimitsConfig{}); !slices.Equal(got, all) {
+		t.Errorf("nothing: %q, want %q", got, all)
+	}
+	c.MaxHeaderSize, c.MaxStreams, c.MaxBodySize = 2<<20, 1<<20, -1
+	if got := reported(&c); !slices.Equal(got, []string{"max_header_size", "max_body_size", "max_streams"}) {
+		t.Errorf("too much: %q", got)
+	}
+}

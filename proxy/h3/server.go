@@ -1,0 +1,211 @@
+// Package h3 serves HTTP/3 (RFC 9114) over QUIC (RFC 9000) on one UDP socket.
+package h3
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"nearcast/proxy/message"
+	"nearcast/proxy/message/nethttp"
+)
+
+// AltSvcMaxAge is how long a client may remember that HTTP/3 is here. It is a day and not the usual month,
+// for an anycast client may wake up in a region that has lost UDP.
+const AltSvcMaxAge = 24 * time.Hour
+
+// retryAbove is the number of handshakes in progress from which on clients must prove their address first (RFC 9000 §8.1.2):
+// it costs an honest client one round trip, and a spoofed flood most of what a handshake costs us.
+const retryAbove = 256
+
+// maxUniStreams is the number of unidirectional streams that a client may open: it needs three, the rest is for extensions.
+const maxUniStreams = 16
+
+// Config is what a Server needs to know before it opens.
+type Config struct {
+	TLS   *tls.Config // the certificates; its NextProtos are not used
+	Place Place       // goes into every connection ID
+
+	HandshakeTimeout time.Duration // 0: 10 s
+	IdleTimeout      time.Duration // without a request, and for one read or write of a body; 0: 30 s
+	MaxHeader        int           // size of a field section as RFC 9114 §4.2.2 counts it; beyond it 431. 0: 1 MiB
+	MaxStreams       int           // concurrent requests on one connection; 0: 100
+
+	Events Events
+	Log    *slog.Logger // nil discards
+}
+
+// Events tells the owner of the server about connections. Any of them may be nil.
+type Events struct {
+	Admit           func() bool     // a client begins a handshake; false refuses it, and no other event follows
+	HandshakeFailed func(err error) // instead of Accepted
+	Accepted        func()
+	Closed          func() // the last event of every connection admitted
+}
+
+// Server serves HTTP/3 on one socket. Its life is Listen, Serve, Drain, CloseIdle, StopAccepting; Serve returns after that
+// when the last connection has ended.
+type Server struct {
+	// immutable
+	cfg  Config
+	log  *slog.Logger
+	udp  *net.UDPConn
+	tr   *quic.Transport
+	ln   *quic.Listener
+	stop sync.Once
+
+	// shared
+	halfOpen atomic.Int64
+	draining atomic.Bool // a connection leaves after its request
+	leaving  atomic.Bool // a connection leaves when it has no request
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+}
+
+// Listen opens a server on udp, which is the server's from then on. Handshakes begin at once, so Serve should follow soon.
+func Listen(udp *net.UDPConn, cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, log: cfg.Log, udp: udp, conns: map[*conn]struct{}{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	tr, err := s.transport()
+	if err != nil {
+		return nil, err
+	}
+	s.tr = tr
+	handshake := cfg.HandshakeTimeout
+	if handshake <= 0 {
+		handshake = 10 * time.Second
+	}
+	s.ln, err = tr.Listen(http3.ConfigureTLSConfig(cfg.TLS), &quic.Config{
+		HandshakeIdleTimeout:       handshake / 2, // the whole handshake may take twice this
+		MaxIdleTimeout:             cfg.IdleTimeout,
+		MaxIncomingStreams:         int64(cfg.MaxStreams),
+		MaxIncomingUniStreams:      maxUniStreams,
+		RequireStreamCreditRelease: true, // a stream counts until the HTTP layer has taken it, however fast it was reset
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting QUIC: %w", err)
+	}
+	s.checkBuffers()
+	return s, nil
+}
+
+// transport sets up what is below the connections. Its keys live and die with this process: a reset key that another edge knew
+// would let an attacker use that edge to end connections here (RFC 9000 §21.11).
+func (s *Server) transport() (*quic.Transport, error) {
+	var resetKey quic.StatelessResetKey
+	var cidKey CIDKey
+	if _, err := rand.Read(resetKey[:]); err != nil {
+		return nil, err
+	}
+	if _, err := rand.Read(cidKey[:]); err != nil {
+		return nil, err
+	}
+	silenceBufferWarning()
+	return &quic.Transport{
+		Conn:                  newSocket(s.udp),
+		ConnectionIDGenerator: &cidGenerator{codec: NewCIDCodec(cidKey), place: s.cfg.Place},
+		StatelessResetKey:     &resetKey,
+		VerifySourceAddress:   func(net.Addr) bool { return s.halfOpen.Load() >= retryAbove },
+		ConnContext:           s.admit,
+	}, nil
+}
+
+type acceptedKey struct{}
+
+var errRefused = errors.New("connection limit")
+
+// admit is asked for each client that begins a handshake. ctx ends with the connection.
+func (s *Server) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	ev := &s.cfg.Events
+	if ev.Admit != nil && !ev.Admit() {
+		return nil, errRefused
+	}
+	s.halfOpen.Add(1)
+	accepted := new(atomic.Bool)
+	context.AfterFunc(ctx, func() {
+		if accepted.CompareAndSwap(false, true) {
+			s.halfOpen.Add(-1)
+			if ev.HandshakeFailed != nil {
+				ev.HandshakeFailed(context.Cause(ctx))
+			}
+		}
+		if ev.Closed != nil {
+			ev.Closed()
+		}
+	})
+	return context.WithValue(ctx, acceptedKey{}, accepted), nil
+}
+
+// Serve hands every request to h until StopAccepting was called and the last connection has ended, or ctx is done, which cuts all.
+// It closes the socket. The error says why the socket died, if it did.
+func (s *Server) Serve(ctx context.Context, h message.Handler) error {
+	handler := nethttp.Handler(h, nethttp.Options{Protocol: message.HTTP3, Stall: s.cfg.IdleTimeout, Log: s.log})
+	defer context.AfterFunc(ctx, s.StopAccepting)()
+	var conns sync.WaitGroup
+	var dead error
+	for {
+		// The listener's end is what ends Accept: it gives out what has finished its handshake first.
+		qc, err := s.ln.Accept(context.Background())
+		if err != nil {
+			if !errors.Is(err, quic.ErrServerClosed) {
+				dead = err
+			}
+			break
+		}
+		if a := qc.Context().Value(acceptedKey{}).(*atomic.Bool); a.CompareAndSwap(false, true) {
+			s.halfOpen.Add(-1)
+		}
+		if s.cfg.Events.Accepted != nil {
+			s.cfg.Events.Accepted()
+		}
+		conns.Go(func() { s.serveConn(ctx, qc, handler) })
+	}
+	conns.Wait()
+	s.Close()
+	return dead
+}
+
+// Drain tells every client to leave: GOAWAY, the requests in flight are finished, then the connection is closed. A client that
+// connects later is served, and told with its first response.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.each(func(c *conn) { c.leave() })
+}
+
+// CloseIdle makes those leave too that connected during the drain and have no request.
+func (s *Server) CloseIdle() {
+	s.leaving.Store(true)
+	s.Drain()
+}
+
+// StopAccepting refuses new connections.
+func (s *Server) StopAccepting() {
+	s.stop.Do(func() { s.ln.Close() })
+}
+
+// Close closes the socket and everything on it.
+func (s *Server) Close() {
+	s.StopAccepting()
+	s.tr.Close()
+	s.udp.Close()
+}
+
+func (s *Server) each(do func(*conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		do(c)
+	}
+}

@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/cache"
+	"nearcast/geo"
+	"nearcast/health"
+	"nearcast/proxy/message"
+)
+
+// Options is what a Proxy is made of. Services, Region and Edge are needed; a nil Health knows of no healthy origin, a nil
+// Places of no place, a nil Access logs nothing.
+type Options struct {
+	Edge     string // this edge's name: in Via, CDN-Loop and Proxy-Status
+	Region   string
+	Regions  map[string]geo.Region
+	Services map[string]ServiceConfig
+	// MaxBody is the largest request body in bytes, MaxHeader the largest header section of a response.
+	MaxBody, MaxHeader int64
+
+	Cache  *cache.Cache
+	Health *health.Monitor
+	Places *geo.DB
+	// SelfToken is what the edge's own probe carries (package health).
+	SelfToken string
+
+	Log    *slog.Logger
+	Access *slog.Logger
+	Set    *metrics.Set
+}
+
+// Proxy serves exchanges. It implements message.Handler.
+type Proxy struct {
+	// immutable
+	opts   Options
+	table  *table
+	cache  *cache.Cache
+	meters *meters
+	log    *slog.Logger
+
+	// life ends what outlives its client's request: fetches that others wait for, revalidations in the background.
+	life    context.Context
+	end     context.CancelFunc
+	fetches sync.WaitGroup
+}
+
+// New builds the proxy. It fails on a service that can't be built; nothing is dialed.
+func New(o Options) (*Proxy, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Set == nil {
+		o.Set = metrics.NewSet()
+	}
+	if o.Health == nil {
+		o.Health = health.New(nil, nil)
+	}
+	p := &Proxy{opts: o, cache: o.Cache, log: o.Log, meters: newMeters(o.Set)}
+	t, err := newTable(&p.opts, p.meters)
+	if err != nil {
+		return nil, err
+	}
+	p.table = t
+	p.life, p.end = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// Targets are the origins as the health monitor is to probe them.
+func (p *Proxy) Targets() []health.Target { return p.table.targets() }
+
+// Close ends the fetches that no client waits for any more, waits until they have, and closes the idle connections to origins.
+// It is called when the front ends have stopped.
+func (p *Proxy) Close() {
+	p.end()
+	p.fetches.Wait()
+	p.table.close()
+}
+
+// exchange is one request on its way.
+type exchange struct {
+	// what came
+	ctx context.Context
+	w   message.ResponseWriter
+	r   *message.Request
+
+	// what the steps found, in their order
+	place   geo.Place
+	located bool
+	service *service
+	key     cache.Key
+	result  cache.Result
+	outcome cache.Outcome
+	asked   bool // lookup took place
+
+	// what became of it, for record
+	body       *requestBody
+	origin     *origin
+	attempts   int
+	status     int // of the final header section, 0 while none was written
+	firstByte  time.Time
+	sent       int64
+	fault      *message.Error
+	selfProbe  bool
+	stale      bool // answered with a stale object
+	incomplete bool // the client did not get all of it
+}
+
+// Serve takes one request through the steps.
+func (p *Proxy) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+	x := &exchange{ctx: ctx, w: w, r: r}
+	defer p.record(x)
+	if err := p.serve(x); err != nil {
+		p.fail(x, err)
+	}
+}
+
+func (p *Proxy) serve(x *exchange) error {
+	if done, err := p.admit(x); done || err != nil {
+		return err
+	}
+	if err := p.route(x); err != nil {
+		return err
+	}
+	switch p.lookup(x); x.result.State {
+	case cache.Hit:
+		return p.respondObject(x, x.result.Object)
+	case cache.OnlyIfCached:
+		return &message.Error{Blame: message.BlameClient, Status: 504, Reason: "only-if-cached"}
+	case cache.Bypass:
+		return p.pass(x)
+	case cache.Stale:
+		if x.result.ServeStaleWhileRevalidate {
+			p.revalidate(x)
+			x.stale = true
+			return p.respondObject(x, x.result.Object)
+		}
+	}
+	return p.fill(x)
+}
+
+// asError makes any error one that says whom to blame.
+func asError(err error) *message.Error {
+	var e *message.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	if errors.Is(err, context.Canceled) {
+		return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
+	}
+	return &message.Error{Blame: message.BlameEdge, Status: 500, Reason: "internal error", Err: err}
+}

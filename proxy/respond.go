@@ -1,0 +1,248 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"nearcast/cache"
+	"nearcast/proxy/message"
+	"nearcast/proxy/upstream"
+)
+
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// writeHeader is the one place where a final header section leaves.
+func (p *Proxy) writeHeader(x *exchange, status int, fields message.Fields, length int64) error {
+	x.status, x.firstByte = status, time.Now()
+	if err := x.w.WriteHeader(status, fields, length); err != nil {
+		return p.clientGone(x, err)
+	}
+	return nil
+}
+
+func (p *Proxy) clientGone(x *exchange, err error) error {
+	x.incomplete = true
+	return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
+}
+
+// inform passes 1xx responses on.
+func (p *Proxy) inform(x *exchange) func(int, message.Fields) {
+	return func(status int, f message.Fields) { _ = x.w.WriteInformational(status, f) }
+}
+
+// decorate adds to a response what this hop adds, in a copy.
+func (p *Proxy) decorate(x *exchange, fields message.Fields, extra ...message.Field) message.Fields {
+	out := make(message.Fields, 0, len(fields)+len(extra)+2)
+	for _, f := range fields {
+		if f.Name != "alt-svc" { // the origin's own alternatives are none of this edge's (RFC 7838 §3)
+			out = append(out, f)
+		}
+	}
+	out = append(out, extra...)
+	out.Add("via", p.via(message.HTTP1)) // origins speak HTTP/1.1
+	if x.asked && x.service.policy.CacheStatus {
+		out.Add("cache-status", cache.StatusField(x.result, x.outcome))
+	}
+	return out
+}
+
+// respondLive streams a response that nobody shares.
+func (p *Proxy) respondLive(x *exchange, res *upstream.Response, guard *stallGuard) error {
+	if err := p.writeHeader(x, res.Status, p.decorate(x, res.Fields), res.ContentLength); err != nil {
+		return err
+	}
+	if noBody(x.r.Method, res.Status) {
+		return nil
+	}
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := guard.read(res, *buf)
+		if n > 0 {
+			if werr := p.write(x, (*buf)[:n]); werr != nil {
+				return werr
+			}
+			if res.ContentLength < 0 && err == nil {
+				// Of unknown length: it may be events that someone waits for.
+				if werr := x.w.Flush(); werr != nil {
+					return p.clientGone(x, werr)
+				}
+			}
+		}
+		if err == io.EOF {
+			return p.trailers(x, res.Trailers())
+		}
+		if err != nil {
+			x.incomplete = true
+			return err
+		}
+	}
+}
+
+// answer is a response made from an object, ready to be sent.
+type answer struct {
+	status int
+	fields message.Fields
+	length int64
+	object *cache.Object
+	reader *cache.Reader // nil when no body is sent
+	whole  bool
+}
+
+// respondObject answers from the cache. cache.ErrGone means that nothing was sent.
+func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
+	a, err := p.plan(x, o, nil)
+	if err != nil {
+		return err
+	}
+	return p.send(x, a)
+}
+
+// plan evaluates the client's preconditions and range against an object. fields are those to send instead of the object's own: the
+// client that caused a fetch gets what the origin answered it. The answer must be sent: it may hold a reader, which
+// keeps a body that passes through from going on without it.
+func (p *Proxy) plan(x *exchange, o *cache.Object, fields message.Fields) (*answer, error) {
+	age := message.Field{Name: "age", Value: strconv.FormatInt(int64(o.Age(time.Now())/time.Second), 10)}
+	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
+		return &answer{status: http.StatusNotModified, fields: p.decorate(x, cache.NotModifiedFields(o), age), length: o.Length}, nil
+	}
+	var extra []message.Field
+	if fields == nil {
+		fields, extra = o.Fields, append(extra, age)
+	}
+	rg, status := cache.ParseRange(x.r, o)
+	a := &answer{status: o.Status, length: o.Length, object: o, whole: rg == cache.Whole}
+	switch status {
+	case http.StatusPartialContent:
+		a.status, a.length = status, rg.End-rg.Start
+		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
+	case http.StatusRequestedRangeNotSatisfiable:
+		unsatisfied := message.Field{Name: "content-range", Value: cache.UnsatisfiedRange(o.Length)}
+		return &answer{status: status, fields: p.decorate(x, nil, unsatisfied)}, nil
+	}
+	a.fields = p.decorate(x, fields, extra...)
+	if noBody(x.r.Method, a.status) {
+		return a, nil
+	}
+	var err error
+	a.reader, err = o.NewReader(x.ctx, rg)
+	return a, err
+}
+
+func (p *Proxy) send(x *exchange, a *answer) error {
+	if a.reader != nil {
+		defer a.reader.Close()
+	}
+	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil || a.reader == nil {
+		return err
+	}
+	return p.copyObject(x, a)
+}
+
+func (p *Proxy) copyObject(x *exchange, a *answer) error {
+	for {
+		b, err := a.reader.Next()
+		if len(b) > 0 {
+			if werr := p.write(x, b); werr != nil {
+				return werr
+			}
+		}
+		if err == io.EOF {
+			if a.whole {
+				return p.trailers(x, a.object.Trailers())
+			}
+			return nil
+		}
+		if err != nil {
+			x.incomplete = true
+			return err
+		}
+	}
+}
+
+func (p *Proxy) write(x *exchange, b []byte) error {
+	n, err := x.w.Write(b)
+	x.sent += int64(n)
+	if err != nil {
+		return p.clientGone(x, err)
+	}
+	return nil
+}
+
+func (p *Proxy) trailers(x *exchange, f message.Fields) error {
+	if len(f) == 0 {
+		return nil
+	}
+	if err := x.w.WriteTrailers(f); err != nil {
+		return p.clientGone(x, err)
+	}
+	return nil
+}
+
+// noBody reports whether a response has no body whatever its fields say (RFC 9110 §6.4.1).
+func noBody(method string, status int) bool {
+	return method == "HEAD" || status == http.StatusNoContent || status == http.StatusNotModified
+}
+
+// fail ends an exchange whose steps returned an error: with an answer where none has begun, else by cutting it off.
+func (p *Proxy) fail(x *exchange, err error) {
+	e := asError(err)
+	x.fault = e
+	if x.status != 0 {
+		x.incomplete = true
+		x.w.Abort()
+		return
+	}
+	if e.Blame == message.BlameClient && (e.Status == 499 || errors.Is(x.ctx.Err(), context.Canceled)) {
+		x.status, x.incomplete = 499, true
+		x.w.Abort()
+		return
+	}
+	body := fmt.Sprintf("%d %s\n", e.Status, http.StatusText(e.Status))
+	fields := message.Fields{
+		{Name: "content-type", Value: "text/plain; charset=utf-8"},
+		{Name: "cache-control", Value: "no-store"},
+		{Name: "proxy-status", Value: p.proxyStatus(e)},
+	}
+	if e.Status == http.StatusServiceUnavailable {
+		fields.Add("retry-after", "5")
+	}
+	if e.Status == http.StatusMethodNotAllowed {
+		fields.Add("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	}
+	if err := p.writeHeader(x, e.Status, fields, int64(len(body))); err == nil && x.r.Method != "HEAD" {
+		_ = p.write(x, []byte(body))
+	}
+}
+
+// proxyErrors are the RFC 9209 §2.3 error types of our reasons.
+var proxyErrors = map[string]string{
+	"connection refused":      "connection_refused",
+	"connect timeout":         "connection_timeout",
+	"connect failed":          "destination_unavailable",
+	"connection closed":       "connection_terminated",
+	"response timeout":        "connection_read_timeout",
+	"malformed response":      "http_protocol_error",
+	"origin connection limit": "connection_limit_reached",
+	"no origin":               "destination_not_found",
+	"request loop":            "proxy_loop_detected",
+	"internal error":          "proxy_internal_error",
+}
+
+// proxyStatus is the Proxy-Status value of an error of ours (RFC 9209).
+func (p *Proxy) proxyStatus(e *message.Error) string {
+	kind, ok := proxyErrors[e.Reason]
+	if !ok {
+		kind = "http_request_error"
+		if e.Blame != message.BlameClient {
+			kind = "proxy_internal_response"
+		}
+	}
+	return p.opts.Edge + "; error=" + kind + "; details=" + strconv.Quote(e.Reason)
+}
