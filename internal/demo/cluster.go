@@ -90,7 +90,7 @@ func (c *cluster) listen() error {
 	if err != nil {
 		return err
 	}
-	c.router = &router{listener: l, rib: c.rib, say: c.screen.say}
+	c.router = &router{listener: l, rib: c.rib}
 	for i, p := range places {
 		for _, port := range []uint16{c.ports.https, c.ports.http} {
 			f := &forwarder{from: i, rib: c.rib, target: func(edge int) netip.AddrPort { return at(places[edge].edgeAddr(), port) }}
@@ -142,17 +142,25 @@ func (c *cluster) run(ctx context.Context, f func(context.Context) error) error 
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel()
+	telling, silence := context.WithCancel(base) // the end is told in one line
+	defer silence()
+	c.router.say = func(format string, args ...any) {
+		if telling.Err() == nil {
+			c.screen.say(format, args...)
+		}
+	}
 	parts.Go(func() { c.router.run(base) })
 	for _, fw := range c.forwards {
 		parts.Go(func() { fw.run(base) })
 	}
 	parts.Go(func() { c.launcher.run(base) })
-	parts.Go(func() { c.tellRoutes(base) })
+	parts.Go(func() { c.tellRoutes(telling) })
 	defer c.end()
+	defer silence()
 	return f(ctx)
 }
 
-// startAll starts what runs in every place.
+// ready starts everything and waits until every edge has announced its routes.
 func (c *cluster) ready(ctx context.Context) error {
 	for i := range places {
 		if err := errors.Join(c.startOrigin(ctx, i), c.startEdge(ctx, i)); err != nil {
@@ -161,7 +169,8 @@ func (c *cluster) ready(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
-	early := c.watchEnds(ctx)
+	early, stop := c.watchEnds(ctx)
+	defer stop()
 	_, err := c.rib.await(early, func(t *table) bool {
 		for _, r := range t.routes {
 			if !r.ipv4 || !r.ipv6 {
@@ -170,11 +179,15 @@ func (c *cluster) ready(ctx context.Context) error {
 		}
 		return true
 	})
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case context.Cause(early) != context.DeadlineExceeded:
-		return context.Cause(early)
+	}
+	var ended endedError
+	switch cause := context.Cause(early); {
+	case errors.As(cause, &ended):
+		return fmt.Errorf("%w\n%s", cause, tail(ended.process.program.log, 8))
+	case cause != context.DeadlineExceeded:
+		return cause
 	}
 	for i, p := range places {
 		if !c.rib.load().routes[i].ipv4 {
@@ -184,19 +197,19 @@ func (c *cluster) ready(ctx context.Context) error {
 	return err
 }
 
-// watchEnds returns a context that ends when a child does, the reason as its cause.
-func (c *cluster) watchEnds(ctx context.Context) context.Context {
+// watchEnds returns a context that ends when a child does, the reason as its cause. The caller ends it.
+func (c *cluster) watchEnds(ctx context.Context) (out context.Context, stop func()) {
 	out, cancel := context.WithCancelCause(ctx)
 	for _, p := range c.children() {
 		go func() {
 			select {
 			case <-p.done:
-				cancel(errors.New(p.ending()))
+				cancel(endedError{p})
 			case <-out.Done():
 			}
 		}()
 	}
-	return out
+	return out, func() { cancel(nil) }
 }
 
 func (c *cluster) startEdge(ctx context.Context, i int) error {
@@ -250,6 +263,7 @@ func (c *cluster) children() (out []*process) {
 
 // end stops all children together.
 func (c *cluster) end() {
+	c.screen.say("Edges and origins are being stopped.")
 	var all sync.WaitGroup
 	for _, p := range c.children() {
 		all.Go(func() {
@@ -283,12 +297,13 @@ func (c *cluster) tellRoutes(ctx context.Context) {
 // revive starts again what has ended, after a pause, until ctx ends.
 func (c *cluster) revive(ctx context.Context) error {
 	for {
-		ended := c.watchEnds(ctx)
+		ended, stop := c.watchEnds(ctx)
 		<-ended.Done()
+		stop()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		c.screen.say("%v", context.Cause(ended))
+		c.screen.say("%v; it is started again in %v", context.Cause(ended), restartPause)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -33,8 +33,8 @@ type Options struct {
 // restartPause is how long after the tour a killed process stays away: long enough to watch.
 const restartPause = 5 * time.Second
 
-// Main runs the demonstration. It returns nil when every step of the tour held, or ctx ended; everything that it
-// started has ended then.
+// Main runs the demonstration. With Once it returns nil when every step of the tour held, else when ctx has ended. Everything
+// that it started has ended then, and its files are gone.
 func Main(ctx context.Context, o Options) error {
 	if o.Stdout == nil {
 		o.Stdout = os.Stdout
@@ -67,7 +67,7 @@ func Main(ctx context.Context, o Options) error {
 		out.say("The tour is over. Kill what you like: it is started again after %v. Ctrl-C ends it all.", restartPause)
 		return c.revive(ctx)
 	})
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if !o.Once && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	if err != nil {

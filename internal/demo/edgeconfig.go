@@ -4,16 +4,21 @@ import (
 	"bytes"
 	"net/netip"
 	"text/template"
+
+	"nearcast/geo"
 )
 
-// edgeConfig is the configuration of a region's edge, with its files in dir. Its times are short, for impatient eyes: an
-// edge on the internet keeps the defaults.
+// edgeConfig is the configuration of a region's edge, with its files in dir. Its times are short, for impatient eyes (an
+// edge on the internet keeps the defaults), and its checks forgiving: they share the machine with everything else.
 func edgeConfig(dir string, p place, port ports) ([]byte, error) {
 	type origin struct {
 		Region string
 		Addr   netip.AddrPort
 	}
-	type region struct{ Name, Location string }
+	type region struct {
+		Name     string
+		Location geo.Location
+	}
 	var v struct {
 		Edge, Region, Dir  string
 		Address            netip.Addr
@@ -56,12 +61,13 @@ anycast:
         local_address: {{.Address}}
         hold_time: 9s
         next_hop_ipv6: "2001:db8:{{.Number}}::1"
-  self_probe: { interval: 250ms, timeout: 200ms }
+  self_probe: { interval: 250ms, timeout: 250ms }
   rise: { consecutive: 2, for: 0s }
+  fall: { consecutive: 6 }
   hold_down: { first: 1s, max: 5s }
 regions:
 {{- range .Regions}}
-  {{.Name}}: { location: {{.Location}} }
+  {{.Name}}: { location: [{{index .Location 0}}, {{index .Location 1}}] }
 {{- end}}
 services:
   demo:
@@ -70,7 +76,7 @@ services:
 {{- range .Origins}}
       {{.Region}}: ["http://{{.Addr}}"]
 {{- end}}
-    health: { path: /healthz, interval: 250ms, timeout: 200ms, rise: 2, fall: 2 }
+    health: { path: /healthz, interval: 250ms, timeout: 250ms, rise: 2, fall: 6 }
 cache: { memory: 64MiB }
 shutdown: { settle: 1s, drain_timeout: 5s }
 admin: { address: "{{.Admin}}" }

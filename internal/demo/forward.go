@@ -25,6 +25,9 @@ type forwarder struct {
 	reset atomic.Int64 // connections reset because their edge went away, or nobody announces
 }
 
+// underWay is how long what an edge sent before its session ended may take to arrive.
+const underWay = 200 * time.Millisecond
+
 // run forwards until ctx ends and then until everything that it carries has ended.
 func (f *forwarder) run(ctx context.Context) {
 	var parts sync.WaitGroup
@@ -78,20 +81,27 @@ func (f *forwarder) carry(ctx context.Context, client *net.TCPConn) {
 		splice(client, server)
 		one.Wait()
 	}()
+	f.watch(ctx, edge, changed, both, client)
+	server.Close()
+	<-both
+}
+
+// watch returns when both directions have ended; it cuts the connection when its edge is gone or ctx ends.
+func (f *forwarder) watch(ctx context.Context, edge int, changed, both <-chan struct{}, client *net.TCPConn) {
+	var late <-chan time.Time
 	for {
 		select {
 		case <-both:
 			return
 		case <-changed:
-			if f.rib.load().keeps(edge) {
-				continue
+			if late == nil && !f.rib.load().keeps(edge) {
+				late = time.After(underWay)
 			}
-			f.cut(client)
+			continue
+		case <-late:
 		case <-ctx.Done():
-			f.cut(client)
 		}
-		server.Close()
-		<-both
+		f.cut(client)
 		return
 	}
 }

@@ -3,23 +3,22 @@ package demo
 import (
 	"net/netip"
 	"strconv"
+
+	"nearcast/geo"
 )
 
 // place is a region of the demonstration: an edge, an origin and a client there.
 type place struct {
 	name     string
 	number   byte // in its addresses
-	location string
-	// distance is the one-way delay to each place in milliseconds, in the order of places. The router goes by it; nothing
-	// is delayed.
-	distance [3]int
+	location geo.Location
 }
 
 // places are the regions, in the order of their numbers.
 var places = [3]place{
-	{"nyc", 1, "[40.71, -74.01]", [3]int{0, 40, 75}},
-	{"fra", 2, "[50.11, 8.68]", [3]int{40, 0, 115}},
-	{"tyo", 3, "[35.68, 139.69]", [3]int{75, 115, 0}},
+	{"nyc", 1, geo.Location{40.71, -74.01}},
+	{"fra", 2, geo.Location{50.11, 8.68}},
+	{"tyo", 3, geo.Location{35.68, 139.69}},
 }
 
 const (
@@ -38,6 +37,12 @@ const (
 	edgeASN   = 64500
 	routerASN = 64511
 )
+
+// distance is how far the router takes it from one place to another to be, in km along the ground. The edges choose
+// origins by the same measure here: on the loopback interface every round trip is shorter than light could make it.
+func distance(from, to int) int {
+	return int(places[from].location.DistanceKM(places[to].location))
+}
 
 func (p place) edgeName() string { return p.name + "-1" }
 

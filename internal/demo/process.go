@@ -104,13 +104,15 @@ func (l *launcher) start(ctx context.Context, p *program) (*process, error) {
 	return pr, nil
 }
 
-// ending says how a process ended, with the last lines of its log.
-func (p *process) ending() string {
+// endedError says how a process ended.
+type endedError struct{ process *process }
+
+func (e endedError) Error() string {
 	how := "exit status 0"
-	if p.err != nil {
-		how = p.err.Error()
+	if e.process.err != nil {
+		how = e.process.err.Error()
 	}
-	return fmt.Sprintf("%s (pid %d) has ended: %s\n%s", p.program.name, p.pid(), how, tail(p.program.log, 5))
+	return fmt.Sprintf("%s (pid %d) has ended: %s", e.process.program.name, e.process.pid(), how)
 }
 
 // tail returns the last lines of a file, indented.

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -10,13 +11,20 @@ import (
 func changes(before, after *table) (lines []string) {
 	for i, p := range places {
 		b, a := before.routes[i], after.routes[i]
-		switch {
-		case a.ipv4 && a.ipv6 && !(b.ipv4 && b.ipv6):
-			lines = append(lines, fmt.Sprintf("route: %s announces %s and %s", p.edgeName(), prefixIPv4, prefixIPv6))
-		case !a.up && b.up:
-			lines = append(lines, fmt.Sprintf("route: the session with %s is gone", p.edgeName()))
-		case b.ipv4 && !a.ipv4:
-			lines = append(lines, fmt.Sprintf("route: %s has withdrawn", p.edgeName()))
+		if b.up && !a.up {
+			lines = append(lines, fmt.Sprintf("route: the session with %s is gone, and its routes", p.edgeName()))
+			continue
+		}
+		for _, held := range []struct {
+			prefix        netip.Prefix
+			before, after bool
+		}{{prefixIPv4, b.ipv4, a.ipv4}, {prefixIPv6, b.ipv6, a.ipv6}} {
+			switch {
+			case !held.before && held.after:
+				lines = append(lines, fmt.Sprintf("route: %s announces %s", p.edgeName(), held.prefix))
+			case held.before && !held.after:
+				lines = append(lines, fmt.Sprintf("route: %s withdraws %s", p.edgeName(), held.prefix))
+			}
 		}
 	}
 	for i, p := range places {
@@ -43,12 +51,12 @@ func routeTable(t *table) string {
 		if t.routes[i].ipv6 {
 			held = append(held, prefixIPv6.String())
 		}
-		fmt.Fprintf(&b, "         %-6s announces %s\n", p.edgeName(), strings.Join(append(held, ""), " "))
+		fmt.Fprintf(&b, "         %s announces %s\n", p.edgeName(), strings.Join(held, ", "))
 	}
 	for i, p := range places {
 		to := "nowhere"
 		if e, ok := t.nearest(i); ok {
-			to = fmt.Sprintf("%s (%d ms away)", places[e].edgeName(), p.distance[e])
+			to = fmt.Sprintf("%s (%d km away)", places[e].edgeName(), distance(i, e))
 		}
 		fmt.Fprintf(&b, "         client in %s -> %s\n", p.name, to)
 	}
@@ -58,9 +66,9 @@ func routeTable(t *table) string {
 // manual tells what to curl and what to kill.
 func (c *cluster) manual() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nThe anycast address, as each place's clients have it; -v shows in the certificate's CN which edge answered:\n")
+	fmt.Fprintf(&b, "\nThe anycast address, as each place's clients have it (Via names the edge that answered, X-Origin the origin):\n")
 	for _, p := range places {
-		fmt.Fprintf(&b, "  %s  curl -k %s\n", p.name, p.url(c.ports, "/dynamic"))
+		fmt.Fprintf(&b, "  %s  curl -ki %s\n", p.name, p.url(c.ports, "/dynamic"))
 	}
 	fmt.Fprintf(&b, "  Paths: / and /dynamic (never cached), /static/anything (cached for 60 s). Versions: --http1.1, --http2, --http3-only.\n")
 	fmt.Fprintf(&b, "  Plain HTTP is on port %d. To verify instead of -k: --cacert %s/ca.pem\n", c.ports.http, c.dir)

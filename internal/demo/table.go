@@ -24,7 +24,7 @@ type routes struct {
 func (t *table) nearest(from int) (edge int, ok bool) {
 	best := -1
 	for i, r := range t.routes {
-		if r.ipv4 && (best < 0 || places[from].distance[i] < places[from].distance[best]) {
+		if r.ipv4 && (best < 0 || distance(from, i) < distance(from, best)) {
 			best = i
 		}
 	}
