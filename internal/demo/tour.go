@@ -169,7 +169,13 @@ func (t *tour) originReturns(ctx context.Context) error {
 }
 
 func (t *tour) edgeDies(ctx context.Context) error {
-	loads := t.begin(ctx, t.load(tyo, bench.HTTP1, "/dynamic"), t.load(tyo, bench.HTTP2, "/dynamic"), t.load(tyo, bench.HTTP3, "/dynamic"))
+	var options []bench.Options
+	for _, p := range []bench.Protocol{bench.HTTP1, bench.HTTP2, bench.HTTP3} {
+		o := t.load(tyo, p, "/dynamic")
+		o.Rate = 50
+		options = append(options, o)
+	}
+	loads := t.begin(ctx, options...)
 	defer loads.end()
 	if err := pause(ctx, 500*time.Millisecond); err != nil {
 		return err
