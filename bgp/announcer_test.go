@@ -109,9 +109,9 @@ func TestAnnouncerActsOnTime(t *testing.T) {
 		wantStatus(false, ReasonNotProbed)
 		a.becomes(allWell)
 		wantStatus(false, ReasonRising)
-		time.Sleep(5*time.Second - 1)
+		time.Sleep(5*time.Second - time.Millisecond)
 		wantStatus(false, ReasonRising)
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		wantStatus(true, ReasonServing)
 		a.becomes(selfDead)
 		wantStatus(false, ReasonSelfFailing)
@@ -144,6 +144,7 @@ func TestAnnouncerSaysEachChangeOnce(t *testing.T) {
 			a.becomes(allWell)
 		}
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		for range 3 {
 			a.becomes(noOrigins)
 		}
@@ -184,6 +185,7 @@ func TestStopWithdrawsAndWaits(t *testing.T) {
 		go func() { defer close(done); a.Run(ctx) }()
 		a.becomes(allWell)
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if err := a.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// settleTime is what the embedded speaker gets to see that a connection is closed, before its peer is removed: it does not guard
+// the removal against what the peer is just doing. A peer takes far longer to be ready again anyway.
+const settleTime = 100 * time.Millisecond
+
 // peerTable is where an arm keeps its peer: the embedded speaker.
 type peerTable interface {
 	addPeer(addr netip.Addr, port uint16, c *NeighborConfig) error
@@ -25,6 +29,9 @@ type arm struct {
 	addr   netip.Addr
 	config *NeighborConfig
 	log    *slog.Logger
+
+	// owned by accept
+	told time.Time
 
 	// shared
 	ready chan *net.TCPConn // capacity one
@@ -75,6 +82,7 @@ func (a *arm) cycle(ctx context.Context) error {
 	if c := a.offer(nil); c != nil {
 		c.Close()
 	}
+	pause(context.Background(), settleTime)
 	return a.table.deletePeer(a.addr)
 }
 
@@ -87,14 +95,26 @@ func (a *arm) accept(ctx context.Context, l net.Listener) {
 			continue
 		}
 		conn := c.(*net.TCPConn)
-		if !ownSocket(conn) {
-			a.log.Warn("refused a connection of another process to the inside of the BGP speaker", "from", conn.RemoteAddr().String())
+		if own, err := ownSocket(conn); !own {
+			a.refused(conn, err)
 			conn.Close()
 			continue
 		}
 		if old := a.offer(conn); old != nil {
 			old.Close()
 		}
+	}
+}
+
+// refused tells of a connection that is not the embedded speaker's, now and then.
+func (a *arm) refused(c net.Conn, err error) {
+	if now := time.Now(); a.told.IsZero() || now.Sub(a.told) >= logEvery {
+		a.told = now
+		if err != nil {
+			a.log.Error("can't tell whether a connection to the inside of the BGP speaker is its own, so no session comes up; is /proc mounted?", "error", err)
+			return
+		}
+		a.log.Warn("refused a connection of another process to the inside of the BGP speaker", "from", c.RemoteAddr().String())
 	}
 }
 
@@ -118,6 +138,20 @@ func (a *arm) take(ctx context.Context) (*net.TCPConn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// wait returns when a connection can be taken.
+func (a *arm) wait(ctx context.Context) error {
+	c, err := a.take(ctx)
+	if err != nil {
+		return err
+	}
+	select {
+	case a.ready <- c:
+	default:
+		c.Close() // a newer one has come
+	}
+	return nil
 }
 
 // release has the peer removed and added again.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -128,18 +127,14 @@ func hostOf(a net.Addr) string {
 	return a.String()
 }
 
-// complaints writes failures to the log, each kind at most once in logEvery for one neighbor.
+// complaints writes failures to the log, each kind at most once in logEvery. It is one goroutine's.
 type complaints struct {
-	log *slog.Logger
-	mu  sync.Mutex
-	// guarded by mu
+	log        *slog.Logger
 	last       [failNone]time.Time
 	suppressed [failNone]int
 }
 
 func (c *complaints) warn(now time.Time, name string, d *down) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	f := d.failure
 	if last := c.last[f]; !last.IsZero() && now.Sub(last) < logEvery {
 		c.suppressed[f]++

@@ -38,7 +38,8 @@ type engine struct {
 func startEngine(ctx context.Context, c *Config, log *slog.Logger) (*engine, error) {
 	e := &engine{config: &c.BGP, server: server.NewBgpServer(server.LoggerOption(slog.New(&engineLog{log.Handler()}), nil))}
 	e.has4, e.has6 = c.families()
-	go e.server.Serve() // ends with server.Stop
+	go e.server.Serve()              // ends with server.Stop
+	ctx = context.WithoutCancel(ctx) // it takes no time, and half a start is worse than one that is ended at once
 	err := e.server.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{
 		Asn:        c.BGP.ASN,
 		RouterId:   c.BGP.RouterID.String(),

@@ -17,19 +17,23 @@ const (
 	armTimeout   = 10 * time.Second // for the embedded speaker to be ready; it takes up to 2 s
 	steady       = 10 * time.Second // a session that lasted as long is followed by an attempt at once
 	maxReconnect = 8 * time.Second
+	settling     = 5 * time.Second // after losing a session some routers hang up on the next for a moment
 )
 
 // neighbor keeps the session with one router.
 type neighbor struct {
 	// immutable
-	speaker  *Speaker
-	config   *NeighborConfig
-	name     string
-	options  socketOptions
-	arms     [2]*arm
-	log      *slog.Logger
-	metrics  neighborMetrics
+	speaker *Speaker
+	config  *NeighborConfig
+	name    string
+	options socketOptions
+	arms    [2]*arm // set before run
+	log     *slog.Logger
+	metrics neighborMetrics
+
+	// owned by run
 	complain complaints
+	lostAt   time.Time // when the last established session ended
 
 	// shared
 	mu sync.Mutex
@@ -66,7 +70,7 @@ func neighborName(c *NeighborConfig) string {
 func (n *neighbor) run(ctx context.Context) {
 	var wait time.Duration
 	for i := 0; ctx.Err() == nil; i ^= 1 {
-		router := n.connect(ctx)
+		router := n.connect(ctx, n.arms[i])
 		if router == nil {
 			return
 		}
@@ -82,10 +86,14 @@ func (n *neighbor) run(ctx context.Context) {
 	}
 }
 
-// connect dials until it succeeds; nil when ctx ends.
-func (n *neighbor) connect(ctx context.Context) *net.TCPConn {
+// connect dials until it succeeds; nil when ctx ends. Routers may hang up on whoever keeps them waiting for an OPEN, so the embedded
+// speaker must be ready first.
+func (n *neighbor) connect(ctx context.Context, a *arm) *net.TCPConn {
 	n.setState(SessionConnect)
 	for ctx.Err() == nil {
+		if a.wait(ctx) != nil {
+			return nil
+		}
 		conn, err := dial(ctx, n.config, n.options)
 		if err == nil {
 			return conn
@@ -138,11 +146,15 @@ func (n *neighbor) ended(d *down, wasUp bool, next SessionState) {
 		return
 	}
 	n.metrics.failures[d.failure].Inc()
-	if wasUp {
+	switch {
+	case wasUp:
+		n.lostAt = now
 		n.log.Warn("neighbor "+n.name+": session lost: "+d.text, "reason", failureNames[d.failure])
-		return
+	case d.failure == failReset && now.Sub(n.lostAt) < settling:
+		n.log.Debug("neighbor "+n.name+": not ready for a new session yet", "reason", failureNames[d.failure])
+	default:
+		n.complain.warn(now, n.name, d)
 	}
-	n.complain.warn(now, n.name, d)
 }
 
 // setState moves on; established is confirm's.

@@ -40,7 +40,6 @@ type routerSession struct {
 	ours          []byte // the edge's OPEN as it came
 	established   bool
 	routes        map[netip.Prefix]netip.Addr // with next hop
-	asPath        []byte
 	notifications []notification
 	closed        bool
 }

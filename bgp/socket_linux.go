@@ -69,11 +69,11 @@ func md5Key(peer netip.Addr, password secret) *unix.TCPMD5Sig {
 }
 
 // ownSocket says whether the other end of a connection over loopback belongs to this process.
-func ownSocket(c *net.TCPConn) bool {
+func ownSocket(c *net.TCPConn) (bool, error) {
 	near, far := c.LocalAddr().(*net.TCPAddr).AddrPort(), c.RemoteAddr().(*net.TCPAddr).AddrPort()
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return false
+		return false, err
 	}
 	for _, e := range fds {
 		fd, err := strconv.Atoi(e.Name())
@@ -84,10 +84,10 @@ func ownSocket(c *net.TCPConn) bool {
 			continue
 		}
 		if a, err := unix.Getpeername(fd); err == nil && addrPort(a) == near {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 func addrPort(a unix.Sockaddr) netip.AddrPort {

@@ -23,4 +23,4 @@ func setOptions(_ int, o socketOptions) error {
 }
 
 // ownSocket can't be told here.
-func ownSocket(*net.TCPConn) bool { return true }
+func ownSocket(*net.TCPConn) (bool, error) { return true, nil }

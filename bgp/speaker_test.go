@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,11 +22,9 @@ func TestSessionTellsBothFamilies(t *testing.T) {
 			r.want("both prefixes", func() bool { return len(s.routes) == 2 })
 			checkOpen(t, s.ours)
 
-			hop4, hop6 := netip.MustParseAddr("127.0.0.1"), testHop6
+			hop4, hop6 := e.Status()[0].LocalAddress, testHop6
 			if r.addrPort().Addr().Is6() {
-				hop4, hop6 = netip.MustParseAddr("198.51.100.2"), netip.MustParseAddr("::1")
-			} else {
-				hop4 = e.Status()[0].LocalAddress
+				hop4, hop6 = netip.MustParseAddr("198.51.100.2"), netip.IPv6Loopback()
 			}
 			if got := s.routes[testPrefix4]; got != hop4 {
 				t.Errorf("next hop of %s is %s, want %s: the session's own or the configured one", testPrefix4, got, hop4)
@@ -273,7 +272,7 @@ func TestSilentRouterIsGivenUp(t *testing.T) {
 	s := r.session(0)
 	r.change(func() { r.silent = true })
 	e.eventually("the hold timer to expire", func() bool { return e.log.has("session lost: hold timer expired") })
-	_ = s
+	r.want("the end of the session", func() bool { return s.closed })
 }
 
 // TestTwoRoutersShareNothing: each gets its own next hop, and Flush waits for both.
@@ -299,6 +298,30 @@ func TestTwoRoutersShareNothing(t *testing.T) {
 	for _, st := range e.Status() {
 		if len(st.Prefixes) != 0 {
 			t.Errorf("after Flush %s still has %v", st.Address, st.Prefixes)
+		}
+	}
+}
+
+// TestRunLeavesNothingBehind: no goroutine, neither ours nor the embedded speaker's.
+func TestRunLeavesNothingBehind(t *testing.T) {
+	r := newRouter(t, "127.0.0.2:0", 64511)
+	t.Run("run", func(t *testing.T) {
+		e := startEdge(t, testConfig(r.addrPort()))
+		e.setRoutes(testPrefix4)
+		r.session(0)
+	})
+	left := func() (bad []string) {
+		b := make([]byte, 1<<20)
+		for g := range strings.SplitSeq(string(b[:runtime.Stack(b, true)]), "\n\n") {
+			if strings.Contains(g, "osrg/gobgp") || strings.Contains(g, "bgp.(*session)") || strings.Contains(g, "bgp.(*neighbor)") || strings.Contains(g, "bgp.(*arm)") {
+				bad = append(bad, g)
+			}
+		}
+		return bad
+	}
+	for end := time.Now().Add(patience); len(left()) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still running:\n%s", strings.Join(left(), "\n\n"))
 		}
 	}
 }

@@ -27,7 +27,10 @@ const (
 type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
 	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
+	Lab      labCmd      `cmd:"" help:"A miniature internet in network namespaces: BIRD, FRR, real edges, links with delay (root)."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	LabOrigin labOriginCmd `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"nearcast/proxy/message"
 )
 
 const (
@@ -13,8 +15,8 @@ const (
 	acceptTail = 20 * time.Millisecond
 )
 
-// begin puts the front into the state of running.
-func (f *Front) begin(cancel, cutEarly context.CancelFunc) error {
+// begin makes the servers of h and puts the front into the state of running.
+func (f *Front) begin(h message.Handler, cancel, cutEarly context.CancelFunc) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -22,6 +24,11 @@ func (f *Front) begin(cancel, cutEarly context.CancelFunc) error {
 		return errors.New("the listeners have been closed")
 	case f.cancel != nil:
 		return errors.New("the listeners are being served already")
+	}
+	for _, l := range f.tcp {
+		if err := l.setHandler(f.handlerFor(l, h), f); err != nil {
+			return err
+		}
 	}
 	f.cancel, f.cutEarly = cancel, cutEarly
 	if !f.drainedAt.IsZero() {

@@ -408,8 +408,14 @@ func TestHeaderSectionTooLarge(t *testing.T) {
 			for i := range 8 { // far more costs an HTTP/2 client its connection
 				r.Header.Set(fmt.Sprint("X-Big-", i), strings.Repeat("x", 2200))
 			}
-			if resp, _ := c.read(t, c.do(t, r)); resp.StatusCode != 431 {
-				t.Errorf("status %d, want 431", resp.StatusCode)
+			resp, err := c.rt.RoundTrip(r)
+			switch {
+			case err == nil && resp.StatusCode == 431:
+				resp.Body.Close()
+			case err != nil && c.proto == message.HTTP2 && strings.Contains(err.Error(), "header list larger"):
+				// The client has seen our limit in SETTINGS and does not even send.
+			default:
+				t.Errorf("got %v, %v; want 431", resp, err)
 			}
 			if resp, _ := c.get(t, "/"); resp.StatusCode != 200 {
 				t.Errorf("the next request got %d", resp.StatusCode)

@@ -132,12 +132,7 @@ func (f *Front) Run(ctx context.Context, h message.Handler) error {
 	early, cutEarly := context.WithCancel(ctx)
 	defer cutEarly()
 	h = f.counted(h)
-	for _, l := range f.tcp {
-		if err := l.setHandler(f.handlerFor(l, h), f); err != nil {
-			return err
-		}
-	}
-	if err := f.begin(cancel, cutEarly); err != nil {
+	if err := f.begin(h, cancel, cutEarly); err != nil {
 		return err
 	}
 	defer close(f.done)

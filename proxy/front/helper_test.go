@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -295,5 +294,3 @@ func dialPlain(t *testing.T, e *edge) net.Conn {
 	_ = c.SetDeadline(time.Now().Add(patience))
 	return c
 }
-
-var _ = fmt.Sprint

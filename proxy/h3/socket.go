@@ -32,7 +32,7 @@ func (s *socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 // unpinInterface clears the interface index in a datagram's packet info. quic-go would send every answer out of the interface that
 // the first packet came in on; with two uplinks the connection would die with one of them. Link-local addresses need the index.
 func unpinInterface(oob []byte) {
-	for len(oob) > 0 {
+	for len(oob) >= unix.SizeofCmsghdr {
 		h, body, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {
 			return

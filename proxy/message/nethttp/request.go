@@ -57,6 +57,7 @@ func request(hr *http.Request, rc *http.ResponseController, o *Options) (*messag
 	if hr.Body != nil && hr.Body != http.NoBody && hr.ContentLength != 0 {
 		r.Body = &body{r: hr.Body, rc: rc, stall: o.Stall}
 		r.Trailers = func() message.Fields { return fields(hr.Trailer) }
+		settleContent(r)
 	}
 	return r, nil
 }

@@ -1,0 +1,11 @@
+// Package bgp announces the anycast prefixes exactly while this edge can serve them.
+//
+//	health ──▶ Announcer ──▶ Decide (pure) ──▶ Speaker.SetRoutes ──▶ embedded GoBGP ──▶ filter ──▶ router
+//	           wakes, timers                   the whole set          one table           a TCP connection each
+//
+// The embedded speaker never meets a router. It dials loopback addresses, behind which a session of this package joins it with
+// a connection to the router. That session, the filter, owns the TCP socket (source address, MD5, TTL security), takes graceful
+// restart and everything else out of the OPENs that an edge must not agree to, puts the session's own next hops into what is
+// announced, remembers what each router has been sent, and drops every UPDATE that a router sends, unread: nothing that a router
+// announces is of use here, a full table would cost a gigabyte, and a malformed one has killed speakers.
+package bgp
