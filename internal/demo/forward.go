@@ -22,8 +22,11 @@ type forwarder struct {
 	tcp    net.Listener
 	udp    *net.UDPConn // nil: TCP only
 
-	reset atomic.Int64 // connections reset because their edge went away, or nobody announces
+	carried atomic.Int64 // TCP connections now
 }
+
+// maxCarried bounds a forwarder's TCP connections; further ones are reset.
+const maxCarried = 1024
 
 // underWay is how long what an edge sent before its session ended may take to arrive.
 const underWay = 200 * time.Millisecond
@@ -58,17 +61,22 @@ func (f *forwarder) run(ctx context.Context) {
 // carry forwards one TCP connection.
 func (f *forwarder) carry(ctx context.Context, client *net.TCPConn) {
 	defer client.Close()
+	defer f.carried.Add(-1)
+	if f.carried.Add(1) > maxCarried {
+		cut(client)
+		return
+	}
 	changed, unsubscribe := f.rib.watch()
 	defer unsubscribe()
 	edge, ok := f.rib.load().nearest(f.from)
 	if !ok {
-		f.cut(client)
+		cut(client)
 		return
 	}
 	d := net.Dialer{Timeout: 5 * time.Second}
 	c, err := d.DialContext(ctx, "tcp", f.target(edge).String())
 	if err != nil {
-		f.cut(client)
+		cut(client)
 		return
 	}
 	server := c.(*net.TCPConn)
@@ -101,14 +109,13 @@ func (f *forwarder) watch(ctx context.Context, edge int, changed, both <-chan st
 		case <-late:
 		case <-ctx.Done():
 		}
-		f.cut(client)
+		cut(client)
 		return
 	}
 }
 
 // cut resets a client's connection.
-func (f *forwarder) cut(client *net.TCPConn) {
-	f.reset.Add(1)
+func cut(client *net.TCPConn) {
 	client.SetLinger(0)
 	client.Close()
 }

@@ -119,6 +119,20 @@ func (c *client) wantReset(why string) {
 	}
 }
 
+// wantRefusal wants a new connection to be reset, which may be so soon that connecting fails.
+func wantRefusal(t *testing.T, a netip.AddrPort, why string) {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", a.String(), patience)
+	if err == nil {
+		c.SetDeadline(time.Now().Add(patience))
+		_, err = c.Read(make([]byte, 1))
+		c.Close()
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("%s: want a reset, got %v", why, err)
+	}
+}
+
 var (
 	announcing = routes{up: true, ipv4: true, ipv6: true}
 	draining   = routes{up: true}
@@ -128,7 +142,7 @@ var (
 func TestTCPFollowsTheRoute(t *testing.T) {
 	e := startEdges(t)
 	background(t, e.f.run)
-	dial(t, "tcp", e.addr()).wantReset("nobody announces")
+	wantRefusal(t, e.addr(), "nobody announces")
 
 	e.hold(nyc, announcing)
 	far := dial(t, "tcp", e.addr())
@@ -259,6 +273,17 @@ func TestFlowsAreBounded(t *testing.T) {
 	if table.get(addr(0), now) != nil {
 		t.Error("nobody announces: no flow")
 	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	e := startEdges(t)
+	background(t, e.f.run)
+	e.hold(tyo, announcing)
+	e.f.carried.Store(maxCarried - 1)
+	c := dial(t, "tcp", e.addr())
+	c.ask("tyo")
+	wantRefusal(t, e.addr(), "one more than the bound")
+	c.ask("tyo")
 }
 
 // Many flows and connections at once end with the forwarder's context; background checks it.
