@@ -9,8 +9,11 @@ import (
 	"nearcast/internal/lab/router"
 )
 
-// pollInterval is how finely the lab can tell when something happened.
-const pollInterval = 10 * time.Millisecond
+// How finely the lab can tell when something happened.
+const (
+	pollInterval = 10 * time.Millisecond
+	fineTime     = 5 * time.Second // after this long it no longer matters
+)
 
 // The conditions on a route that the lab waits for.
 func present(r router.Route) bool { return len(r.Paths) > 0 }
@@ -31,24 +34,39 @@ func (l *Lab) awaitRoutes(ctx context.Context, region, what string, ok func(rout
 	return nil
 }
 
-// await polls until done. An error of a poll counts as not yet, and is told, with what was seen last, when ctx ends first.
+// await polls until done: finely while times are measured, then less often. An error of a poll counts as not yet. When ctx ends first
+// it tells what was seen last.
 func await(ctx context.Context, what string, poll func() (done bool, seen string, err error)) error {
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
 	start := time.Now()
+	last := "nothing was seen"
 	for {
 		done, seen, err := poll()
-		if done {
+		switch {
+		case done:
 			return nil
+		case err == nil:
+			last = seen
+		case ctx.Err() == nil:
+			last = err.Error()
 		}
-		select {
-		case <-ctx.Done():
-			if err != nil {
-				seen = err.Error()
-			}
-			return fmt.Errorf("waited %.1fs in vain for %s; %s: %w", time.Since(start).Seconds(), what, seen, context.Cause(ctx))
-		case <-tick.C:
+		interval := pollInterval
+		if time.Since(start) > fineTime {
+			interval *= 20
 		}
+		if pause(ctx, interval) != nil {
+			return fmt.Errorf("waited %.1fs in vain for %s; %s: %w", time.Since(start).Seconds(), what, last, context.Cause(ctx))
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // scenarioTime bounds one scenario with the repair after it.
-const scenarioTime = 3 * time.Minute
+const scenarioTime = 2 * time.Minute
 
 // Scenario is one thing that happens to the lab, and what must come of it.
 type Scenario struct {

@@ -199,7 +199,7 @@ func realBrowser(ctx context.Context, s *stage) {
 			return err
 		}
 		row.Elsewhere = time.Since(event)
-		return nil
+		return s.lab.StopEdge(ctx, name) // it may still be draining
 	})
 }
 

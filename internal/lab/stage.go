@@ -92,7 +92,7 @@ func (s *stage) replaceEdge(ctx context.Context, name string, o EdgeOptions) err
 // client is a client in a region that asks the service at an address.
 func (s *stage) client(name string, p client.Protocol, service netip.Addr, fresh bool) client.Config {
 	return client.Config{Namespace: Namespace(Client, name), Protocol: p, Host: Host, Address: netip.AddrPortFrom(service, 443),
-		Roots: s.roots, Timeout: 3 * time.Second, Fresh: fresh}
+		Roots: s.roots, Fresh: fresh}
 }
 
 // usualLoads ask over every protocol, on new connections over IPv4 and on kept ones over IPv6.
@@ -172,15 +172,6 @@ func (s *stage) logSince(name string, offset int64) (string, int64, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.NewSectionReader(f, offset, 16<<20))
 	return string(data), offset + int64(len(data)), err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // explain says of failed requests which, how many and why, for a report.

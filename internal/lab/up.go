@@ -15,7 +15,7 @@ import (
 )
 
 // settleTime bounds how long the routers may take to know the way everywhere once everything has been started.
-const settleTime = time.Minute
+const settleTime = 40 * time.Second
 
 // Up builds the lab and returns once every router knows the way everywhere and, unless there are no edges, every edge is announced. Leftovers
 // of an earlier lab are removed first. On an error nothing stays. The caller closes the lab.

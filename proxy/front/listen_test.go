@@ -63,16 +63,31 @@ func TestWithoutAHostBothFamiliesAreServed(t *testing.T) {
 	}
 }
 
+// udpOnly takes a UDP port whose number is free for TCP.
+func udpOnly(t *testing.T) net.PacketConn {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pc, err := net.ListenPacket("udp", ln.Addr().String())
+		ln.Close()
+		if err == nil {
+			return pc
+		}
+	}
+	t.Fatal("no port is free for both")
+	return nil
+}
+
 func TestPortInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	takenUDP, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	takenUDP := udpOnly(t)
 	defer takenUDP.Close()
 	pair := writePair(t, t.TempDir(), "site", time.Now().Add(time.Hour*24*90), "example.test")
 	before := goroutines()

@@ -68,6 +68,7 @@ type Server struct {
 	halfOpen atomic.Int64
 	draining atomic.Bool // a connection leaves after its request
 	leaving  atomic.Bool // a connection leaves when it has no request
+	admitted sync.WaitGroup
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 }
@@ -133,8 +134,10 @@ func (s *Server) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context
 		return nil, errRefused
 	}
 	s.halfOpen.Add(1)
+	s.admitted.Add(1)
 	accepted := new(atomic.Bool)
 	context.AfterFunc(ctx, func() {
+		defer s.admitted.Done()
 		if accepted.CompareAndSwap(false, true) {
 			s.halfOpen.Add(-1)
 			if ev.HandshakeFailed != nil {
@@ -174,6 +177,7 @@ func (s *Server) Serve(ctx context.Context, h message.Handler) error {
 	}
 	conns.Wait()
 	s.Close()
+	s.admitted.Wait() // their last events
 	return dead
 }
 

@@ -31,6 +31,10 @@ const (
 	H3 Protocol = "h3" // HTTP/3
 )
 
+// silence is how long a QUIC connection may say nothing before the client gives it up. Nobody resets a QUIC connection whose packets have
+// come to go to another edge, so this is what notices.
+const silence = 1500 * time.Millisecond
+
 // maxBody bounds what is read of a response.
 const maxBody = 32 << 20
 
@@ -129,7 +133,7 @@ func (c *Client) attempt(ctx context.Context, t transport, path string) (res Res
 func (c *Client) newTransport() transport {
 	tlsConfig := &tls.Config{RootCAs: c.cfg.Roots, ServerName: c.cfg.Host}
 	if c.cfg.Protocol == H3 {
-		return h3Transport{&http3.Transport{TLSClientConfig: tlsConfig, Dial: c.dialQUIC}}
+		return h3Transport{&http3.Transport{TLSClientConfig: tlsConfig, Dial: c.dialQUIC, QUICConfig: &quic.Config{MaxIdleTimeout: silence}}}
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(c.cfg.Protocol == H1)

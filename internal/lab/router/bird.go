@@ -63,6 +63,8 @@ func (b *bird) ClearSession(ctx context.Context) error {
 	return err
 }
 
+func (b *bird) Console() string { return "birdc -s " + b.file("bird.ctl") }
+
 // command sends one command over a connection of its own.
 func (b *bird) command(ctx context.Context, command string) ([]birdLine, error) {
 	var d net.Dialer

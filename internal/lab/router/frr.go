@@ -75,6 +75,8 @@ func (f *frr) ClearSession(ctx context.Context) error {
 	return err
 }
 
+func (f *frr) Console() string { return "vtysh --vty_socket " + f.file("vty") }
+
 func (f *frr) vtysh(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "vtysh", append([]string{"--vty_socket", f.file("vty")}, args...)...)
 	out, err := cmd.Output()

@@ -118,6 +118,8 @@ type Router interface {
 	Session(ctx context.Context) (Session, error)
 	// ClearSession resets the session with the edge, as an operator would.
 	ClearSession(ctx context.Context) error
+	// Console is the command with which an operator asks the daemon.
+	Console() string
 }
 
 // New returns a handle on a router. It starts nothing, so it serves for a router that runs already too.

@@ -156,11 +156,13 @@ type body struct {
 	rc       *http.ResponseController
 	stall    time.Duration
 	deadline time.Time
+	ended    bool // by EOF or an error
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	pushDeadline(&b.deadline, b.stall, b.rc.SetReadDeadline)
 	n, err := b.r.Read(p)
+	b.ended = b.ended || err != nil
 	if err != nil && b.stall > 0 {
 		// net/http goes on reading after the body, to see the client leave: the deadline must not make it see that.
 		_ = b.rc.SetReadDeadline(time.Time{})

@@ -1,0 +1,315 @@
+package h2
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"nearcast/proxy/message"
+)
+
+type handlerFunc func(ctx context.Context, w message.ResponseWriter, r *message.Request)
+
+func (f handlerFunc) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+	f(ctx, w, r)
+}
+
+var ok = handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) { _ = w.WriteHeader(200, nil, 0) })
+
+var testInfo = message.ConnInfo{Client: netip.MustParseAddrPort("192.0.2.7:4711"), Local: netip.MustParseAddrPort("192.0.2.1:80")}
+
+// session is one connection being served over a pipe, with a client that speaks frames; on the fake clock of synctest.
+type session struct {
+	t *testing.T
+	net.Conn
+	fr     *http2.Framer
+	enc    *hpack.Encoder
+	block  bytes.Buffer
+	frames chan any // copies of what came: *goAway, *reset, *response
+	done   chan struct{}
+}
+
+type (
+	goAway struct {
+		last uint32
+		code http2.ErrCode
+	}
+	reset struct {
+		stream uint32
+		code   http2.ErrCode
+	}
+	response struct {
+		stream uint32
+		status string
+		ended  bool
+	}
+)
+
+func serve(t *testing.T, ctx context.Context, s *Server) *session {
+	client, server := net.Pipe()
+	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), done: make(chan struct{})}
+	x.enc = hpack.NewEncoder(&x.block)
+	x.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	go func() {
+		defer close(x.done)
+		s.ServeConn(ctx, server, testInfo)
+	}()
+	go x.read()
+	_, _ = io.WriteString(client, http2.ClientPreface)
+	_ = x.fr.WriteSettings()
+	synctest.Wait()
+	return x
+}
+
+func (x *session) read() {
+	defer close(x.frames)
+	for {
+		f, err := x.fr.ReadFrame()
+		if err != nil {
+			return
+		}
+		switch f := f.(type) {
+		case *http2.GoAwayFrame:
+			x.frames <- &goAway{f.LastStreamID, f.ErrCode}
+		case *http2.RSTStreamFrame:
+			x.frames <- &reset{f.StreamID, f.ErrCode}
+		case *http2.MetaHeadersFrame:
+			x.frames <- &response{f.StreamID, f.PseudoValue("status"), f.StreamEnded()}
+		}
+	}
+}
+
+// request sends a GET on a stream; more are further fields.
+func (x *session) request(stream uint32, path string, end bool, more ...string) {
+	x.block.Reset()
+	fields := append([]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", path}, more...)
+	for i := 0; i < len(fields); i += 2 {
+		_ = x.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
+	if err := x.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: x.block.Bytes(), EndHeaders: true, EndStream: end}); err != nil {
+		x.t.Errorf("sending a request: %v", err)
+	}
+	synctest.Wait()
+}
+
+// next returns the next frame that says something.
+func (x *session) next() any {
+	select {
+	case f := <-x.frames:
+		return f
+	case <-time.After(time.Hour):
+		return "nothing"
+	}
+}
+
+func want[T any](t *testing.T, got any, ok func(*T) bool, what string) {
+	t.Helper()
+	if f, is := got.(*T); !is || !ok(f) {
+		t.Errorf("got %T %+v, want %s", got, got, what)
+	}
+}
+
+func newServer(t *testing.T, h message.Handler, cfg Config) *Server {
+	t.Helper()
+	s, err := New(h, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestDrainFinishesStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+			<-release
+			ok(ctx, w, r)
+		})
+		s := newServer(t, h, Config{IdleTimeout: time.Hour})
+		busy, idle := serve(t, t.Context(), s), serve(t, t.Context(), s)
+		busy.request(1, "/", true)
+		s.Drain()
+		want(t, busy.next(), func(g *goAway) bool { return g.last == 1 && g.code == http2.ErrCodeNo }, "GOAWAY that lets stream 1 end")
+		want(t, idle.next(), func(g *goAway) bool { return g.code == http2.ErrCodeNo }, "GOAWAY on the idle connection")
+		<-idle.done
+		busy.request(3, "/late", true)
+		close(release)
+		want(t, busy.next(), func(r *response) bool { return r.stream == 1 && r.status == "200" }, "the response to stream 1")
+		<-busy.done
+		for f := range busy.frames {
+			t.Errorf("after that came %T %+v; a stream beyond the GOAWAY must be left to the client to send elsewhere", f, f)
+		}
+	})
+}
+
+func TestConnectionDuringDrainIsServedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, ok, Config{IdleTimeout: time.Hour})
+		s.Drain()
+		x, silent := serve(t, t.Context(), s), serve(t, t.Context(), s)
+		x.request(1, "/", true)
+		got := []any{x.next(), x.next()}
+		if _, first := got[0].(*goAway); first {
+			got[0], got[1] = got[1], got[0]
+		}
+		want(t, got[0], func(r *response) bool { return r.status == "200" }, "a response")
+		want(t, got[1], func(g *goAway) bool { return g.last == 1 }, "GOAWAY with it")
+		<-x.done
+		select {
+		case <-silent.done:
+			t.Error("a connection without a request was closed while others are welcome")
+		default:
+		}
+		s.Drain()
+		<-silent.done
+	})
+}
+
+func TestIdleTimeout(t *testing.T) {
+	tests := map[string]func(x *session){
+		"nothing but the preface": func(*session) {},
+		"after a request":         func(x *session) { x.request(1, "/", true) },
+		"half a header section": func(x *session) {
+			_ = x.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0x82}})
+		},
+	}
+	for name, act := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := serve(t, t.Context(), newServer(t, ok, Config{IdleTimeout: time.Minute}))
+				begin := time.Now()
+				act(x)
+				<-x.done
+				if took := time.Since(begin); took < time.Minute || took > time.Minute+5*time.Second {
+					t.Errorf("ended after %v", took)
+				}
+			})
+		})
+	}
+}
+
+// TestStalledUpload: one stream's stall is that stream's end, not the connection's.
+func TestStalledUpload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed := make(chan error, 1)
+		h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+			if r.Body == nil {
+				ok(ctx, w, r)
+				return
+			}
+			_, err := io.ReadAll(r.Body)
+			failed <- err
+			w.Abort()
+		})
+		x := serve(t, t.Context(), newServer(t, h, Config{IdleTimeout: time.Minute}))
+		x.request(1, "/", false)
+		begin := time.Now()
+		if err, is := (<-failed).(*message.Error); !is || err.Blame != message.BlameClient {
+			t.Errorf("the handler got %v", err)
+		}
+		if took := time.Since(begin); took > 2*time.Minute {
+			t.Errorf("after %v", took)
+		}
+		want(t, x.next(), func(r *reset) bool { return r.stream == 1 }, "a reset of stream 1")
+		x.request(3, "/", true)
+		want(t, x.next(), func(r *response) bool { return r.stream == 3 && r.status == "200" }, "a response on stream 3")
+		x.Close()
+		<-x.done
+	})
+}
+
+func TestStreamLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, _ *message.Request) { <-ctx.Done(); w.Abort() })
+		var errors []string
+		s := newServer(t, h, Config{MaxStreams: 2, CountError: func(kind string) { errors = append(errors, kind) }})
+		x := serve(t, t.Context(), s)
+		for id := uint32(1); id <= 5; id += 2 {
+			x.request(id, "/", true)
+		}
+		want(t, x.next(), func(r *reset) bool { return r.stream == 5 }, "the third stream refused")
+		x.Close()
+		<-x.done
+		if len(errors) == 0 {
+			t.Error("nothing was counted")
+		}
+	})
+}
+
+func TestMalformedRequests(t *testing.T) {
+	tests := map[string][]string{
+		"connection-specific field": {"connection", "close"},
+		"te other than trailers":    {"te", "gzip"},
+		"upper case":                {"X-Upper", "1"},
+		"two paths":                 {":path", "/other"},
+	}
+	for name, more := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+					t.Errorf("reached the handler: %+v", r)
+					ok(ctx, w, r)
+				})
+				x := serve(t, t.Context(), newServer(t, h, Config{}))
+				x.request(1, "/", true, more...)
+				switch f := x.next().(type) {
+				case *reset:
+				case *response:
+					if !strings.HasPrefix(f.status, "4") {
+						t.Errorf("status %s", f.status)
+					}
+				default:
+					t.Errorf("got %T %+v", f, f)
+				}
+				x.Close()
+				<-x.done
+			})
+		})
+	}
+}
+
+// TestHostBesideAuthority: the two must not name different hosts, or cache and origin could disagree about whose request it is.
+func TestHostBesideAuthority(t *testing.T) {
+	for host, good := range map[string]bool{"a": true, "b": false} {
+		synctest.Test(t, func(t *testing.T) {
+			x := serve(t, t.Context(), newServer(t, ok, Config{}))
+			x.request(1, "/", true, "host", host)
+			f := x.next()
+			if r, is := f.(*response); (is && r.status == "200") != good {
+				t.Errorf("host %s beside authority a: got %T %+v", host, f, f)
+			}
+			x.Close()
+			<-x.done
+		})
+	}
+}
+
+// TestServeConnWaitsForItsHandlers: whoever stops the server frees what handlers use, once ServeConn has returned.
+func TestServeConnWaitsForItsHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, _ *message.Request) {
+			<-ctx.Done()
+			time.Sleep(time.Minute)
+			ended = true
+			w.Abort()
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		x := serve(t, ctx, newServer(t, h, Config{}))
+		x.request(1, "/", true)
+		cancel()
+		<-x.done
+		if !ended {
+			t.Error("returned before the handler")
+		}
+	})
+}
