@@ -196,7 +196,7 @@ func TestABodyIsNotReadAfterTheExchange(t *testing.T) {
 	r := request("POST", "/")
 	r.Body, r.ContentLength = body, 1<<20
 	e.Serve(t.Context(), &client{failWith: io.ErrClosedPipe}, r) // a client that takes nothing of the answer
-	time.Sleep(5 * time.Millisecond) // for a read that had begun
+	time.Sleep(5 * time.Millisecond)                             // for a read that had begun
 	body.over.Store(true)
 	time.Sleep(50 * time.Millisecond) // the transport may go on in this time
 	if body.late.Load() {
