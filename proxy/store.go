@@ -28,7 +28,7 @@ func (p *Proxy) pass(x *exchange) error {
 	if p.cache != nil && x.service.policy.Enabled {
 		p.cache.Invalidate(x.service.name, x.r, res.Status, res.Fields)
 	}
-	return p.respondLive(x, res, p.guard(x, cancel))
+	return p.respondLive(x, res, x.service.guard(cancel))
 }
 
 // fill makes or joins the one fetch for what the cache does not have.
@@ -78,7 +78,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 		select {
 		case arrived <- arrival{got, err}:
 		case <-x.ctx.Done(): // others may still want it
-			p.finish(bg, got, cancel)
+			finish(bg.service, got, cancel)
 		}
 	})
 	select {
@@ -116,11 +116,11 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 		defer cancel()
 		defer context.AfterFunc(x.ctx, cancel)()
 		defer got.res.Body.Close()
-		return p.respondLive(x, got.res, p.guard(x, cancel))
+		return p.respondLive(x, got.res, x.service.guard(cancel))
 	}
 	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
 	a, err := p.plan(x, got.writer.Object(), got.res.Fields)
-	p.background(func() { p.finish(x.behind(x.ctx), got.fetched, cancel) })
+	p.background(func() { finish(x.service, got.fetched, cancel) })
 	if err != nil {
 		return err
 	}
@@ -128,19 +128,19 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 }
 
 // finish takes a fetch to its end without a client of its own.
-func (p *Proxy) finish(x *exchange, got fetched, cancel context.CancelFunc) {
+func finish(s *service, got fetched, cancel context.CancelFunc) {
 	defer cancel()
 	switch {
 	case got.writer != nil:
-		pump(got.writer, got.res, p.guard(x, cancel))
+		pump(got.writer, got.res, s.guard(cancel))
 	case got.res != nil:
 		got.res.Body.Close()
 	}
 }
 
-// guard watches over the body of a response to x.
-func (p *Proxy) guard(x *exchange, cancel context.CancelFunc) *stallGuard {
-	return newStallGuard(x.service.cfg.Upstream.ResponseTimeout, cancel)
+// guard watches over the body of an origin's response.
+func (s *service) guard(cancel context.CancelFunc) *stallGuard {
+	return newStallGuard(s.cfg.Upstream.ResponseTimeout, cancel)
 }
 
 // behind is an exchange for a fetch that may outlive x: it shares nothing with it that x goes on to change.
@@ -258,7 +258,7 @@ func (p *Proxy) revalidate(x *exchange) {
 		if err != nil {
 			f.Fail(err)
 		}
-		p.finish(bg, got, cancel)
+		finish(bg.service, got, cancel)
 	})
 }
 
