@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -103,11 +104,53 @@ func killed(ctx context.Context, s *stage) {
 	}
 }
 
-// sessionCleared: the operator of the router resets the session. The edge dials again by itself.
+// sessionCleared: the operator of the router resets the session. The edge dials again by itself, with BIRD so soon that no request and
+// hardly a poll notices.
 func sessionCleared(ctx context.Context, s *stage) {
 	for _, name := range bothDaemons() {
-		s.disturb(ctx, disturbance{region: name, event: func(ctx context.Context) error { return s.lab.ClearSession(ctx, name) }})
+		row := s.newRow(name)
+		load := start(ctx, s.usualLoads(name, "/dynamic"))
+		s.add2(&row, func() error {
+			defer load.stop()
+			if err := pause(ctx, calm); err != nil {
+				return err
+			}
+			before, err := s.lab.Session(ctx, name)
+			if err != nil {
+				return err
+			}
+			event := time.Now()
+			if err := s.lab.ClearSession(ctx, name); err != nil {
+				return err
+			}
+			err = await(ctx, "another session", func() (bool, string, error) {
+				now, err := s.lab.Session(ctx, name)
+				return err == nil && now.Established && now.Incarnation != before.Incarnation, "the session is " + now.State, err
+			})
+			if err != nil {
+				return err
+			}
+			if err := s.awaitReturn(ctx, name, event, &row); err != nil {
+				return err
+			}
+			load.stop()
+			over := event.Add(row.Back)
+			return judgeAfter(&row, load, event, over.Add(calm/2))
+		})
 	}
+}
+
+// judgeAfter fills the row from the samples. Of those sent after a moment none may have failed.
+func judgeAfter(row *Row, load *running, event, after time.Time) error {
+	var errs []error
+	for i, samples := range load.samples {
+		failed := client.Failures(samples)
+		row.Requests += len(samples)
+		row.Failed += len(failed)
+		failed = slices.DeleteFunc(failed, func(c client.Sample) bool { return !c.Start.After(after) })
+		errs = append(errs, explain(load.loads[i], failed, event))
+	}
+	return errors.Join(errs...)
 }
 
 // wrongPassword: the edge has another key than its router. It must say so, with the neighbor's address, and not every second.
@@ -224,12 +267,7 @@ func (s *stage) sendMalformed(ctx context.Context, r Region, row *Row) error {
 		errs = append(errs, fmt.Errorf("the edge did not survive: %w", err))
 	}
 	load.stop()
-	for i, samples := range load.samples {
-		failed := client.Failures(samples)
-		row.Requests += len(samples)
-		row.Failed += len(failed)
-		errs = append(errs, explain(load.loads[i], failed, began))
-	}
+	errs = append(errs, judgeAfter(row, load, began, time.Time{}))
 	return errors.Join(errs...)
 }
 

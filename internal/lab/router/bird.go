@@ -196,7 +196,8 @@ func parseBirdSession(lines []birdLine) (Session, error) {
 	for _, l := range lines {
 		if fields := strings.Fields(l.text); l.code == birdProtocolList && len(fields) >= 6 {
 			info := strings.Join(fields[6:], " ")
-			return Session{Established: fields[3] == "up" && info == "Established", State: fields[3] + " " + info}, nil
+			return Session{Established: fields[3] == "up" && info == "Established", State: fields[3] + " " + info,
+				Incarnation: fields[4] + " " + fields[5]}, nil
 		}
 	}
 	return Session{}, errors.New("the reply lists no protocol")

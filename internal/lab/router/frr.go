@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -147,6 +148,7 @@ func parseFRRSession(data []byte, neighbor netip.Addr) (Session, error) {
 	}
 	var session struct {
 		State string `json:"bgpState"`
+		Count int    `json:"connectionsEstablished"`
 	}
 	raw, ok := reply[neighbor.String()]
 	if !ok {
@@ -155,5 +157,5 @@ func parseFRRSession(data []byte, neighbor netip.Addr) (Session, error) {
 	if err := json.Unmarshal(raw, &session); err != nil {
 		return Session{}, fmt.Errorf("FRR's session with %s: %w", neighbor, err)
 	}
-	return Session{Established: session.State == "Established", State: session.State}, nil
+	return Session{Established: session.State == "Established", State: session.State, Incarnation: strconv.Itoa(session.Count)}, nil
 }

@@ -104,6 +104,7 @@ func (r Route) String() string {
 type Session struct {
 	Established bool
 	State       string // in the daemon's own words
+	Incarnation string // differs from one session to the next, however short the time between
 }
 
 // Router is a running daemon.

@@ -65,8 +65,8 @@ func TestBirdRoute(t *testing.T) {
 
 func TestBirdSession(t *testing.T) {
 	for reply, want := range map[string]Session{
-		"bird-session.txt":     {true, "up Established"},
-		"bird-tyo-session.txt": {false, "start Passive"},
+		"bird-session.txt":     {true, "up Established", "2026-11-24 16:25:18.099210"},
+		"bird-tyo-session.txt": {false, "start Passive", "2026-11-24 16:25:16.330308"},
 	} {
 		lines, err := birdReply(t, reply)
 		if err != nil {
@@ -138,7 +138,7 @@ func TestFRRRoute(t *testing.T) {
 func TestFRRSession(t *testing.T) {
 	edge := addr("10.2.0.2")
 	got, err := parseFRRSession(recorded(t, "frr-session.json"), edge)
-	if want := (Session{true, "Established"}); err != nil || got != want {
+	if want := (Session{true, "Established", "1"}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []string{"", `{"bgpNoSuchNeighbor":true}`, `{"10.2.0.2":7}`} {
