@@ -56,11 +56,13 @@ func startHelper(t *testing.T) (*exec.Cmd, *bufio.Reader) {
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(out)
+	said := ""
 	for {
 		line, err := r.ReadString('\n')
+		said += line
 		if err != nil {
 			_ = cmd.Wait()
-			t.Fatalf("the helper ended: %v", err)
+			t.Fatalf("the helper ended: %v; it said\n%s", err, said)
 		}
 		if strings.Contains(line, "the lab is up") {
 			return cmd, r

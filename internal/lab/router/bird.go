@@ -73,11 +73,9 @@ func (b *bird) command(ctx context.Context, command string) ([]birdLine, error) 
 		return nil, fmt.Errorf("BIRD of %s: %w", b.cfg.Name, err)
 	}
 	defer conn.Close()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(10 * time.Second)
-	}
-	if err := conn.SetDeadline(deadline); err != nil {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if err := conn.SetDeadline(time.Now().Add(commandTime)); err != nil {
 		return nil, err
 	}
 	r := bufio.NewReader(conn)
