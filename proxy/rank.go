@@ -94,7 +94,8 @@ func (c *candidate) class() int {
 func (c *candidate) distance() time.Duration {
 	switch {
 	case c.rtt > 0:
-		return c.rtt
+		// Nothing is faster than light: a measurement below that ended somewhere nearer than the origin.
+		return max(c.rtt, c.estimate)
 	case c.estimate > 0:
 		return c.estimate
 	}
@@ -110,7 +111,7 @@ func (p *Proxy) order(x *exchange, now time.Time) []*origin {
 		if st := snapshot.Get(o.id); st != nil {
 			c.status, c.rtt = st.Status, st.RTT
 		}
-		if c.rtt == 0 && o.placed {
+		if o.placed {
 			if from, ok := p.standpoint(x); ok {
 				// The same place is not "unknown": it is as near as can be.
 				c.estimate = max(geo.RTTFloor(from, o.location), 1)

@@ -32,6 +32,7 @@ func TestRank(t *testing.T) {
 	}{
 		{"the least round-trip time first", []candidate{up(0, "nyc", 80*ms, 0), up(1, "fra", 2*ms, 0), up(2, "tyo", 230*ms, 0)}, 0, []int{1, 0, 2}},
 		{"distance decides until there is a measurement", []candidate{up(0, "nyc", 0, 60*ms), up(1, "fra", 0, 1), up(2, "tyo", 0, 90*ms)}, 0, []int{1, 0, 2}},
+		{"nothing is faster than light: a measurement below the estimate was of something nearer", []candidate{up(0, "nyc", ms, 60*ms), up(1, "fra", 2*ms, 1)}, 0, []int{1, 0}},
 		{"a measurement stands beside an estimate", []candidate{up(0, "nyc", 80*ms, 60*ms), up(1, "tyo", 0, 70*ms)}, 0, []int{1, 0}},
 		{"what nothing is known of comes last", []candidate{up(0, "a", 0, 0), up(1, "b", 300*ms, 0)}, 0, []int{1, 0}},
 		{"a dead origin stands behind a far one", []candidate{

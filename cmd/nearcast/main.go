@@ -28,9 +28,11 @@ type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
 	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
 	Lab      labCmd      `cmd:"" help:"A miniature internet in network namespaces: BIRD, FRR, real edges, links with delay (root)."`
+	Demo     demoCmd     `cmd:"" help:"Show the main job on this machine, without root: three edges, a router, a route that moves."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
-	LabOrigin labOriginCmd `cmd:"" hidden:""`
+	LabOrigin  labOriginCmd  `cmd:"" hidden:""`
+	DemoOrigin demoOriginCmd `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -1,6 +1,8 @@
 // Package h2 serves HTTP/2 (RFC 9113) on connections that somebody else accepted: over TLS after ALPN, or plain with prior knowledge.
 package h2
 
+//lint:file-ignore SA1019 net/http serves HTTP/2 on listeners only; a single connection, counted errors and GOAWAY on demand are x/net's.
+
 import (
 	"context"
 	"log/slog"
