@@ -41,7 +41,7 @@ func (s *stage) disturb(ctx context.Context, d disturbance) {
 	event, repair, err := s.play(ctx, d, &row)
 	load.stop()
 	if err == nil {
-		err = s.judge(d, &row, load, event, repair, moves(watch))
+		err = s.judge(d, &row, load, event, repair, movesBefore(repair, watch))
 	}
 	s.add(row, err)
 }
@@ -84,12 +84,14 @@ func (s *stage) awaitReturn(ctx context.Context, name string, since time.Time, r
 	return pause(ctx, calm)
 }
 
-// moves are the moments in which the router began to send packets for the service another way.
-func moves(w *netns.RouteWatch) []time.Time {
+// movesBefore are the moments until the repair in which the router began to send packets for the service another way.
+func movesBefore(repair time.Time, w *netns.RouteWatch) []time.Time {
 	var at []time.Time
 	for _, p := range []netip.Prefix{Prefix4, Prefix6} {
 		for _, c := range w.Changes(p) {
-			at = append(at, c.At)
+			if c.At.Before(repair) {
+				at = append(at, c.At)
+			}
 		}
 	}
 	return at
@@ -118,7 +120,7 @@ func (s *stage) judge(d disturbance, row *Row, load *running, event, repair time
 			if sample.Repeated {
 				row.Repeated++
 			}
-			if sample.End.Before(repair) {
+			if sample.Start.Before(repair) {
 				before = append(before, sample)
 			} else {
 				after = append(after, sample)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -163,5 +162,5 @@ func parseFRRSession(data []byte, neighbor netip.Addr) (Session, error) {
 	if err := json.Unmarshal(raw, &session); err != nil {
 		return Session{}, fmt.Errorf("FRR's session with %s: %w", neighbor, err)
 	}
-	return Session{Established: session.State == "Established", State: session.State, Incarnation: strconv.Itoa(session.Count)}, nil
+	return Session{Established: session.State == "Established", State: session.State, Number: session.Count}, nil
 }

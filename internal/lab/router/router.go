@@ -105,8 +105,15 @@ func (r Route) String() string {
 // Session is the state of the session with the edge.
 type Session struct {
 	Established bool
-	State       string // in the daemon's own words
-	Incarnation string // differs from one session to the next, however short the time between
+	State       string    // in the daemon's own words
+	Since       time.Time // of the state, if the daemon says
+	Number      int       // of the session among those that there were, if the daemon counts them
+}
+
+// Same reports whether both are of one session, seen twice.
+func (s Session) Same(other Session) bool {
+	const tolerance = 500 * time.Millisecond // BIRD works the time out anew whenever it is asked
+	return s.Established == other.Established && s.Number == other.Number && s.Since.Sub(other.Since).Abs() < tolerance
 }
 
 // Router is a running daemon.

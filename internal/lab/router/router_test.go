@@ -65,8 +65,8 @@ func TestBirdRoute(t *testing.T) {
 
 func TestBirdSession(t *testing.T) {
 	for reply, want := range map[string]Session{
-		"bird-session.txt":     {true, "up Established", "2026-11-24 16:25:18.099210"},
-		"bird-tyo-session.txt": {false, "start Passive", "2026-11-24 16:25:16.330308"},
+		"bird-session.txt":     {true, "up Established", time.Date(2026, 11, 24, 16, 25, 18, 99210000, time.Local), 0},
+		"bird-tyo-session.txt": {false, "start Passive", time.Date(2026, 11, 24, 16, 25, 16, 330308000, time.Local), 0},
 	} {
 		lines, err := birdReply(t, reply)
 		if err != nil {
@@ -138,7 +138,7 @@ func TestFRRRoute(t *testing.T) {
 func TestFRRSession(t *testing.T) {
 	edge := addr("10.2.0.2")
 	got, err := parseFRRSession(recorded(t, "frr-session.json"), edge)
-	if want := (Session{true, "Established", "1"}); err != nil || got != want {
+	if want := (Session{true, "Established", time.Time{}, 1}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []string{"", `{"bgpNoSuchNeighbor":true}`, `{"10.2.0.2":7}`} {
@@ -221,6 +221,25 @@ func TestConfiguration(t *testing.T) {
 	}
 	if _, err := New("quagga", config()); err == nil {
 		t.Error("an unknown daemon")
+	}
+}
+
+func TestSameSession(t *testing.T) {
+	at := time.Unix(1000, 0)
+	first := Session{Established: true, Since: at, Number: 1}
+	for _, c := range []struct {
+		why   string
+		other Session
+		same  bool
+	}{
+		{"BIRD's clock is never twice the same", Session{Established: true, Since: at.Add(10 * time.Microsecond), Number: 1}, true},
+		{"a later one", Session{Established: true, Since: at.Add(2 * time.Second), Number: 1}, false},
+		{"the next by FRR's count", Session{Established: true, Since: at, Number: 2}, false},
+		{"a lost one", Session{Since: at, Number: 1}, false},
+	} {
+		if got := first.Same(c.other); got != c.same {
+			t.Errorf("%s: %v", c.why, got)
+		}
 	}
 }
 
