@@ -59,9 +59,10 @@ func evict(ctx context.Context, held *HeldError) (*os.File, error) {
 // sweep removes everything that any lab left. The caller has the lock.
 func sweep(ctx context.Context) error {
 	err := process.NewGroup(programDir).StopAll(ctx, programGrace)
-	namespaces, lerr := netns.List(prefix)
-	if lerr != nil {
-		return errors.Join(err, lerr)
+	var namespaces []netns.Namespace
+	for _, role := range append([]Role{Router, Rogue}, behindRouter...) { // others may begin with the same letters
+		found, lerr := netns.List(string(Namespace(role, "")))
+		namespaces, err = append(namespaces, found...), errors.Join(err, lerr)
 	}
 	err = errors.Join(err, stopMarked(ctx, namespaces))
 	for _, n := range namespaces {

@@ -16,9 +16,11 @@ type Row struct {
 	Withdrawn time.Duration // from the event until the router held no route from its edge
 	Elsewhere time.Duration // from the event until the first request that another place answered was sent
 	Back      time.Duration // from the repair until the router held the route again
+	Longest   time.Duration // that a request took which succeeded before the repair
 	Requests  int           // sent meanwhile by the region's client
 	Failed    int           // of those, until the repair
-	FailedIn  int           // of those, after the repair: coming back resets what is in flight to the farther region
+	Astride   int           // of those, under way in the very moment in which the router began to send packets another way
+	FailedIn  int           // of the requests, after the repair: coming back resets what is in flight to the farther region
 	Repeated  int           // succeeded on a new connection after a kept one had broken
 	Err       error         // what was not as it must be
 }
@@ -42,18 +44,19 @@ func (r Report) Failed() bool {
 // WriteTable writes a line for each row and, below, what failed.
 func (r Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "scenario\tregion\trouter\tevent→withdrawn\tevent→served elsewhere\tback after\tfailed requests\tresult")
+	fmt.Fprintln(t, "scenario\tregion\trouter\tevent→withdrawn\tevent→served elsewhere\tback after\tlongest wait\tfailed requests\tresult")
 	for _, row := range r.Rows {
 		result := "ok"
 		if row.Err != nil {
 			result = "FAILED"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Scenario, row.Region, row.Router,
-			short(row.Withdrawn), short(row.Elsewhere), short(row.Back), row.failures(), result)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Scenario, row.Region, row.Router,
+			short(row.Withdrawn), short(row.Elsewhere), short(row.Back), short(row.Longest), row.failures(), result)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintln(w, "astride: under way in the moment in which the router moved the route; on return: reset when the route came back; repeated: on a new connection")
 	failed := 0
 	for _, row := range r.Rows {
 		if row.Err != nil {
@@ -73,6 +76,9 @@ func (r Row) failures() string {
 		return "-"
 	}
 	s := fmt.Sprintf("%d of %d", r.Failed, r.Requests)
+	if r.Astride > 0 {
+		s += fmt.Sprintf(" (%d astride)", r.Astride)
+	}
 	if r.FailedIn > 0 {
 		s += fmt.Sprintf(", %d on return", r.FailedIn)
 	}

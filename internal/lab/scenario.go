@@ -99,7 +99,7 @@ func (l *Lab) runScenario(ctx context.Context, sc Scenario, roots *x509.CertPool
 		s.row("", errors.New("needs "+browser.Available().Error()))
 		return s.rows
 	}
-	if err := s.reset(ctx, EdgeOptions{}); err != nil {
+	if err := s.reset(ctx); err != nil {
 		s.row("", fmt.Errorf("before the scenario: %w", err))
 		return s.rows
 	}

@@ -115,10 +115,13 @@ func TestJudge(t *testing.T) {
 		lossless bool
 		region   string
 		extra    []client.Sample
+		moves    []time.Time
 		wrong    string
 	}{
 		{why: "one lost at the event is the nature of a kill", region: "nyc"},
 		{why: "a planned stop may lose none", region: "nyc", lossless: true, wrong: "1 requests failed"},
+		{why: "but for one under way while the route moved", region: "nyc", lossless: true, moves: []time.Time{at(11)}},
+		{why: "not before or after it moved", region: "nyc", lossless: true, moves: []time.Time{at(9), at(13)}, wrong: "1 requests failed"},
 		{why: "long after the withdrawal none may be lost", region: "nyc", extra: []client.Sample{{Start: at(3000), End: at(3001), Status: 502}}, wrong: "status 502"},
 		{why: "somebody else must have answered", region: "tyo", wrong: ""},
 	} {
@@ -126,7 +129,7 @@ func TestJudge(t *testing.T) {
 		r := &running{loads: []client.Load{load}, samples: [][]client.Sample{append(append([]client.Sample{}, samples...), c.extra...)}}
 		s := &stage{}
 		d := disturbance{region: c.region, lossless: c.lossless, repair: restartNothing}
-		err := s.judge(d, &row, r, event, at(4900))
+		err := s.judge(d, &row, r, event, at(4900), c.moves)
 		if (err != nil) != (c.wrong != "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
 			t.Errorf("%s: %v", c.why, err)
 		}

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"nearcast/internal/lab/client"
 	"nearcast/internal/lab/evil"
-	"nearcast/internal/lab/router"
 )
 
 const (
@@ -28,7 +28,7 @@ func originsDead(ctx context.Context, s *stage) {
 	for _, name := range bothDaemons() {
 		err := s.replaceEdge(ctx, name, EdgeOptions{RegionalOrigins: 1})
 		if err == nil {
-			err = s.reset(ctx, EdgeOptions{})
+			err = s.reset(ctx)
 		}
 		if err != nil {
 			s.row(name, err)
@@ -103,11 +103,53 @@ func killed(ctx context.Context, s *stage) {
 	}
 }
 
-// sessionCleared: the operator of the router resets the session. The edge dials again by itself.
+// sessionCleared: the operator of the router resets the session. The edge dials again by itself, with BIRD so soon that no request and
+// hardly a poll notices.
 func sessionCleared(ctx context.Context, s *stage) {
 	for _, name := range bothDaemons() {
-		s.disturb(ctx, disturbance{region: name, event: func(ctx context.Context) error { return s.lab.ClearSession(ctx, name) }})
+		row := s.newRow(name)
+		load := start(ctx, s.usualLoads(name, "/dynamic"))
+		s.fill(&row, func() error {
+			defer load.stop()
+			if err := pause(ctx, calm); err != nil {
+				return err
+			}
+			before, err := s.lab.Session(ctx, name)
+			if err != nil {
+				return err
+			}
+			event := time.Now()
+			if err := s.lab.ClearSession(ctx, name); err != nil {
+				return err
+			}
+			err = await(ctx, "another session", func() (bool, string, error) {
+				now, err := s.lab.Session(ctx, name)
+				return err == nil && now.Established && !now.Same(before), "the session is " + now.State, err
+			})
+			if err != nil {
+				return err
+			}
+			if err := s.awaitReturn(ctx, name, event, &row); err != nil {
+				return err
+			}
+			load.stop()
+			over := event.Add(row.Back)
+			return judgeAfter(&row, load, event, over.Add(calm/2))
+		})
 	}
+}
+
+// judgeAfter fills the row from the samples. Of those sent after a moment none may have failed.
+func judgeAfter(row *Row, load *running, event, after time.Time) error {
+	var errs []error
+	for i, samples := range load.samples {
+		failed := client.Failures(samples)
+		row.Requests += len(samples)
+		row.Failed += len(failed)
+		failed = slices.DeleteFunc(failed, func(c client.Sample) bool { return !c.Start.After(after) })
+		errs = append(errs, explain(load.loads[i], failed, event))
+	}
+	return errors.Join(errs...)
 }
 
 // wrongPassword: the edge has another key than its router. It must say so, with the neighbor's address, and not every second.
@@ -163,7 +205,7 @@ func passwordLines(log string, neighbor netip.Addr) int {
 func malformedUpdates(ctx context.Context, s *stage) {
 	const name = "nyc"
 	row := s.newRow(name)
-	s.add2(&row, func() error {
+	s.fill(&row, func() error {
 		r, err := region(name)
 		if err != nil {
 			return err
@@ -175,7 +217,7 @@ func malformedUpdates(ctx context.Context, s *stage) {
 		if err := s.replaceEdge(ctx, name, EdgeOptions{Rogue: true}); err != nil {
 			return err
 		}
-		if err := s.reset(ctx, EdgeOptions{}); err != nil {
+		if err := s.reset(ctx); err != nil {
 			return err
 		}
 		defer s.restore(context.WithoutCancel(ctx), name)
@@ -210,43 +252,34 @@ func (s *stage) sendMalformed(ctx context.Context, r Region, row *Row) error {
 	}
 	load, began := start(ctx, s.usualLoads(r.Name, "/dynamic")), time.Now()
 	defer load.stop()
-	lost := s.watchRoutes(ctx, r.Name)
+	before, err := s.lab.Session(ctx, r.Name)
+	if err != nil {
+		return err
+	}
+	watch, err := Namespace(Router, r.Name).WatchRoutes()
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
 	cases := evil.Cases()
 	outcomes, err := evil.Run(ctx, l, evil.Identity{ASN: rogueASN, RouterID: rogue4}, cases)
 	for _, o := range outcomes {
 		s.lab.log.Debug("malformed message", "case", o.Case, "closed", o.Closed)
 	}
-	errs := []error{err, lost()}
+	errs := []error{err}
+	if n := len(watch.Changes(Prefix4)) + len(watch.Changes(Prefix6)); n > 0 {
+		errs = append(errs, fmt.Errorf("the router changed the edge's routes %d times", n))
+	}
+	if after, err := s.lab.Session(ctx, r.Name); err != nil || !after.Same(before) {
+		errs = append(errs, errors.Join(err, fmt.Errorf("the session with the router is %+v, it was %+v", after, before)))
+	}
 	if len(outcomes) != len(cases) {
 		errs = append(errs, fmt.Errorf("%d of %d messages were sent", len(outcomes), len(cases)))
 	}
 	if now, err := s.lab.EdgeProcess(r.Name); err != nil || now != process {
-		errs = append(errs, fmt.Errorf("the edge did not survive: %w", err))
+		errs = append(errs, errors.Join(err, fmt.Errorf("the edge is process %d, it was %d", now.PID, process.PID)))
 	}
 	load.stop()
-	for i, samples := range load.samples {
-		failed := client.Failures(samples)
-		row.Requests += len(samples)
-		row.Failed += len(failed)
-		errs = append(errs, explain(load.loads[i], failed, began))
-	}
+	errs = append(errs, judgeAfter(row, load, began, time.Time{}))
 	return errors.Join(errs...)
-}
-
-// watchRoutes polls the region's router until the returned function is called, which says whether the edge's routes were ever gone.
-func (s *stage) watchRoutes(ctx context.Context, name string) (stop func() error) {
-	watching, cancel := context.WithCancel(ctx)
-	result := make(chan error, 1)
-	go func() {
-		err := s.lab.awaitRoutes(watching, name, "a loss", func(r router.Route) bool { return !own(r) }, Prefix4)
-		if err == nil {
-			result <- errors.New("the router lost the edge's routes")
-		} else {
-			result <- nil // none was seen
-		}
-	}()
-	return func() error {
-		cancel()
-		return <-result
-	}
 }

@@ -100,7 +100,7 @@ func nearestOrigin(ctx context.Context, s *stage) {
 	row := s.newRow(name)
 	load := start(ctx, s.usualLoads(name, "/dynamic"))
 	defer load.stop()
-	s.add2(&row, func() error {
+	s.fill(&row, func() error {
 		if err := pause(ctx, calm); err != nil {
 			return err
 		}
@@ -130,8 +130,8 @@ func nearestOrigin(ctx context.Context, s *stage) {
 	})
 }
 
-// add2 adds the row after f has filled it.
-func (s *stage) add2(row *Row, f func() error) {
+// fill adds the row after f has filled it.
+func (s *stage) fill(row *Row, f func() error) {
 	err := f()
 	s.add(*row, err)
 }
@@ -164,7 +164,7 @@ func judgeOrigins(row *Row, load *running, name string, death, birth time.Time) 
 func realBrowser(ctx context.Context, s *stage) {
 	const name = "tyo"
 	row := s.newRow(name)
-	s.add2(&row, func() error {
+	s.fill(&row, func() error {
 		var keys []string
 		for _, other := range Regions() {
 			hash, err := pki.KeyHash(filepath.Join(regionDir(other), "edge.pem"))

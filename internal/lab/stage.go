@@ -44,7 +44,7 @@ func (s *stage) add(row Row, err error) {
 }
 
 // reset returns once every origin and every edge runs and announces. It starts only what is missing.
-func (s *stage) reset(ctx context.Context, o EdgeOptions) error {
+func (s *stage) reset(ctx context.Context) error {
 	for _, name := range Regions() {
 		if _, err := s.lab.programs.Get(originProgram(name)); err != nil {
 			if err := s.lab.StartOrigin(name); err != nil {
@@ -52,7 +52,7 @@ func (s *stage) reset(ctx context.Context, o EdgeOptions) error {
 			}
 		}
 		if _, err := s.lab.EdgeProcess(name); err != nil {
-			if err := s.lab.StartEdge(name, o); err != nil {
+			if err := s.lab.StartEdge(name, EdgeOptions{}); err != nil {
 				return err
 			}
 		}

@@ -189,7 +189,8 @@ func routerConfig(r Region, dir string, o Options) router.Config {
 		}
 		peer, _ := region(other)
 		cfg.Peers = append(cfg.Peers, router.PeerSession{Name: other, ASN: peer.ASN,
-			Local4: own4, Remote4: other4, Local6: own6, Remote6: other6, Prepend: p.prepend})
+			Local4: own4, Remote4: other4, Local6: own6, Remote6: other6, Prepend: p.prepend,
+			Passive: p.b == r.Name})
 	}
 	return cfg
 }

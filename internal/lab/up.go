@@ -211,8 +211,21 @@ func (l *Lab) startRouter(ctx context.Context, r Region) error {
 				failed(fmt.Errorf("%s ended: %s", p.Name, tail(log)))
 			}
 		})
+		if err := awaitFile(ready, p.Ready); err != nil {
+			return err
+		}
 	}
 	return l.routers[r.Name].Configure(ready)
+}
+
+func awaitFile(ctx context.Context, path string) error {
+	if path == "" {
+		return nil
+	}
+	return await(ctx, path, func() (bool, string, error) {
+		_, err := os.Stat(path)
+		return err == nil, "", err
+	})
 }
 
 // tail is the end of a program's log, for an error.

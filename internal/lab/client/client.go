@@ -66,7 +66,6 @@ type Client struct {
 	cfg Config
 
 	// shared
-	mu        sync.Mutex
 	transport transport      // the kept connections
 	sockets   sync.WaitGroup // the goroutines that close the UDP sockets
 }

@@ -81,21 +81,24 @@ func (l Load) ask(ctx context.Context, c *Client) Sample {
 	return s
 }
 
-// Failures are the samples that failed, without those already out at one of the given moments: what is in flight when
-// something breaks may be lost.
+// Under reports whether the request was under way at one of the given moments.
+func (s Sample) Under(moments ...time.Time) bool {
+	for _, t := range moments {
+		if !s.Start.After(t) && s.End.After(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// Failures are the samples that failed, without those under way at one of the given moments: what is under way when something
+// breaks may be lost.
 func Failures(samples []Sample, except ...time.Time) []Sample {
 	var failed []Sample
-next:
 	for _, s := range samples {
-		if !s.Failed() {
-			continue
+		if s.Failed() && !s.Under(except...) {
+			failed = append(failed, s)
 		}
-		for _, t := range except {
-			if !s.Start.After(t) && s.End.After(t) {
-				continue next
-			}
-		}
-		failed = append(failed, s)
 	}
 	return failed
 }

@@ -73,11 +73,9 @@ func (b *bird) command(ctx context.Context, command string) ([]birdLine, error) 
 		return nil, fmt.Errorf("BIRD of %s: %w", b.cfg.Name, err)
 	}
 	defer conn.Close()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(10 * time.Second)
-	}
-	if err := conn.SetDeadline(deadline); err != nil {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if err := conn.SetDeadline(time.Now().Add(commandTime)); err != nil {
 		return nil, err
 	}
 	r := bufio.NewReader(conn)
@@ -196,7 +194,11 @@ func parseBirdSession(lines []birdLine) (Session, error) {
 	for _, l := range lines {
 		if fields := strings.Fields(l.text); l.code == birdProtocolList && len(fields) >= 6 {
 			info := strings.Join(fields[6:], " ")
-			return Session{Established: fields[3] == "up" && info == "Established", State: fields[3] + " " + info}, nil
+			since, err := time.ParseInLocation("2006-01-02 15:04:05.999999", fields[4]+" "+fields[5], time.Local)
+			if err != nil {
+				return Session{}, fmt.Errorf("time of the session: %w", err)
+			}
+			return Session{Established: fields[3] == "up" && info == "Established", State: fields[3] + " " + info, Since: since}, nil
 		}
 	}
 	return Session{}, errors.New("the reply lists no protocol")

@@ -20,7 +20,9 @@ type frr struct{ cfg Config }
 
 func (f *frr) file(name string) string { return filepath.Join(f.cfg.Dir, name) }
 
-// Prepare gives bgpd its configuration as a file of its own. Through vtysh it would hold every session back for four seconds more.
+// Prepare gives bgpd its configuration as a file of its own: through vtysh it would hold every session back for four seconds more. A bgpd
+// that finds no zebra when it starts tries again only after its sessions are up, knows no interface until then, and so takes
+// every IPv6 route with a link-local next hop for an error.
 func (f *frr) Prepare() ([]Program, error) {
 	conf, err := render(FRR, f.cfg)
 	if err != nil {
@@ -31,9 +33,10 @@ func (f *frr) Prepare() ([]Program, error) {
 	}
 	var programs []Program
 	for _, p := range []struct {
-		name string
-		conf []byte
-	}{{"zebra", []byte("hostname " + f.cfg.Name + "\n")}, {"bgpd", conf}} {
+		name  string
+		conf  []byte
+		ready string
+	}{{"zebra", []byte("hostname " + f.cfg.Name + "\n"), f.file("vty/zebra.vty")}, {"bgpd", conf, ""}} {
 		if err := os.WriteFile(f.file(p.name+".conf"), p.conf, 0o644); err != nil {
 			return nil, err
 		}
@@ -41,6 +44,7 @@ func (f *frr) Prepare() ([]Program, error) {
 			Name: p.name,
 			Args: []string{filepath.Join(frrPrograms, p.name), "-u", "root", "-g", "root", "-P", "0",
 				"-z", f.file("zserv.api"), "--vty_socket", f.file("vty"), "-i", f.file(p.name + ".pid"), "-f", f.file(p.name + ".conf")},
+			Ready: p.ready,
 		})
 	}
 	return programs, nil
@@ -78,6 +82,8 @@ func (f *frr) ClearSession(ctx context.Context) error {
 func (f *frr) Console() string { return "vtysh --vty_socket " + f.file("vty") }
 
 func (f *frr) vtysh(ctx context.Context, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "vtysh", append([]string{"--vty_socket", f.file("vty")}, args...)...)
 	out, err := cmd.Output()
 	if err != nil {
@@ -147,6 +153,7 @@ func parseFRRSession(data []byte, neighbor netip.Addr) (Session, error) {
 	}
 	var session struct {
 		State string `json:"bgpState"`
+		Count int    `json:"connectionsEstablished"`
 	}
 	raw, ok := reply[neighbor.String()]
 	if !ok {
@@ -155,5 +162,5 @@ func parseFRRSession(data []byte, neighbor netip.Addr) (Session, error) {
 	if err := json.Unmarshal(raw, &session); err != nil {
 		return Session{}, fmt.Errorf("FRR's session with %s: %w", neighbor, err)
 	}
-	return Session{Established: session.State == "Established", State: session.State}, nil
+	return Session{Established: session.State == "Established", State: session.State, Number: session.Count}, nil
 }

@@ -57,13 +57,15 @@ type PeerSession struct {
 	ASN             uint32
 	Local4, Remote4 netip.Addr
 	Local6, Remote6 netip.Addr
-	Prepend         int // how many times more the own AS number goes on the path, which makes the link a last resort
+	Passive         bool // the other router dials, so that two connections never collide
+	Prepend         int  // how many times more the own AS number goes on the path, which makes the link a last resort
 }
 
 // Program is a daemon to keep running in the router's namespace, in the foreground.
 type Program struct {
-	Name string
-	Args []string
+	Name  string
+	Args  []string
+	Ready string // file that is there once the next program may be started; empty: it may be at once
 }
 
 // Path is one way to a prefix that the router knows.
@@ -103,7 +105,15 @@ func (r Route) String() string {
 // Session is the state of the session with the edge.
 type Session struct {
 	Established bool
-	State       string // in the daemon's own words
+	State       string    // in the daemon's own words
+	Since       time.Time // of the state, if the daemon says
+	Number      int       // of the session among those that there were, if the daemon counts them
+}
+
+// Same reports whether both are of one session, seen twice.
+func (s Session) Same(other Session) bool {
+	const tolerance = 500 * time.Millisecond // BIRD works the time out anew whenever it is asked
+	return s.Established == other.Established && s.Number == other.Number && s.Since.Sub(other.Since).Abs() < tolerance
 }
 
 // Router is a running daemon.
@@ -132,6 +142,9 @@ func New(daemon Daemon, cfg Config) (Router, error) {
 	}
 	return nil, fmt.Errorf("router %s: no daemon is called %q", cfg.Name, daemon)
 }
+
+// commandTime bounds one question to a daemon. It answers within milliseconds unless something is wrong with it.
+const commandTime = 5 * time.Second
 
 // poll calls f every few milliseconds until it succeeds or ctx is done, and returns the last error.
 func poll(ctx context.Context, f func() error) error {

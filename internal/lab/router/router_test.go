@@ -65,8 +65,8 @@ func TestBirdRoute(t *testing.T) {
 
 func TestBirdSession(t *testing.T) {
 	for reply, want := range map[string]Session{
-		"bird-session.txt":     {true, "up Established"},
-		"bird-tyo-session.txt": {false, "start Passive"},
+		"bird-session.txt":     {true, "up Established", time.Date(2026, 11, 24, 16, 25, 18, 99210000, time.Local), 0},
+		"bird-tyo-session.txt": {false, "start Passive", time.Date(2026, 11, 24, 16, 25, 16, 330308000, time.Local), 0},
 	} {
 		lines, err := birdReply(t, reply)
 		if err != nil {
@@ -138,7 +138,7 @@ func TestFRRRoute(t *testing.T) {
 func TestFRRSession(t *testing.T) {
 	edge := addr("10.2.0.2")
 	got, err := parseFRRSession(recorded(t, "frr-session.json"), edge)
-	if want := (Session{true, "Established"}); err != nil || got != want {
+	if want := (Session{true, "Established", time.Time{}, 1}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []string{"", `{"bgpNoSuchNeighbor":true}`, `{"10.2.0.2":7}`} {
@@ -162,7 +162,7 @@ func config() Config {
 		Name: "nyc", Dir: "/d", Log: "/l", ASN: 64501, RouterID: addr("10.1.0.1"), Anycast: []netip.Prefix{anycast4, anycast6},
 		Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/30"), netip.MustParsePrefix("fd00:1::/64")},
 		Edge:     EdgeSession{Address: addr("10.1.0.2"), ASN: 64500, HoldTime: 9 * time.Second},
-		Peers: []PeerSession{{Name: "tyo", ASN: 64503, Prepend: 2, Local4: addr("10.255.13.1"), Remote4: addr("10.255.13.2"),
+		Peers: []PeerSession{{Name: "tyo", ASN: 64503, Prepend: 2, Passive: true, Local4: addr("10.255.13.1"), Remote4: addr("10.255.13.2"),
 			Local6: addr("fd00:ff00:d::1"), Remote6: addr("fd00:ff00:d::2")}},
 	}
 }
@@ -180,7 +180,7 @@ func TestConfiguration(t *testing.T) {
 		{
 			"BIRD takes exactly the anycast prefixes and tells nothing", BIRD, config(),
 			[]string{"if (net !~ [ 192.0.2.0/24 ]) then reject;", "if (net !~ [ 2001:db8:53::/48 ]) then reject;", "passive on;", "hold time 9;",
-				"ipv4 { import filter edge_in4; export none; };", "graceful restart off;", "bgp_path.prepend(64501);\n  bgp_path.prepend(64501);\n  accept"},
+				"ipv4 { import filter edge_in4; export none; };", "graceful restart off;", "source address 10.255.13.1; passive on;", "bgp_path.prepend(64501);\n  bgp_path.prepend(64501);\n  accept"},
 			[]string{"password", "ttl security"},
 		},
 		{
@@ -191,7 +191,7 @@ func TestConfiguration(t *testing.T) {
 			"FRR takes exactly the anycast prefixes and tells nothing", FRR, config(),
 			[]string{"ip prefix-list ANYCAST4 permit 192.0.2.0/24\n", "ipv6 prefix-list ANYCAST6 permit 2001:db8:53::/48\n", " neighbor 10.1.0.2 passive\n",
 				" neighbor 10.1.0.2 timers 3 9\n", "  neighbor 10.1.0.2 route-map EDGE-IN4 in\n", "  neighbor 10.1.0.2 route-map EDGE-IN6 in\n",
-				"  neighbor 10.1.0.2 route-map NOTHING out\n", " bgp graceful-restart-disable\n", "set as-path prepend 64501 64501\n", "  network fd00:1::/64\n"},
+				"  neighbor 10.1.0.2 route-map NOTHING out\n", " bgp graceful-restart-disable\n", " neighbor 10.255.13.2 passive\n", "set as-path prepend 64501 64501\n", "  network fd00:1::/64\n"},
 			[]string{"password", "ttl-security"},
 		},
 		{
@@ -221,6 +221,25 @@ func TestConfiguration(t *testing.T) {
 	}
 	if _, err := New("quagga", config()); err == nil {
 		t.Error("an unknown daemon")
+	}
+}
+
+func TestSameSession(t *testing.T) {
+	at := time.Unix(1000, 0)
+	first := Session{Established: true, Since: at, Number: 1}
+	for _, c := range []struct {
+		why   string
+		other Session
+		same  bool
+	}{
+		{"BIRD's clock is never twice the same", Session{Established: true, Since: at.Add(10 * time.Microsecond), Number: 1}, true},
+		{"a later one", Session{Established: true, Since: at.Add(2 * time.Second), Number: 1}, false},
+		{"the next by FRR's count", Session{Established: true, Since: at, Number: 2}, false},
+		{"a lost one", Session{Since: at, Number: 1}, false},
+	} {
+		if got := first.Same(c.other); got != c.same {
+			t.Errorf("%s: %v", c.why, got)
+		}
 	}
 }
 
