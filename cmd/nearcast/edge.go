@@ -31,6 +31,7 @@ type edge struct {
 	front     *front.Front
 	monitor   *health.Monitor
 	speaker   *bgp.Speaker   // nil without an anycast section
+	routes    *routes        // nil without an anycast section
 	announcer *bgp.Announcer // nil without an anycast section
 	admin     *admin.Server
 	started   time.Time
@@ -71,7 +72,8 @@ func build(cfg *config.Config, s std, log *slog.Logger) (_ *edge, err error) {
 		if e.speaker, err = bgp.NewSpeaker(cfg.Anycast, log, set); err != nil {
 			return nil, err
 		}
-		e.announcer = bgp.NewAnnouncer(cfg.Anycast, e.speaker, e.inputs, log, set)
+		e.routes = newRoutes(e.speaker)
+		e.announcer = bgp.NewAnnouncer(cfg.Anycast, e.routes, e.inputs, log, set)
 	}
 	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
@@ -100,7 +102,8 @@ func (e *edge) list(access *accessWriter) {
 		e.stages = append(e.stages,
 			stage{"bgp", e.speaker.Run},
 			stage{"announce", always(e.announcer.Run)},
-			stage{"health to routes", always(e.wakeAnnouncer)})
+			stage{"health to routes", always(e.wakeAnnouncer)},
+			stage{"routes to clients", always(func(ctx context.Context) { e.sendClientsOn(ctx, e.routes.withdrawn) })})
 	}
 }
 

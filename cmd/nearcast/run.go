@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"nearcast/internal/config"
 )
@@ -87,71 +86,5 @@ func (e *edge) start() {
 				}
 			}
 		}()
-	}
-}
-
-// stop takes the edge down: the routes are withdrawn, serving goes on while routers move the traffic, requests in flight
-// end, then everything is closed from the bottom of the list up. Another signal skips what is being waited for.
-func (e *edge) stop(why string, signals <-chan os.Signal) {
-	hurry, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		for {
-			select {
-			case sig := <-signals:
-				if sig != syscall.SIGHUP {
-					e.log.Warn("stopping at once", "signal", signalName(sig))
-					cancel()
-				}
-			case <-hurry.Done():
-				return
-			}
-		}
-	}()
-	begun := time.Now()
-	if e.announcer != nil {
-		ctx, done := context.WithTimeout(hurry, withdrawTimeout)
-		if err := e.announcer.Stop(ctx); err != nil {
-			e.log.Warn("the withdrawal may not have reached every neighbor", "error", err)
-		} else {
-			e.log.Info("routes withdrawn", "took", time.Since(begun))
-		}
-		done()
-		pause(hurry, e.cfg.Shutdown.Settle)
-	}
-	e.front.Drain()
-	drain, done := context.WithTimeout(hurry, e.cfg.Shutdown.DrainTimeout)
-	cut := e.front.Close(drain)
-	done()
-	e.log.Info("drained", "cut", cut, "took", time.Since(begun))
-	if e.speaker != nil {
-		ctx, done := context.WithTimeout(hurry, withdrawTimeout)
-		if err := e.speaker.Stop(ctx, "nearcast "+e.cfg.Edge.Name+": "+why); err != nil {
-			e.log.Warn("a BGP session did not close in time", "error", err)
-		}
-		done()
-	}
-	for i := len(e.running) - 1; i >= 0; i-- {
-		e.running[i].cancel()
-		<-e.running[i].done
-	}
-	select {
-	case err := <-e.failed:
-		e.log.Warn("a part of the edge failed while it was stopping", "error", err)
-	default:
-	}
-	e.proxy.Close()
-	_ = e.places.Close()
-}
-
-// withdrawTimeout bounds how long a stop waits for the neighbors: what they have not heard then they learn from the closed session.
-const withdrawTimeout = 3 * time.Second
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

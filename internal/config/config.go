@@ -38,13 +38,32 @@ type Edge struct {
 
 // Shutdown bounds a graceful stop.
 type Shutdown struct {
+	// Pause is how long around the withdrawal attempts to connect get no answer, so that they are repeated and find the next edge.
+	// Default 300ms, at most 900ms: TCP repeats after a second. 0: never.
+	Pause        time.Duration `yaml:"pause"`
 	Settle       time.Duration `yaml:"settle"`        // serving goes on this long after the withdrawal, default 2s
 	DrainTimeout time.Duration `yaml:"drain_timeout"` // requests in flight get this long, default 30s
 }
 
 // SetDefaults fills in the defaults.
 func (s *Shutdown) SetDefaults() {
-	*s = Shutdown{Settle: 2 * time.Second, DrainTimeout: 30 * time.Second}
+	*s = Shutdown{Pause: 300 * time.Millisecond, Settle: 2 * time.Second, DrainTimeout: 30 * time.Second}
+}
+
+// maxPause is below the second after which TCP repeats an attempt to connect (RFC 6298 §2).
+const maxPause = 900 * time.Millisecond
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (s *Shutdown) Validate(report func(key, fault string)) {
+	if s.Pause < 0 || s.Pause > maxPause {
+		report("pause", "must be from 0 to 900ms")
+	}
+	if s.Settle < 0 {
+		report("settle", "must not be negative")
+	}
+	if s.DrainTimeout < 0 {
+		report("drain_timeout", "must not be negative")
+	}
 }
 
 // Log says what is logged and where.

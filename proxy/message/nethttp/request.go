@@ -58,16 +58,16 @@ func request(hr *http.Request, rc *http.ResponseController, o *Options) (*messag
 	if hr.Body != nil && hr.Body != http.NoBody && hr.ContentLength != 0 {
 		r.Body = &body{r: hr.Body, rc: rc, stall: o.Stall}
 		r.Trailers = func() message.Fields { return fields(hr.Trailer) }
-		settleContent(r)
 	}
-	if r.Body != nil && r.ContentLength < 0 && (hr.Method == http.MethodGet || hr.Method == http.MethodHead) {
+	if o.Protocol == message.HTTP3 && r.Body != nil && r.ContentLength < 0 && (hr.Method == http.MethodGet || hr.Method == http.MethodHead) {
 		return r, settleBody(r)
 	}
 	return r, nil
 }
 
-// settleBody finds out whether a request of unknown length has a body at all, when its method makes that unlikely: over HTTP/3 only the
-// end of the stream tells, which almost always comes with the header section. A GET with content passes by the cache.
+// settleBody finds out whether an HTTP/3 request of unknown length has a body at all, when its method makes that unlikely: only the
+// end of the stream tells, and net/http's form of the request has a body in any case. The end almost always comes with the header
+// section. It matters because a GET with content passes by the cache.
 func settleBody(r *message.Request) error {
 	var first [1]byte
 	switch n, err := io.ReadFull(r.Body, first[:]); {

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	"nearcast/bgp"
+)
+
+type declared struct{ sets int }
+
+func (d *declared) SetRoutes([]bgp.Route)       { d.sets++ }
+func (d *declared) Flush(context.Context) error { return nil }
+
+func TestOnlyAWithdrawalSendsClientsOn(t *testing.T) {
+	to := &declared{}
+	r := newRoutes(to)
+	some := []bgp.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}
+	for i, c := range []struct {
+		set  []bgp.Route
+		want bool
+		why  string
+	}{
+		{nil, false, "nothing was announced yet"},
+		{some, false, "an announcement brings clients"},
+		{some, false, "the same again"},
+		{nil, true, "a withdrawal"},
+		{nil, false, "still withdrawn"},
+		{some, false, "back"},
+		{nil, true, "and withdrawn again"},
+	} {
+		r.SetRoutes(c.set)
+		got := false
+		select {
+		case <-r.withdrawn:
+			got = true
+		default:
+		}
+		if got != c.want || to.sets != i+1 {
+			t.Errorf("step %d: %t, want %t: %s; the speaker was told %d times", i, got, c.want, c.why, to.sets)
+		}
+	}
+}

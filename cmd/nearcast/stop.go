@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"time"
+)
+
+// withdrawTimeout bounds how long a stop waits for the neighbors: what they have not heard then they learn from the closed session.
+const withdrawTimeout = 3 * time.Second
+
+// stop takes the edge down: the routes are withdrawn, clients are told to leave and served while routers move the traffic, requests in
+// flight end, then everything is closed from the bottom of the list up. Another signal skips what is being waited for.
+func (e *edge) stop(why string, signals <-chan os.Signal) {
+	hurry, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go e.hurryOnSignal(hurry, cancel, signals)
+
+	begun := time.Now()
+	if e.announcer != nil {
+		e.withdraw(hurry)
+		e.front.Drain()
+		sleep(hurry, e.cfg.Shutdown.Settle)
+	}
+	drain, done := context.WithTimeout(hurry, e.cfg.Shutdown.DrainTimeout)
+	cut := e.front.Close(drain)
+	done()
+	e.log.Info("drained", "cut", cut, "took", time.Since(begun))
+	if e.speaker != nil {
+		e.closeSessions(hurry, why)
+	}
+	e.end()
+}
+
+// hurryOnSignal ends the waits of a stop at the next signal.
+func (e *edge) hurryOnSignal(ctx context.Context, hurry func(), signals <-chan os.Signal) {
+	for {
+		select {
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				e.log.Warn("stopping at once", "signal", signalName(sig))
+				hurry()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// withdraw takes the routes back. Around it attempts to connect get no answer: a third of the pause before, so that the connections begun
+// till then have their response, and the rest after, while the routers next to us move the route.
+func (e *edge) withdraw(hurry context.Context) {
+	if pause := e.cfg.Shutdown.Pause; pause > 0 {
+		e.front.Pause()
+		defer e.front.Resume()
+		sleep(hurry, pause/3)
+		defer sleep(hurry, pause-pause/3)
+	}
+	begun := time.Now()
+	ctx, done := context.WithTimeout(hurry, withdrawTimeout)
+	defer done()
+	if err := e.announcer.Stop(ctx); err != nil {
+		e.log.Warn("the withdrawal may not have reached every neighbor", "error", err)
+		return
+	}
+	e.log.Info("routes withdrawn", "took", time.Since(begun))
+}
+
+func (e *edge) closeSessions(hurry context.Context, why string) {
+	ctx, done := context.WithTimeout(hurry, withdrawTimeout)
+	defer done()
+	if err := e.speaker.Stop(ctx, "nearcast "+e.cfg.Edge.Name+": "+why); err != nil {
+		e.log.Warn("a BGP session did not close in time", "error", err)
+	}
+}
+
+// end ends the stages from the last to the first, and closes what is left.
+func (e *edge) end() {
+	for i := len(e.running) - 1; i >= 0; i-- {
+		e.running[i].cancel()
+		<-e.running[i].done
+	}
+	select {
+	case err := <-e.failed:
+		e.log.Warn("a part of the edge failed while it was stopping", "error", err)
+	default:
+	}
+	e.proxy.Close()
+	_ = e.places.Close()
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
