@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -37,8 +38,13 @@ func Listen(c Config, s Source, log *slog.Logger) (*Server, error) {
 		return nil, nil
 	}
 	l, err := net.Listen("tcp", c.Address)
-	if err != nil {
-		return nil, fmt.Errorf("admin.address: cannot listen on %s: %w", c.Address, errors.Unwrap(err))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("admin.address %q: the port is in use by another process; stop that one or choose another port", c.Address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("admin.address %q: this machine does not have the address", c.Address)
+	case err != nil:
+		return nil, fmt.Errorf("admin.address %q: %w", c.Address, err)
 	}
 	return &Server{listener: l, http: &http.Server{
 		Handler:           s.handler(),

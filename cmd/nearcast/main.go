@@ -76,14 +76,32 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 // exitPanic unwinds out of kong after --help.
 type exitPanic struct{}
 
+// configError is what kept the configuration from being used.
+type configError struct{ error }
+
+func (e configError) Unwrap() error { return e.error }
+
+// load reads the configuration; whatever is wrong with it is a configError.
+func load(file string) (*config.Config, error) {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, configError{err}
+	}
+	return cfg, nil
+}
+
 // report prints err and returns its exit code.
 func report(stderr io.Writer, err error) int {
 	var invalid config.Errors
+	var unread configError
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return exitOK
 	case errors.As(err, &invalid):
-		fmt.Fprintln(stderr, err)
+		fmt.Fprintln(stderr, invalid)
+		return exitConfig
+	case errors.As(err, &unread):
+		fmt.Fprintln(stderr, "nearcast:", err)
 		return exitConfig
 	default:
 		fmt.Fprintln(stderr, "nearcast:", err)

@@ -122,6 +122,14 @@ func TestEachFaultIsOneClearSentenceAndItsExitCode(t *testing.T) {
 	}
 }
 
+func TestAConfigurationThatCannotBeReadIsNoReasonToRestart(t *testing.T) {
+	for _, cmd := range []string{"run", "validate"} {
+		if code, _, stderr := run(cmd, "-c", filepath.Join(t.TempDir(), "absent.yaml")); code != exitConfig || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: exit %d, %q", cmd, code, stderr)
+		}
+	}
+}
+
 func TestACommandLineThatIsWrongIsUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"run"}, {"frobnicate"}, {"run", "--bogus"}} {
 		if code, _, stderr := run(args...); code != exitUsage || stderr == "" {

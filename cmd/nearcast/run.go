@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"nearcast/internal/config"
 )
 
 type runCmd struct {
@@ -18,7 +16,7 @@ type runCmd struct {
 
 // Run is the edge's life: build everything that can fail, start from the top of the list, stop from its bottom.
 func (c *runCmd) Run(s std) error {
-	cfg, err := config.Load(c.Config)
+	cfg, err := load(c.Config)
 	if err != nil {
 		return err
 	}

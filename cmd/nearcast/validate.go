@@ -18,7 +18,7 @@ type validateCmd struct {
 
 // Run checks what a start would check, except that it opens no socket.
 func (c *validateCmd) Run(s std) error {
-	cfg, err := config.Load(c.Config)
+	cfg, err := load(c.Config)
 	if err != nil {
 		return err
 	}
