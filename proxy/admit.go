@@ -43,6 +43,9 @@ func (p *Proxy) admit(x *exchange) (done bool, err error) {
 		return false, clientError(508, "request loop")
 	}
 	r.Authority = authority
+	if r.RedirectPort != 0 {
+		return true, p.redirect(x)
+	}
 	if r.Method == "OPTIONS" && r.Fields.Get("max-forwards") == "0" { // we are its last recipient (RFC 9110 §7.6.2)
 		return true, p.writeHeader(x, 204, message.Fields{{Name: "allow", Value: allowed}}, 0)
 	}

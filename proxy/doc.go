@@ -1,6 +1,6 @@
 // Package proxy takes a request from the client to a response. One exchange is a list of steps, each in the file of its name:
 //
-//	admit    limits, malformed requests, loops (CDN-Loop), the edge's question to itself
+//	admit    limits, malformed requests, loops (CDN-Loop), redirects to https, the edge's question to itself
 //	locate   client address → place, when a step first asks
 //	route    host and path → service, in a table that never changes
 //	lookup   what the cache can do: hit, stale, miss, bypass

@@ -20,17 +20,13 @@ import (
 	"nearcast/proxy/message"
 )
 
-// SelfProbePath is the one path that a redirecting listener hands to the handler too, so that the edge can ask itself
-// through every listener whether it serves.
-const SelfProbePath = "/.well-known/nearcast/self"
-
 // Listener describes one open socket, as a self-probe needs it.
 type Listener struct {
 	Name      string             // as configured, such as ":443"; the metric label
 	Address   netip.AddrPort     // as bound: the port is the real one, the address may be unspecified
 	Protocols []message.Protocol // what it serves; HTTP3 is UDP, the others TCP
 	TLS       bool
-	Redirect  bool // only SelfProbePath reaches the handler
+	Redirect  bool // its requests carry the port to send their clients to
 }
 
 // Front is the set of open listeners.

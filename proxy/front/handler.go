@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
-	"strings"
 	"time"
 
 	"nearcast/proxy/h1"
@@ -37,7 +35,7 @@ func (f *Front) counted(h message.Handler) message.Handler {
 // handlerFor is what a TCP listener serves: h, with what only the front knows.
 func (f *Front) handlerFor(l *tcpListener, h message.Handler) message.Handler {
 	if l.info.Redirect {
-		h = redirect(h, f.httpsPort())
+		h = redirecting(h, f.httpsPort())
 	}
 	if l.quic != nil {
 		h = withAltSvc(h, l.quic)
@@ -55,31 +53,12 @@ func (f *Front) httpsPort() uint16 {
 	return 443
 }
 
-// redirect answers 308 with the same URL under https (RFC 9110 §15.4.9), save for the edge's own probe.
-func redirect(h message.Handler, port uint16) message.Handler {
+// redirecting marks each request as one whose client is to be sent to https; how is the handler's affair.
+func redirecting(h message.Handler, port uint16) message.Handler {
 	return handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
-		switch {
-		case r.Target.Path == SelfProbePath:
-			h.Serve(ctx, w, r)
-		case r.Authority == "" || r.Target.Path == "*": // nowhere to send it to
-			_ = w.WriteHeader(http.StatusBadRequest, nil, 0)
-		default:
-			_ = w.WriteHeader(http.StatusPermanentRedirect, message.Fields{
-				{Name: "location", Value: "https://" + httpsAuthority(r.Authority, port) + r.Target.String()}}, 0)
-		}
+		r.RedirectPort = port
+		h.Serve(ctx, w, r)
 	})
-}
-
-// httpsAuthority replaces the port, which is the plain listener's, by that of https.
-func httpsAuthority(authority string, port uint16) string {
-	host := authority
-	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
-		host = authority[:i]
-	}
-	if port == 443 {
-		return host
-	}
-	return fmt.Sprintf("%s:%d", host, port)
 }
 
 // withAltSvc tells clients that come over TCP of HTTP/3 on the same port (RFC 7838), and to forget it when that listener is dead.

@@ -52,6 +52,9 @@ type Request struct {
 	Local  netip.AddrPort
 	TLS    *TLS // nil on a plain connection
 
+	// RedirectPort is not 0 on a listener that only sends clients on to https: the port to send them to.
+	RedirectPort uint16
+
 	Received time.Time
 }
 
