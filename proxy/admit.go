@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"nearcast/health"
 	"nearcast/proxy/message"
@@ -12,6 +14,9 @@ import (
 
 // maxLoops is how many nearcast edges a request may have passed: an edge may send to another, never round in a circle.
 const maxLoops = 3
+
+// allowed are the methods that this edge passes on; those it does not know it passes on too.
+const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // admit refuses what must not go further, and answers the edge's own probe.
 func (p *Proxy) admit(x *exchange) (done bool, err error) {
@@ -22,8 +27,9 @@ func (p *Proxy) admit(x *exchange) (done bool, err error) {
 			return true, p.writeHeader(x, 200, message.Fields{{Name: health.SelfField, Value: health.SelfReply(token)}}, 0)
 		}
 	}
+	authority, ok := canonicalAuthority(r.Scheme, r.Authority)
 	switch {
-	case r.Authority == "" || strings.ContainsAny(r.Authority, "/?#@\\ \t"):
+	case !ok:
 		return false, clientError(400, "missing or malformed host")
 	case r.Method == "CONNECT", r.Method == "TRACE":
 		return false, clientError(405, "method not allowed")
@@ -35,6 +41,10 @@ func (p *Proxy) admit(x *exchange) (done bool, err error) {
 		return false, clientError(413, "request body too large")
 	case p.loops(r.Fields):
 		return false, clientError(508, "request loop")
+	}
+	r.Authority = authority
+	if r.Method == "OPTIONS" && r.Fields.Get("max-forwards") == "0" { // we are its last recipient (RFC 9110 §7.6.2)
+		return true, p.writeHeader(x, 204, message.Fields{{Name: "allow", Value: allowed}}, 0)
 	}
 	if r.Body != nil {
 		x.body = &requestBody{r: r.Body, left: p.opts.MaxBody}
@@ -81,20 +91,34 @@ func isToken(s string) bool {
 }
 
 // requestBody enforces the limit on a body of unknown length, and remembers whether it has been touched: a request whose body
-// is partly gone can't be sent again.
+// is partly gone can't be sent again. The transport reads it in a goroutine of its own, which an early answer of the origin leaves
+// behind: once the exchange is over it must not read from what is the front end's again.
 type requestBody struct {
 	r    io.Reader
-	left int64
-	read bool
+	left int64 // the reader's alone
+
+	read, over atomic.Bool
+}
+
+var errOver = errors.New("the exchange is over")
+
+// end lets no further Read reach the client's connection. A nil body is none.
+func (b *requestBody) end() {
+	if b != nil {
+		b.over.Store(true)
+	}
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	b.read = true
+	if b.over.Load() {
+		return 0, errOver
+	}
+	b.read.Store(true)
 	if b.left < 0 {
 		return 0, clientError(413, "request body too large")
 	}
 	// One byte more than is allowed tells a body that is too long from one that just fits.
-	if int64(len(p)) > b.left+1 {
+	if int64(len(p))-1 > b.left {
 		p = p[:b.left+1]
 	}
 	n, err := b.r.Read(p)

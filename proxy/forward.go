@@ -75,7 +75,7 @@ func (g *informGate) close() {
 }
 
 // touched reports whether a part of the body is gone. A nil body is none.
-func (b *requestBody) touched() bool { return b != nil && b.read }
+func (b *requestBody) touched() bool { return b != nil && b.read.Load() }
 
 // mayRetry says whether another origin may be asked after an attempt failed before its header section (RFC 9110 §9.2.2). It is pure.
 func mayRetry(method string, bodyTouched bool, e *message.Error) bool {

@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"nearcast/cache"
+	"nearcast/proxy/message"
 )
 
 // lookup asks the cache, once the service is known.
@@ -13,11 +16,38 @@ func (p *Proxy) lookup(x *exchange) {
 		x.result = cache.Result{State: cache.Bypass, Reason: cache.ReasonDisabled}
 		return
 	}
-	if x.r.Body != nil {
-		// Content on a GET may change its meaning for the origin, and is no part of the key.
+	if x.r.Body != nil || changesMeaning(x.r.Fields) {
+		// Content on a GET may change its meaning for the origin, and is no part of the key. So may some fields.
 		x.result = cache.Result{State: cache.Bypass, Reason: cache.ReasonMethod}
 		return
 	}
 	x.key = cache.KeyOf(x.service.name, x.r)
 	x.result = p.cache.Lookup(time.Now(), x.key, x.r, x.service.policy)
+}
+
+// changesMeaning reports whether the request has a field by which common frameworks take it for a request with another method or
+// target. An answer to that under the key of this one would poison the cache.
+func changesMeaning(f message.Fields) bool {
+	for i := range f {
+		switch f[i].Name {
+		case "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url":
+			return true
+		}
+	}
+	return false
+}
+
+// ownVary are the fields that this hop makes anew for each client: the cache can't tell its variants by what the client sent.
+var ownVary = []string{"x-forwarded-for", "forwarded"}
+
+// asShared is an answer's field section as the cache is to judge it: one that varies by what this hop adds is for nobody else.
+func asShared(f message.Fields) message.Fields {
+	for _, line := range f.Values("vary") {
+		for name := range strings.SplitSeq(line, ",") {
+			if slices.Contains(ownVary, strings.ToLower(strings.TrimSpace(name))) {
+				return append(f.Clone(), message.Field{Name: "vary", Value: "*"})
+			}
+		}
+	}
+	return f
 }

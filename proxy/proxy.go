@@ -44,6 +44,10 @@ type Proxy struct {
 	cache  *cache.Cache
 	meters *meters
 	log    *slog.Logger
+	// what this hop calls itself in Via, in CDN-Loop and, as a structured field has it, in Proxy-Status
+	vias       map[message.Protocol]string
+	loopEntry  string
+	statusName string
 
 	// life ends what outlives its client's request: fetches that others wait for, revalidations in the background.
 	life    context.Context
@@ -63,6 +67,7 @@ func New(o Options) (*Proxy, error) {
 		o.Health = health.New(nil, nil)
 	}
 	p := &Proxy{opts: o, cache: o.Cache, log: o.Log, meters: newMeters(o.Set)}
+	p.nameHop()
 	t, err := newTable(&p.opts, p.meters)
 	if err != nil {
 		return nil, err
@@ -116,6 +121,7 @@ type exchange struct {
 func (p *Proxy) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
 	x := &exchange{ctx: ctx, w: w, r: r}
 	defer p.record(x)
+	defer func() { x.body.end() }()
 	if err := p.serve(x); err != nil {
 		p.fail(x, err)
 	}
@@ -151,8 +157,13 @@ func asError(err error) *message.Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	if errors.Is(err, context.Canceled) {
-		return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return clientLeft(err)
+	case errors.Is(err, cache.ErrLagging):
+		return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client too slow", Err: err}
+	case errors.Is(err, cache.ErrIncomplete):
+		return &message.Error{Blame: message.BlameOrigin, Status: 502, Reason: "response body cut", Err: err}
 	}
 	return &message.Error{Blame: message.BlameEdge, Status: 500, Reason: "internal error", Err: err}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -74,7 +75,7 @@ func newEdge(t *testing.T, origins map[string][]string, change func(*Options, *S
 	var cfg cache.Config
 	cfg.SetDefaults()
 	set := metrics.NewSet()
-	o := Options{Edge: "fra-1", Region: "fra", Set: set, MaxBody: 1 << 20, MaxHeader: 64 << 10, SelfToken: "secret", Cache: cache.New(cfg, set),
+	o := Options{Edge: "fra-1", Region: "fra", Set: set, Access: slog.New(slog.NewJSONHandler(io.Discard, nil)), MaxBody: 1 << 20, MaxHeader: 64 << 10, SelfToken: "secret", Cache: cache.New(cfg, set),
 		Regions: map[string]geo.Region{"fra": {Location: geo.Location{50, 8}}, "nyc": {Location: geo.Location{40, -74}}, "tyo": {Location: geo.Location{35, 139}}}}
 	if change != nil {
 		change(&o, &svc)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strconv"
 	"strings"
 
 	"nearcast/proxy/message"
@@ -14,10 +15,11 @@ const cdnID = "nearcast"
 func (p *Proxy) rebuild(r *message.Request, fields message.Fields) message.Fields {
 	out := make(message.Fields, 0, len(fields)+6)
 	for _, f := range fields {
-		switch f.Name {
-		case "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip",
-			"expect", "te", "proxy-authorization", "host":
+		if dropped(f.Name) {
 			continue
+		}
+		if f.Name == "max-forwards" && r.Method == "OPTIONS" {
+			f.Value = oneLess(f.Value)
 		}
 		out = append(out, f)
 	}
@@ -27,8 +29,29 @@ func (p *Proxy) rebuild(r *message.Request, fields message.Fields) message.Field
 	out.Add("x-forwarded-host", r.Authority)
 	out.Add("forwarded", "for="+forwardedNode(client)+";host=\""+r.Authority+"\";proto="+r.Scheme)
 	out.Add("via", p.via(r.Protocol))
-	out.Add("cdn-loop", cdnID+"; edge="+p.opts.Edge)
+	out.Add("cdn-loop", p.loopEntry)
 	return out
+}
+
+// dropped names what the origin gets from this hop alone or not at all. Many servers take an underscore for a hyphen.
+func dropped(name string) bool {
+	if strings.IndexByte(name, '_') >= 0 {
+		name = strings.ReplaceAll(name, "_", "-")
+	}
+	switch name {
+	case "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "expect", "te", "proxy-authorization", "host":
+		return true
+	}
+	return strings.HasPrefix(name, "x-forwarded-")
+}
+
+// oneLess is Max-Forwards for the next hop (RFC 9110 §7.6.2). What is no number stays as it is.
+func oneLess(maxForwards string) string {
+	n, err := strconv.ParseUint(maxForwards, 10, 31)
+	if err != nil || n == 0 {
+		return maxForwards
+	}
+	return strconv.FormatUint(n-1, 10)
 }
 
 // forwardedNode quotes an IPv6 address as RFC 7239 §6 asks.
@@ -39,15 +62,25 @@ func forwardedNode(addr string) string {
 	return addr
 }
 
-// via is this hop's entry (RFC 9110 §7.6.3): the version that the message came in by, and a pseudonym.
-func (p *Proxy) via(proto message.Protocol) string {
-	switch proto {
-	case message.HTTP2:
-		return "2.0 " + p.opts.Edge + " (" + cdnID + ")"
-	case message.HTTP3:
-		return "3.0 " + p.opts.Edge + " (" + cdnID + ")"
+// nameHop makes this hop's entries once. Via (RFC 9110 §7.6.3) has the version that the message came in by, and a pseudonym. A token
+// of a structured field can't begin with a digit, as an edge's name may (RFC 8941 §3.3.4).
+func (p *Proxy) nameHop() {
+	edge := p.opts.Edge
+	p.vias = map[message.Protocol]string{}
+	for proto, version := range map[message.Protocol]string{message.HTTP1: "1.1 ", message.HTTP2: "2.0 ", message.HTTP3: "3.0 "} {
+		p.vias[proto] = version + edge + " (" + cdnID + ")"
 	}
-	return "1.1 " + p.opts.Edge + " (" + cdnID + ")"
+	p.loopEntry = cdnID + "; edge=" + edge
+	if p.statusName = edge; edge != "" && edge[0] >= '0' && edge[0] <= '9' {
+		p.statusName = strconv.Quote(edge)
+	}
+}
+
+func (p *Proxy) via(proto message.Protocol) string {
+	if v, ok := p.vias[proto]; ok {
+		return v
+	}
+	return p.vias[message.HTTP1]
 }
 
 // wholeFields are the request's fields for a fetch that others share: the whole resource, without the client's own preconditions

@@ -7,12 +7,17 @@ import (
 	"time"
 
 	"nearcast/cache"
+	"nearcast/proxy/message"
 )
 
 // record counts and logs the exchange, whatever became of it. The edge's own probes are counted by package health, not here.
 func (p *Proxy) record(x *exchange) {
 	if x.selfProbe {
 		return
+	}
+	if x.status == 0 { // a step panicked: the front end answers
+		x.status = 500
+		x.fault = &message.Error{Blame: message.BlameEdge, Status: 500, Reason: "internal error"}
 	}
 	took := time.Since(x.r.Received)
 	m := p.meters.none

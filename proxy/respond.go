@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,6 +26,10 @@ func (p *Proxy) writeHeader(x *exchange, status int, fields message.Fields, leng
 
 func (p *Proxy) clientGone(x *exchange, err error) error {
 	x.incomplete = true
+	return clientLeft(err)
+}
+
+func clientLeft(err error) *message.Error {
 	return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
 }
 
@@ -108,13 +110,12 @@ func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
 // client that caused a fetch gets what the origin answered it. The answer must be sent: it may hold a reader, which
 // keeps a body that passes through from going on without it.
 func (p *Proxy) plan(x *exchange, o *cache.Object, fields message.Fields) (*answer, error) {
-	age := message.Field{Name: "age", Value: strconv.FormatInt(int64(o.Age(time.Now())/time.Second), 10)}
 	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
-		return &answer{status: http.StatusNotModified, fields: p.decorate(x, cache.NotModifiedFields(o), age), length: o.Length}, nil
+		return &answer{status: http.StatusNotModified, fields: p.decorate(x, cache.NotModifiedFields(o), age(o)), length: o.Length}, nil
 	}
 	var extra []message.Field
 	if fields == nil {
-		fields, extra = o.Fields, append(extra, age)
+		fields, extra = o.Fields, append(extra, age(o))
 	}
 	rg, status := cache.ParseRange(x.r, o)
 	a := &answer{status: o.Status, length: o.Length, object: o, whole: rg == cache.Whole}
@@ -133,6 +134,10 @@ func (p *Proxy) plan(x *exchange, o *cache.Object, fields message.Fields) (*answ
 	var err error
 	a.reader, err = o.NewReader(x.ctx, rg)
 	return a, err
+}
+
+func age(o *cache.Object) message.Field {
+	return message.Field{Name: "age", Value: strconv.FormatInt(int64(o.Age(time.Now())/time.Second), 10)}
 }
 
 func (p *Proxy) send(x *exchange, a *answer) error {
@@ -193,13 +198,16 @@ func noBody(method string, status int) bool {
 // fail ends an exchange whose steps returned an error: with an answer where none has begun, else by cutting it off.
 func (p *Proxy) fail(x *exchange, err error) {
 	e := asError(err)
+	if x.ctx.Err() != nil && e.Blame != message.BlameClient {
+		e = clientLeft(err) // what failed after that, such as the body that it no longer reads, failed because of it
+	}
 	x.fault = e
 	if x.status != 0 {
 		x.incomplete = true
 		x.w.Abort()
 		return
 	}
-	if e.Blame == message.BlameClient && (e.Status == 499 || errors.Is(x.ctx.Err(), context.Canceled)) {
+	if e.Blame == message.BlameClient && (e.Status == 499 || x.ctx.Err() != nil) {
 		x.status, x.incomplete = 499, true
 		x.w.Abort()
 		return
@@ -214,7 +222,7 @@ func (p *Proxy) fail(x *exchange, err error) {
 		fields.Add("retry-after", "5")
 	}
 	if e.Status == http.StatusMethodNotAllowed {
-		fields.Add("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		fields.Add("allow", allowed)
 	}
 	if err := p.writeHeader(x, e.Status, fields, int64(len(body))); err == nil && x.r.Method != "HEAD" {
 		_ = p.write(x, []byte(body))
@@ -244,5 +252,5 @@ func (p *Proxy) proxyStatus(e *message.Error) string {
 			kind = "proxy_internal_response"
 		}
 	}
-	return p.opts.Edge + "; error=" + kind + "; details=" + strconv.Quote(e.Reason)
+	return p.statusName + "; error=" + kind + "; details=" + strconv.Quote(e.Reason)
 }

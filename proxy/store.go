@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"nearcast/cache"
@@ -27,7 +28,7 @@ func (p *Proxy) pass(x *exchange) error {
 	if p.cache != nil && x.service.policy.Enabled {
 		p.cache.Invalidate(x.service.name, x.r, res.Status, res.Fields)
 	}
-	return p.respondLive(x, res, newStallGuard(x.service.cfg.Upstream.ResponseTimeout, cancel))
+	return p.respondLive(x, res, x.service.guard(cancel))
 }
 
 // fill makes or joins the one fetch for what the cache does not have.
@@ -38,6 +39,9 @@ func (p *Proxy) fill(x *exchange) error {
 			return p.lead(x, f)
 		}
 		obj, reason, err := f.Wait(x.ctx, x.r)
+		if err != nil && x.ctx.Err() == nil && leadersOwn(err) {
+			continue
+		}
 		if err != nil {
 			return p.orStale(x, err)
 		}
@@ -57,40 +61,108 @@ func (p *Proxy) fill(x *exchange) error {
 	return p.pass(x)
 }
 
-// lead fetches for everyone who waits. The fetch does not end with this client, but with the proxy.
+// lead fetches for everyone who waits. The fetch does not end with this client, but with the proxy; the client's exchange does not wait
+// for it once the client has gone.
 func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
-	defer f.Fail(errLeaderGone)
 	ctx, cancel := p.detach(x.ctx)
-	fetched, err := p.fetch(ctx, x, f, p.inform(x))
+	bg := x.behind(ctx)
+	gate := &informGate{to: p.inform(x)}
+	arrived := make(chan arrival)
+	p.background(func() {
+		defer close(arrived)
+		defer f.Fail(errLeaderGone)
+		got, err := p.fetch(ctx, bg, f, gate.pass)
+		if err != nil {
+			f.Fail(err)
+		}
+		select {
+		case arrived <- arrival{got, err}:
+		case <-x.ctx.Done(): // others may still want it
+			finish(bg.service, got, cancel)
+		}
+	})
+	select {
+	case a, ok := <-arrived:
+		gate.close()
+		if !ok {
+			cancel()
+			return errLeaderGone
+		}
+		x.found(bg)
+		return p.answerLeader(x, a, cancel)
+	case <-x.ctx.Done():
+		gate.close()
+		return context.Cause(x.ctx)
+	}
+}
+
+// arrival is what the leader waits for.
+type arrival struct {
+	fetched
+	err error
+}
+
+// answerLeader answers the client that caused the fetch.
+func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc) error {
 	switch {
-	case err != nil:
+	case got.err != nil:
 		cancel()
-		f.Fail(err)
-		return p.orStale(x, err)
-	case fetched.writer == nil && fetched.object != nil:
+		return p.orStale(x, got.err)
+	case got.writer == nil && got.object != nil:
 		cancel()
-		return p.respondObject(x, fetched.object)
-	case fetched.writer == nil:
+		return p.respondObject(x, got.object)
+	case got.writer == nil:
 		// Nobody shares it: from here on it is this client's alone.
 		defer cancel()
 		defer context.AfterFunc(x.ctx, cancel)()
-		defer fetched.res.Body.Close()
-		return p.respondLive(x, fetched.res, newStallGuard(x.service.cfg.Upstream.ResponseTimeout, cancel))
+		defer got.res.Body.Close()
+		return p.respondLive(x, got.res, x.service.guard(cancel))
 	}
 	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
-	a, err := p.plan(x, fetched.writer.Object(), fetched.res.Fields)
-	guard := newStallGuard(x.service.cfg.Upstream.ResponseTimeout, cancel)
-	p.fetches.Go(func() {
-		defer cancel()
-		pump(fetched.writer, fetched.res, guard)
-	})
+	a, err := p.plan(x, got.writer.Object(), got.res.Fields)
+	p.background(func() { finish(x.service, got.fetched, cancel) })
 	if err != nil {
 		return err
 	}
 	return p.send(x, a)
 }
 
+// finish takes a fetch to its end without a client of its own.
+func finish(s *service, got fetched, cancel context.CancelFunc) {
+	defer cancel()
+	switch {
+	case got.writer != nil:
+		pump(got.writer, got.res, s.guard(cancel))
+	case got.res != nil:
+		got.res.Body.Close()
+	}
+}
+
+// guard watches over the body of an origin's response.
+func (s *service) guard(cancel context.CancelFunc) *stallGuard {
+	return newStallGuard(s.cfg.Upstream.ResponseTimeout, cancel)
+}
+
+// behind is an exchange for a fetch that may outlive x: it shares nothing with it that x goes on to change.
+func (x *exchange) behind(ctx context.Context) *exchange {
+	r := *x.r
+	r.Body, r.ContentLength, r.Trailers = nil, 0, nil
+	r.Fields = x.r.Fields.Clone()
+	return &exchange{ctx: ctx, r: &r, service: x.service, key: x.key, result: x.result, place: x.place, located: x.located}
+}
+
+// found takes over what the fetch came upon.
+func (x *exchange) found(bg *exchange) {
+	x.origin, x.attempts, x.outcome, x.place, x.located = bg.origin, bg.attempts, bg.outcome, bg.place, bg.located
+}
+
 var errLeaderGone = &message.Error{Blame: message.BlameEdge, Status: 502, Reason: "fetch given up"}
+
+// leadersOwn says whether a fetch failed for reasons that are no others'. Those who waited then fetch for themselves; when
+// the origins have failed the leader, asking them again at once, all together, is the last thing they need.
+func leadersOwn(err error) bool {
+	return errors.Is(err, errLeaderGone) || asError(err).Blame == message.BlameClient
+}
 
 // fetched is what a fetch came to: an object alone (a 304 refreshed it), a response that is being stored (with a writer), or one that is not.
 type fetched struct {
@@ -112,7 +184,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 			return fetched{}, err
 		}
 		x.outcome.Forwarded, x.outcome.Status = true, res.Status
-		head := cache.Response{Status: res.Status, Fields: res.Fields, Length: res.ContentLength, Requested: requested, Received: time.Now()}
+		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields), Length: res.ContentLength, Requested: requested, Received: time.Now()}
 		if conditions != nil && res.Status == 304 {
 			res.Body.Close()
 			if obj := f.NotModified(x.r, head, x.result.Object, x.service.policy); obj != nil {
@@ -140,6 +212,7 @@ func staleOnStatus(status int) bool {
 // pump copies the body into the fill. Its readers, the leader's client among them, each read at their own pace.
 func pump(w *cache.Writer, res *upstream.Response, guard *stallGuard) {
 	defer res.Body.Close()
+	defer w.Abort(errLeaderGone) // harmless after Commit
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := guard.read(res, buf)
@@ -171,28 +244,33 @@ func (p *Proxy) orStale(x *exchange, err error) error {
 
 // revalidate refreshes a stale object in the background while its client is served (RFC 5861 §3).
 func (p *Proxy) revalidate(x *exchange) {
-	f, leader := p.cache.Begin(time.Now(), x.key, x.r)
+	ctx, cancel := p.detach(x.ctx)
+	bg := x.behind(ctx)
+	bg.r.Method = "GET" // the answer to a HEAD would refresh nothing
+	f, leader := p.cache.Begin(time.Now(), bg.key, bg.r)
 	if !leader {
+		cancel()
 		return
 	}
-	ctx, cancel := p.detach(x.ctx)
-	// The client's exchange goes on and ends by itself: the background has its own.
-	r := *x.r
-	r.Body, r.ContentLength, r.Trailers = nil, 0, nil
-	r.Fields = x.r.Fields.Clone()
-	bg := &exchange{ctx: ctx, r: &r, service: x.service, key: x.key, result: x.result, place: x.place, located: x.located}
-	p.fetches.Go(func() {
-		defer cancel()
+	p.background(func() {
 		defer f.Fail(errLeaderGone)
 		got, err := p.fetch(ctx, bg, f, nil)
-		switch {
-		case err != nil:
+		if err != nil {
 			f.Fail(err)
-		case got.writer != nil:
-			pump(got.writer, got.res, newStallGuard(x.service.cfg.Upstream.ResponseTimeout, cancel))
-		case got.res != nil:
-			got.res.Body.Close()
 		}
+		finish(bg.service, got, cancel)
+	})
+}
+
+// background runs what outlives its client. A panic in it fails the fetch, never the process.
+func (p *Proxy) background(f func()) {
+	p.fetches.Go(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				p.log.Error("a fetch panicked; it failed, the edge goes on", "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
+		f()
 	})
 }
 

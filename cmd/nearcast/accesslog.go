@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"sync"
@@ -13,7 +14,7 @@ import (
 const maxPendingLog = 4 << 20
 
 // accessWriter takes whole lines and writes them from a goroutine of its own, so that whoever reads the log can't hold requests up. Lines that
-// find maxPendingLog full are dropped and counted.
+// find maxPendingLog full, or a reader that is gone, are dropped and counted.
 type accessWriter struct {
 	// immutable
 	to      io.Writer
@@ -74,7 +75,10 @@ func (a *accessWriter) flush(spare []byte) []byte {
 	a.pending = spare[:0]
 	a.mu.Unlock()
 	if len(out) > 0 {
-		_, _ = a.to.Write(out)
+		n, err := a.to.Write(out)
+		if err != nil {
+			a.dropped.Add(bytes.Count(out[n:], []byte{'\n'}))
+		}
 	}
 	return out
 }

@@ -3,8 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -52,4 +57,54 @@ func TestAStuckReaderOfTheAccessLogHoldsNobodyUp(t *testing.T) {
 		cancel()
 		<-done // after a second at most: synctest would report a deadlock otherwise
 	})
+}
+
+// gone is a reader of the log that has died in the middle of a line.
+type gone struct{}
+
+func (gone) Write(p []byte) (int, error) { return 2, syscall.EPIPE }
+
+func TestLinesThatADeadReaderDidNotGetAreCounted(t *testing.T) {
+	a := newAccessWriter(gone{}, metrics.NewSet())
+	a.Write([]byte("one\n"))
+	a.Write([]byte("two\n"))
+	a.flush(nil)
+	if n := a.dropped.Get(); n != 2 {
+		t.Errorf("%d lines dropped, want both", n)
+	}
+}
+
+// TestADeadReaderOfTheLogDoesNotEndTheEdge runs the edge as a process of its own whose standard output nobody reads any more.
+func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
+	if file := os.Getenv("NEARCAST_TEST_CONFIG"); file != "" {
+		os.Exit(execute([]string{"run", "-c", file}, os.Stdout, os.Stderr))
+	}
+	address := freeAddress(t)
+	file := writeConfig(t, "version: 1\nedge: { name: e1 }\nlisten: [{ address: \""+address+"\" }]\n"+
+		"services: { s: { hosts: [\"*\"], origins: { a: [\"http://127.0.0.1:9\"] } } }\n")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), "NEARCAST_TEST_CONFIG="+file)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	out.Close()
+	answers := 0
+	for deadline := time.Now().Add(20 * time.Second); answers < 5 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if res, err := http.Get("http://" + address + "/"); err == nil {
+			res.Body.Close()
+			answers++
+		}
+	}
+	if answers < 5 {
+		t.Errorf("%d answers: the edge died with the reader of its log", answers)
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v, want exit code 0", err)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -182,7 +183,7 @@ func (e *edge) inputs() bgp.Inputs {
 	if len(snapshot.Self()) == 0 {
 		in.Self = bgp.SelfUnknown
 	}
-	for name := range e.cfg.Services {
+	for _, name := range slices.Sorted(maps.Keys(e.cfg.Services)) {
 		h := bgp.ServiceHealth{Name: name}
 		for _, st := range snapshot.Origins(name) {
 			switch {

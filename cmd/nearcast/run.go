@@ -28,6 +28,8 @@ func (c *runCmd) Run(s std) error {
 	if err != nil {
 		return err
 	}
+	// A reader of the logs that dies must not take the edge with it: without this a write to standard output or error would.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -132,6 +134,11 @@ func (e *edge) stop(why string, signals <-chan os.Signal) {
 	for i := len(e.running) - 1; i >= 0; i-- {
 		e.running[i].cancel()
 		<-e.running[i].done
+	}
+	select {
+	case err := <-e.failed:
+		e.log.Warn("a part of the edge failed while it was stopping", "error", err)
+	default:
 	}
 	e.proxy.Close()
 	_ = e.places.Close()

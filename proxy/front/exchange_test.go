@@ -82,6 +82,19 @@ func TestRequestReachesTheHandler(t *testing.T) {
 	})
 }
 
+// Whether there is a body decides whether the cache may answer, and no version may differ in it.
+func TestAGetHasNoBodyUnlessItBringsOne(t *testing.T) {
+	each(t, echo, func(t *testing.T, e *edge, c *client) {
+		if _, body := c.read(t, c.do(t, c.request(t, "GET", "/", nil))); !strings.Contains(body, "length 0\nbody false\n") {
+			t.Errorf("a GET without content was told as one with a body:\n%s", body)
+		}
+		r := c.request(t, "GET", "/", io.MultiReader(strings.NewReader("hello"))) // of unknown length
+		if _, body := c.read(t, c.do(t, r)); !strings.Contains(body, "body true\n") || !strings.Contains(body, `read "hello" <nil>`) {
+			t.Errorf("the content of a GET was lost:\n%s", body)
+		}
+	})
+}
+
 func TestDateOfTheResponseIsKept(t *testing.T) {
 	const date = "Tue, 15 Nov 1994 08:12:31 GMT"
 	each(t, handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) {

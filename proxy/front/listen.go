@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -23,7 +24,7 @@ func (f *Front) listen(i int, cfg *ListenConfig, certs *certificates) error {
 		return fmt.Errorf("listen[%d].address %q is not host:port", i, cfg.Address)
 	}
 	for try := 1; ; try++ {
-		ln, err := net.Listen(network("tcp", host), cfg.Address)
+		ln, err := plainTCP().Listen(context.Background(), network("tcp", host), cfg.Address)
 		if err != nil {
 			return listenError(i, cfg, "TCP", err)
 		}
@@ -47,6 +48,14 @@ func (f *Front) listen(i int, cfg *ListenConfig, certs *certificates) error {
 		f.tcp = append(f.tcp, l)
 		return nil
 	}
+}
+
+// plainTCP listens without Multipath TCP, which Go turns on by itself: a further subflow to an anycast address may end at another edge,
+// and the kernel puts no filter on such a listener (see Pause).
+func plainTCP() *net.ListenConfig {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return &lc
 }
 
 func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener, certs *certificates) (*quicListener, error) {

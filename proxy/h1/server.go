@@ -92,6 +92,18 @@ func (s *Server) CloseIdle() {
 	}
 }
 
+// Leave ends the connections that there are, those without a request at once and the others with their response. Later ones are
+// served as usual. It is for when the route has moved: what an idle client sends from now on goes elsewhere and comes to nothing,
+// unless it learns in time to connect anew.
+func (s *Server) Leave() {
+	s.mu.Lock()
+	for c := range s.conns {
+		c.leaving.Store(true)
+	}
+	s.mu.Unlock()
+	s.CloseIdle()
+}
+
 func (s *Server) add(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,6 +122,9 @@ type connKey struct{}
 func track(h http.Handler, w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(connKey{}).(*conn)
 	c.active.Add(1)
+	if c.leaving.Load() {
+		w.Header().Set("Connection", "close")
+	}
 	h.ServeHTTP(w, r)
 }
 
@@ -120,7 +135,9 @@ type conn struct {
 	ctx    context.Context
 	first  chan net.Conn
 	closed chan struct{}
-	active atomic.Int32
+
+	active  atomic.Int32
+	leaving atomic.Bool // its next response is its last
 }
 
 func (c *conn) Accept() (net.Conn, error) {
@@ -139,6 +156,9 @@ func (c *conn) setState(state http.ConnState) {
 	switch state {
 	case http.StateIdle:
 		c.active.Store(0) // not when the handler returns: the response's tail is sent after that
+		if c.leaving.Load() {
+			c.Close() // told to leave during a request whose response could not say so any more
+		}
 	case http.StateClosed:
 		close(c.closed)
 	}

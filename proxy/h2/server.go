@@ -29,9 +29,20 @@ type Config struct {
 
 // Server serves any number of connections.
 type Server struct {
-	h2       *http2.Server
-	base     *http.Server
+	// immutable
+	cfg     Config
+	log     *slog.Logger
+	handler http.Handler
+
+	// shared
 	draining atomic.Bool
+	current  atomic.Pointer[generation]
+}
+
+// generation is what a number of connections have in common: they can only be told together to leave.
+type generation struct {
+	h2   *http2.Server
+	base *http.Server
 }
 
 // New returns a Server that hands every request to h.
@@ -40,24 +51,32 @@ func New(h message.Handler, cfg Config) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{}
-	s.base = &http.Server{
-		MaxHeaderBytes: cfg.MaxHeader,
-		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		Handler: counted(nethttp.Handler(h, nethttp.Options{
-			Protocol: message.HTTP2, Stall: cfg.IdleTimeout, Closing: s.draining.Load, Log: log})),
-	}
-	s.h2 = &http2.Server{
-		MaxConcurrentStreams: uint32(max(cfg.MaxStreams, 0)),
-		IdleTimeout:          cfg.IdleTimeout,
-		WriteByteTimeout:     cfg.IdleTimeout,
-		CountError:           cfg.CountError,
-	}
-	// Ties the connections to base.Shutdown, which is the only way to have GOAWAY sent.
-	if err := http2.ConfigureServer(s.base, s.h2); err != nil {
+	s := &Server{cfg: cfg, log: log}
+	s.handler = counted(nethttp.Handler(h, nethttp.Options{Protocol: message.HTTP2, Stall: cfg.IdleTimeout, Closing: s.draining.Load, Log: log}))
+	g, err := s.generation()
+	if err != nil {
 		return nil, err
 	}
+	s.current.Store(g)
 	return s, nil
+}
+
+func (s *Server) generation() (*generation, error) {
+	g := &generation{
+		base: &http.Server{
+			MaxHeaderBytes: s.cfg.MaxHeader,
+			ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+			Handler:        s.handler,
+		},
+		h2: &http2.Server{
+			MaxConcurrentStreams: uint32(max(s.cfg.MaxStreams, 0)),
+			IdleTimeout:          s.cfg.IdleTimeout,
+			WriteByteTimeout:     s.cfg.IdleTimeout,
+			CountError:           s.cfg.CountError,
+		},
+	}
+	// Ties the connections to base.Shutdown, which is the only way to have GOAWAY sent.
+	return g, http2.ConfigureServer(g.base, g.h2)
 }
 
 // ServeConn serves c, from the client's preface on, until either side ends it or ctx is done, which cuts it.
@@ -67,14 +86,29 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn, info message.ConnInf
 	defer running.close()
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	s.h2.ServeConn(c, &http2.ServeConnOpts{Context: running.context(nethttp.WithConn(ctx, info)), BaseConfig: s.base})
+	g := s.current.Load()
+	g.h2.ServeConn(c, &http2.ServeConnOpts{Context: running.context(nethttp.WithConn(ctx, info)), BaseConfig: g.base})
 }
 
 // Drain sends GOAWAY on every connection: the streams in flight are finished, then the connection is closed. A connection that
 // comes later gets it with its first response. It may be called again, for those that had no request since.
 func (s *Server) Drain() {
 	s.draining.Store(true)
+	s.current.Load().goAway()
+}
+
+// Leave sends GOAWAY on the connections that there are: the streams in flight are finished, then the connection is closed.
+// Later ones are served as usual.
+func (s *Server) Leave() {
+	next, err := s.generation()
+	if err != nil {
+		return // New has seen to it that it can be configured
+	}
+	s.current.Swap(next).goAway()
+}
+
+func (g *generation) goAway() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // base itself has nothing to wait for
-	_ = s.base.Shutdown(ctx)
+	_ = g.base.Shutdown(ctx)
 }

@@ -60,6 +60,7 @@ type Server struct {
 	cfg  Config
 	log  *slog.Logger
 	udp  *net.UDPConn
+	sock *socket
 	tr   *quic.Transport
 	ln   *quic.Listener
 	stop sync.Once
@@ -114,9 +115,11 @@ func (s *Server) transport() (*quic.Transport, error) {
 		return nil, err
 	}
 	silenceBufferWarning()
+	codec := NewCIDCodec(cidKey)
+	s.sock = newSocket(s.udp, codec)
 	return &quic.Transport{
-		Conn:                  newSocket(s.udp),
-		ConnectionIDGenerator: &cidGenerator{codec: NewCIDCodec(cidKey), place: s.cfg.Place},
+		Conn:                  s.sock,
+		ConnectionIDGenerator: &cidGenerator{codec: codec, place: s.cfg.Place},
 		StatelessResetKey:     &resetKey,
 		VerifySourceAddress:   func(net.Addr) bool { return s.halfOpen.Load() >= retryAbove },
 		ConnContext:           s.admit,
@@ -187,6 +190,16 @@ func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.each(func(c *conn) { c.leave() })
 }
+
+// Leave tells the clients that there are to leave, as Drain does. Later ones are served as usual.
+func (s *Server) Leave() { s.each(func(c *conn) { c.leave() }) }
+
+// Pause leaves the first packets of new clients unanswered until Resume: they send them again, within a second or so. Handshakes that
+// have been answered go on.
+func (s *Server) Pause() { s.sock.paused.Store(true) }
+
+// Resume ends Pause.
+func (s *Server) Resume() { s.sock.paused.Store(false) }
 
 // CloseIdle makes those leave too that connected during the drain and have no request.
 func (s *Server) CloseIdle() {

@@ -3,6 +3,7 @@ package h3
 import (
 	"encoding/binary"
 	"net"
+	"sync/atomic"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
@@ -14,10 +15,13 @@ import (
 type socket struct {
 	*net.UDPConn
 	batch *ipv4.PacketConn // recvmmsg, whatever the family
+	codec *CIDCodec
+
+	paused atomic.Bool // new clients get no answer
 }
 
-func newSocket(c *net.UDPConn) *socket {
-	return &socket{UDPConn: c, batch: ipv4.NewPacketConn(c)}
+func newSocket(c *net.UDPConn, codec *CIDCodec) *socket {
+	return &socket{UDPConn: c, batch: ipv4.NewPacketConn(c), codec: codec}
 }
 
 // ReadBatch reads as many datagrams as there are, at least one.
@@ -25,9 +29,45 @@ func (s *socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 	n, err := s.batch.ReadBatch(ms, flags)
 	for i := range max(n, 0) {
 		unpinInterface(ms[i].OOB[:ms[i].NN])
+		if s.paused.Load() && s.opens(ms[i].Buffers[0][:ms[i].N]) {
+			ms[i].N = 0 // quic-go drops an empty datagram, and every entry stays in its place
+		}
 	}
 	return n, err
 }
+
+// opens reports whether a datagram is a client's first: an Initial or 0-RTT packet (RFC 9000 §17.2, RFC 9369 §3.2) to a connection ID
+// that the client made up. Once it has been answered, the client uses one of ours.
+func (s *socket) opens(b []byte) bool {
+	const long, fixed = 0x80, 0x40
+	if len(b) < 7 || b[0]&(long|fixed) != long|fixed {
+		return false
+	}
+	kind := b[0] >> 4 & 3
+	switch binary.BigEndian.Uint32(b[1:]) {
+	case versionOne:
+	case versionTwo:
+		kind = (kind + 3) & 3 // the same types, each one higher
+	default:
+		return false
+	}
+	const initial, zeroRTT = 0, 1
+	if kind != initial && kind != zeroRTT {
+		return false
+	}
+	n := int(b[5])
+	if len(b) < 6+n {
+		return false
+	}
+	_, ours := s.codec.Decode(b[6 : 6+n])
+	return !ours
+}
+
+// QUIC versions whose long header packets we can tell apart.
+const (
+	versionOne = 0x00000001
+	versionTwo = 0x6b3343cf
+)
 
 // unpinInterface clears the interface index in a datagram's packet info. quic-go would send every answer out of the interface that
 // the first packet came in on; with two uplinks the connection would die with one of them. Link-local addresses need the index.

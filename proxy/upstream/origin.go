@@ -3,11 +3,12 @@ package upstream
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -42,13 +43,12 @@ func New(u *url.URL, cfg Config, limited func()) *Origin {
 	if limited == nil {
 		limited = func() {}
 	}
-	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 15 * time.Second}
 	return &Origin{
 		name: u.Host,
 		base: u,
 		max:  int64(cfg.MaxConnections),
 		transport: &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            dialWith(cfg),
 			DisableCompression:     true, // what the client asked for is what the origin is asked for
 			MaxIdleConnsPerHost:    cfg.MaxConnections,
 			IdleConnTimeout:        50 * time.Second, // below the 60 s at which most servers close
@@ -95,35 +95,69 @@ func (o *Origin) RoundTrip(ctx context.Context, a *Attempt) (*Response, error) {
 		o.limited()
 		return nil, &message.Error{Blame: message.BlameEdge, Status: 503, Reason: "origin connection limit", RetrySafe: true}
 	}
-	var seen progress
-	req := o.build(seen.trace(ctx, a.Informational), a)
-	res, err := o.transport.RoundTrip(req)
+	res, seen, err := o.send(ctx, a)
 	if err != nil {
 		o.inFlight.Add(-1)
-		return nil, classify(ctx, err, &seen)
+		return nil, err
 	}
 	body := &responseBody{ReadCloser: res.Body, done: func() { o.inFlight.Add(-1) }}
 	return &Response{
 		Status:        res.StatusCode,
 		Fields:        fromHeader(res.Header),
 		Body:          body,
-		ContentLength: res.ContentLength,
+		ContentLength: length(res),
 		Trailers:      func() message.Fields { return fromHeader(res.Trailer) },
 		Peer:          seen.peer,
 	}, nil
 }
 
-func (o *Origin) build(ctx context.Context, a *Attempt) *http.Request {
+// maxStale is how many kept connections in a row may turn out to have been closed by the origin.
+const maxStale = 3
+
+// send makes the attempt, again when a kept connection was closed before anything was written to it: that is no sign of a
+// failing origin.
+func (o *Origin) send(ctx context.Context, a *Attempt) (*http.Response, *progress, error) {
+	for stale := 0; ; stale++ {
+		seen := &progress{}
+		body := &untouched{Reader: a.Body}
+		res, err := o.transport.RoundTrip(o.build(seen.trace(ctx, a.Informational), a, body))
+		if err == nil && res.StatusCode < 200 { // 101 was not asked for, and what is below 100 is no status
+			res.Body.Close()
+			err = fmt.Errorf("final status %d", res.StatusCode)
+		}
+		if err == nil {
+			return res, seen, nil
+		}
+		if stale < maxStale && seen.stale() && !body.read.Load() && ctx.Err() == nil {
+			continue
+		}
+		return nil, nil, classify(ctx, err, seen)
+	}
+}
+
+// length is the response's declared length. Of a 304 net/http says 0, where the field is that of a 200 (RFC 9110 §8.6).
+func length(res *http.Response) int64 {
+	if res.StatusCode != http.StatusNotModified {
+		return res.ContentLength
+	}
+	n, err := strconv.ParseUint(res.Header.Get("Content-Length"), 10, 63)
+	if err != nil {
+		return -1
+	}
+	return int64(n)
+}
+
+func (o *Origin) build(ctx context.Context, a *Attempt, body *untouched) *http.Request {
 	r := a.Request
 	req := &http.Request{
 		Method: r.Method, URL: o.url(r.Target), Host: r.Authority, Header: toHeader(a.Fields),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	if a.Body != nil {
-		req.Body, req.ContentLength = io.NopCloser(a.Body), r.ContentLength
+		req.Body, req.ContentLength = io.NopCloser(body), r.ContentLength
 		if r.Trailers != nil && r.ContentLength < 0 {
 			req.Trailer = http.Header{}
-			req.Body = &requestBody{Reader: a.Body, trailers: r.Trailers, into: req.Trailer}
+			req.Body = &requestBody{Reader: body, trailers: r.Trailers, into: req.Trailer}
 		}
 	}
 	return req.WithContext(ctx)

@@ -1,6 +1,7 @@
 package nethttp
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/netip"
@@ -59,7 +60,25 @@ func request(hr *http.Request, rc *http.ResponseController, o *Options) (*messag
 		r.Trailers = func() message.Fields { return fields(hr.Trailer) }
 		settleContent(r)
 	}
+	if r.Body != nil && r.ContentLength < 0 && (hr.Method == http.MethodGet || hr.Method == http.MethodHead) {
+		return r, settleBody(r)
+	}
 	return r, nil
+}
+
+// settleBody finds out whether a request of unknown length has a body at all, when its method makes that unlikely: over HTTP/3 only the
+// end of the stream tells, which almost always comes with the header section. A GET with content passes by the cache.
+func settleBody(r *message.Request) error {
+	var first [1]byte
+	switch n, err := io.ReadFull(r.Body, first[:]); {
+	case n > 0:
+		r.Body = io.MultiReader(bytes.NewReader(first[:]), r.Body)
+	case err == io.EOF:
+		r.Body, r.ContentLength, r.Trailers = nil, 0, nil
+	default:
+		return err
+	}
+	return nil
 }
 
 // authority returns the host and port that the request is for, in lower case.
