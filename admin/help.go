@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"strings"
 )
@@ -16,7 +17,7 @@ func writeHelp(w io.Writer, r io.Reader, help map[string]string) error {
 		line := in.Text()
 		if name, ok := strings.CutPrefix(line, "# HELP "); ok {
 			name = strings.TrimSpace(name)
-			if text := help[name]; text != "" {
+			if text := cmp.Or(help[name], libraryHelp(name)); text != "" {
 				line = "# HELP " + name + " " + escapeHelp.Replace(text)
 			}
 		}
@@ -27,6 +28,17 @@ func writeHelp(w io.Writer, r io.Reader, help map[string]string) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// libraryHelp says where the metrics come from that the library adds by itself.
+func libraryHelp(name string) string {
+	switch {
+	case strings.HasPrefix(name, "go_"):
+		return "Of the Go runtime (package runtime/metrics)."
+	case strings.HasPrefix(name, "process_"):
+		return "Of this process, as the kernel counts it (/proc)."
+	}
+	return ""
 }
 
 var escapeHelp = strings.NewReplacer(`\`, `\\`, "\n", `\n`)

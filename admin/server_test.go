@@ -56,6 +56,11 @@ func TestMetricsHaveTypeAndHelp(t *testing.T) {
 	if !strings.Contains(body, want) {
 		t.Errorf("got %q, want in it %q", body, want)
 	}
+	for line := range strings.Lines(body) {
+		if f := strings.Fields(line); f[0] == "#" && len(f) < 4 {
+			t.Errorf("no text: %q", line)
+		}
+	}
 	if !strings.Contains(body, "process_resident_memory_bytes") {
 		t.Error("the process's own metrics are missing")
 	}

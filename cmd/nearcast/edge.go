@@ -55,9 +55,8 @@ type running struct {
 }
 
 // build makes everything that can fail: files are read, sockets opened. Nothing is announced or probed yet.
-func build(cfg *config.Config, s std, log *slog.Logger) (_ *edge, err error) {
+func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *edge, err error) {
 	e := &edge{cfg: cfg, log: log, started: time.Now(), failed: make(chan error, 1)}
-	set := metrics.NewSet()
 	if cfg.Geo.DatabaseFile != "" {
 		if e.places, err = geo.Open(cfg.Geo.DatabaseFile); err != nil {
 			return nil, fmt.Errorf("geo.database_file: %w", err)
@@ -87,7 +86,7 @@ func build(cfg *config.Config, s std, log *slog.Logger) (_ *edge, err error) {
 }
 
 // list is the order of the start; a stop goes the other way.
-func (e *edge) list(access *accessWriter) {
+func (e *edge) list(access *logWriter) {
 	always := func(run func(context.Context)) func(context.Context) error {
 		return func(ctx context.Context) error { run(ctx); return nil }
 	}
@@ -121,17 +120,18 @@ func (e *edge) wakeAnnouncer(ctx context.Context) {
 	}
 }
 
-func accessOutput(where string, s std, set *metrics.Set) *accessWriter {
+func accessOutput(where string, s std, set *metrics.Set) *logWriter {
+	to := s.out
 	switch where {
 	case "off":
 		return nil
 	case "stderr":
-		return newAccessWriter(s.err, set)
+		to = s.err
 	}
-	return newAccessWriter(s.out, set)
+	return newLogWriter(to, set.GetOrCreateCounter("nearcast_access_log_dropped_lines_total"))
 }
 
-func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *accessWriter, set *metrics.Set) proxy.Options {
+func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *logWriter, set *metrics.Set) proxy.Options {
 	o := proxy.Options{
 		Edge: cfg.Edge.Name, Region: cfg.Edge.Region, Regions: cfg.Regions, Services: cfg.Services,
 		MaxBody: int64(cfg.Limits.MaxBodySize), MaxHeader: int64(cfg.Limits.MaxHeaderSize),
@@ -207,7 +207,8 @@ func (e *edge) inputs() bgp.Inputs {
 // helpTexts joins the packages' metric texts.
 func helpTexts() map[string]string {
 	all := map[string]string{
-		"nearcast_access_log_dropped_lines_total": "Access log lines dropped because the log's reader was too slow.",
+		"nearcast_access_log_dropped_lines_total":  "Access log lines dropped because the log's reader was too slow or gone.",
+		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
 	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, bgp.MetricHelp} {

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/internal/config"
 )
 
 type runCmd struct {
@@ -20,8 +25,10 @@ func (c *runCmd) Run(s std) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: cfg.Log.Level})).With("edge", cfg.Edge.Name)
-	e, err := build(cfg, s, log)
+	set := metrics.NewSet()
+	log, flush := processLog(cfg, s.err, set)
+	defer flush()
+	e, err := build(cfg, s, log, set)
 	if err != nil {
 		return err
 	}
@@ -31,6 +38,16 @@ func (c *runCmd) Run(s std) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	return e.live(signals)
+}
+
+// processLog is the log of everything but requests. flush writes what is left of it.
+func processLog(cfg *config.Config, to io.Writer, set *metrics.Set) (log *slog.Logger, flush func()) {
+	w := newLogWriter(to, set.GetOrCreateCounter("nearcast_process_log_dropped_lines_total"))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx) }()
+	log = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: cfg.Log.Level})).With("edge", cfg.Edge.Name)
+	return log, func() { cancel(); <-done }
 }
 
 // live runs the edge until a signal or a failure, and takes it down in order.

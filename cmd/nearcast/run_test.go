@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"nearcast/internal/config"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 // buffer is a bytes.Buffer that a test may read while the edge writes.
@@ -51,7 +53,7 @@ func TestAPlainProxyServesAndStopsWithoutLosingARequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	var access, log buffer
-	e, err := build(cfg, std{&access, &log}, slog.New(slog.NewTextHandler(&log, nil)))
+	e, err := build(cfg, std{&access, &log}, slog.New(slog.NewTextHandler(&log, nil)), metrics.NewSet())
 	if err != nil {
 		t.Fatal(err)
 	}

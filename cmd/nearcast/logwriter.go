@@ -10,12 +10,12 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// maxPendingLog bounds what waits for a slow reader of the access log, in bytes.
+// maxPendingLog bounds what waits for a slow reader of a log, in bytes.
 const maxPendingLog = 4 << 20
 
-// accessWriter takes whole lines and writes them from a goroutine of its own, so that whoever reads the log can't hold requests up. Lines that
-// find maxPendingLog full, or a reader that is gone, are dropped and counted.
-type accessWriter struct {
+// logWriter takes whole lines and writes them from a goroutine of its own, so that whoever reads the log can't hold requests or
+// decisions up. Lines that find maxPendingLog full, or a reader that is gone, are dropped and counted.
+type logWriter struct {
 	// immutable
 	to      io.Writer
 	dropped *metrics.Counter
@@ -25,12 +25,12 @@ type accessWriter struct {
 	pending []byte
 }
 
-func newAccessWriter(to io.Writer, set *metrics.Set) *accessWriter {
-	return &accessWriter{to: to, wake: make(chan struct{}, 1), dropped: set.GetOrCreateCounter("nearcast_access_log_dropped_lines_total")}
+func newLogWriter(to io.Writer, dropped *metrics.Counter) *logWriter {
+	return &logWriter{to: to, wake: make(chan struct{}, 1), dropped: dropped}
 }
 
 // Write takes one line. It never blocks on the reader and never fails.
-func (a *accessWriter) Write(line []byte) (int, error) {
+func (a *logWriter) Write(line []byte) (int, error) {
 	a.mu.Lock()
 	if len(a.pending)+len(line) > maxPendingLog {
 		a.mu.Unlock()
@@ -47,7 +47,7 @@ func (a *accessWriter) Write(line []byte) (int, error) {
 }
 
 // Run writes until ctx ends, and then what is left, for a second at most: a reader that takes nothing may not keep the process.
-func (a *accessWriter) Run(ctx context.Context) {
+func (a *logWriter) Run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() { // ends with its last write, which the kernel may hold for as long as the reader sleeps
 		defer close(done)
@@ -69,7 +69,7 @@ func (a *accessWriter) Run(ctx context.Context) {
 	}
 }
 
-func (a *accessWriter) flush(spare []byte) []byte {
+func (a *logWriter) flush(spare []byte) []byte {
 	a.mu.Lock()
 	out := a.pending
 	a.pending = spare[:0]

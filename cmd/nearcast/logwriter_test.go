@@ -14,10 +14,10 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-func TestTheAccessLogWritesWhatIsLeftWhenItStops(t *testing.T) {
+func TestALogWritesWhatIsLeftWhenItStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		a := newAccessWriter(&out, metrics.NewSet())
+		a := newLogWriter(&out, new(metrics.Counter))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); a.Run(ctx) }()
@@ -37,11 +37,11 @@ type stuck struct{ release chan struct{} }
 
 func (s stuck) Write(p []byte) (int, error) { <-s.release; return len(p), nil }
 
-func TestAStuckReaderOfTheAccessLogHoldsNobodyUp(t *testing.T) {
+func TestAStuckReaderOfALogHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := stuck{make(chan struct{})}
 		defer close(s.release)
-		a := newAccessWriter(s, metrics.NewSet())
+		a := newLogWriter(s, new(metrics.Counter))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); a.Run(ctx) }()
@@ -65,7 +65,7 @@ type gone struct{}
 func (gone) Write(p []byte) (int, error) { return 2, syscall.EPIPE }
 
 func TestLinesThatADeadReaderDidNotGetAreCounted(t *testing.T) {
-	a := newAccessWriter(gone{}, metrics.NewSet())
+	a := newLogWriter(gone{}, new(metrics.Counter))
 	a.Write([]byte("one\n"))
 	a.Write([]byte("two\n"))
 	a.flush(nil)
