@@ -30,6 +30,9 @@ type arm struct {
 	config *NeighborConfig
 	log    *slog.Logger
 
+	// owned by run
+	failed time.Time // when a failure was last told of
+
 	// owned by accept
 	told time.Time
 
@@ -46,7 +49,10 @@ func newArm(t peerTable, addr netip.Addr, c *NeighborConfig, log *slog.Logger) *
 func (a *arm) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := a.cycle(ctx); err != nil {
-			a.log.Error("the embedded BGP speaker can't be prepared for neighbor "+neighborName(a.config)+"; trying again", "error", err)
+			if now := time.Now(); a.failed.IsZero() || now.Sub(a.failed) >= logEvery {
+				a.failed = now
+				a.log.Error("the embedded BGP speaker can't be prepared for neighbor "+neighborName(a.config)+"; trying again", "error", err)
+			}
 			pause(ctx, time.Second)
 		}
 	}
@@ -118,16 +124,26 @@ func (a *arm) refused(c net.Conn, err error) {
 	}
 }
 
-// offer puts c, unless nil, up for taking, and returns what was there before.
+// offer puts c, unless nil, up for taking, and returns what was there before. It never waits: wait may put back what it looked at.
 func (a *arm) offer(c *net.TCPConn) (old *net.TCPConn) {
-	select {
-	case old = <-a.ready:
-	default:
+	for {
+		select {
+		case there := <-a.ready:
+			if old != nil {
+				old.Close()
+			}
+			old = there
+		default:
+		}
+		if c == nil {
+			return old
+		}
+		select {
+		case a.ready <- c:
+			return old
+		default:
+		}
 	}
-	if c != nil {
-		a.ready <- c
-	}
-	return old
 }
 
 // take waits for a connection. Whoever takes one calls release when it is used up.

@@ -35,7 +35,7 @@ type engine struct {
 
 // startEngine runs the speaker. Whatever is not its own it neither imports nor exports: an edge with two routers must not become
 // a way from one to the other.
-func startEngine(ctx context.Context, c *Config, log *slog.Logger) (*engine, error) {
+func startEngine(ctx context.Context, c *Config, log *slog.Logger) (embedded, error) {
 	e := &engine{config: &c.BGP, server: server.NewBgpServer(server.LoggerOption(slog.New(&engineLog{log.Handler()}), nil))}
 	e.has4, e.has6 = c.families()
 	go e.server.Serve()              // ends with server.Stop
@@ -50,7 +50,7 @@ func startEngine(ctx context.Context, c *Config, log *slog.Logger) (*engine, err
 		err = e.ownRoutesOnly(ctx)
 	}
 	if err != nil {
-		e.stop()
+		within(stopTimeout, e.stop)
 		return nil, fmt.Errorf("the embedded BGP speaker does not start: %w", err)
 	}
 	return e, nil
@@ -146,19 +146,5 @@ func path(r Route) (*apiutil.Path, error) {
 	return p, nil
 }
 
-// stop ends the speaker and its goroutines, and says whether it did in time.
-func (e *engine) stop() bool {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		e.server.Stop()
-	}()
-	t := time.NewTimer(stopTimeout)
-	defer t.Stop()
-	select {
-	case <-done:
-		return true
-	case <-t.C:
-		return false
-	}
-}
+// stop ends the speaker and its goroutines.
+func (e *engine) stop() { e.server.Stop() }

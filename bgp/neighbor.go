@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -47,6 +48,7 @@ type neighbor struct {
 	routes     map[netip.Prefix]struct{} // sent on this session and not withdrawn
 	lastDown   string
 	lastDownAt time.Time
+	end        context.CancelCauseFunc // of the session, nil: none
 }
 
 // confirmation says whose first KEEPALIVE has been sent.
@@ -122,16 +124,31 @@ func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn) (*down
 	}
 	defer a.release()
 	s := newSession(n, router, local)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	n.mu.Lock()
-	n.local = s.localAddr()
+	n.local, n.end = s.localAddr(), end
 	n.mu.Unlock()
 	d := s.run(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.end = nil
 	if n.state != SessionEstablished {
 		return d, 0
 	}
 	return d, max(time.Since(n.since), 1)
+}
+
+// errBehind is why a session is ended that the embedded speaker does not keep up to date.
+var errBehind = errors.New("nearcast: internal failure")
+
+// reset ends the session, if there is one; another follows.
+func (n *neighbor) reset() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.end != nil {
+		n.end(errBehind)
+	}
 }
 
 // ended notes how a session ended or why it did not come about, and forgets what was sent on it.

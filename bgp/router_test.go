@@ -237,6 +237,12 @@ func testConfig(to netip.AddrPort) *Config {
 
 func startEdge(t *testing.T, c *Config) *edge {
 	t.Helper()
+	return startEdgeWith(t, c, startEngine)
+}
+
+// startEdgeWith has an embedded speaker of its own.
+func startEdgeWith(t *testing.T, c *Config, start func(context.Context, *Config, *slog.Logger) (embedded, error)) *edge {
+	t.Helper()
 	c.Validate(func(key, fault string) { t.Errorf("config: %s %s", key, fault) })
 	e := &edge{t: t, log: &logBuffer{}, set: metrics.NewSet()}
 	var err error
@@ -244,6 +250,7 @@ func startEdge(t *testing.T, c *Config) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.start = start
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()

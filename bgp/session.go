@@ -3,6 +3,8 @@ package bgp
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -38,8 +40,8 @@ type session struct {
 	nudged    time.Time
 
 	// shared
-	ending  atomic.Bool
-	writing sync.Mutex // a whole message to the router at a time
+	ending  atomic.Bool // nothing more is passed on, in either direction
+	writing sync.Mutex  // a whole message to the router at a time
 }
 
 func newSession(n *neighbor, router, local *net.TCPConn) *session {
@@ -83,9 +85,7 @@ func (s *session) run(ctx context.Context) *down {
 	case d = <-ends:
 		running--
 	case <-ctx.Done():
-		_ = s.router.SetWriteDeadline(time.Now().Add(lingerTime)) // ends a write that is under way and stuck
-		_ = s.send(shutdown(s.n.speaker.reason()))
-		d = &down{failure: failNone, text: "closed from here: Cease/Administrative Shutdown", linger: true}
+		d = s.shut(context.Cause(ctx))
 	}
 	s.wind(d)
 	for ; running > 0; running-- {
@@ -96,6 +96,18 @@ func (s *session) run(ctx context.Context) *down {
 	s.router.Close()
 	s.local.Close()
 	return d
+}
+
+// shut sends what ends the session from here.
+func (s *session) shut(why error) *down {
+	s.ending.Store(true)
+	_ = s.router.SetWriteDeadline(time.Now().Add(lingerTime)) // ends a write that is under way and stuck
+	if errors.Is(why, errBehind) {
+		s.sendLast(makeMessage(typeNotification, []byte{codeCease, ceaseReset}))
+		return &down{failure: failSpeaker, text: fmt.Sprintf("closed from here: the embedded speaker did not send it the changed routes within %s", tellWithin), linger: true}
+	}
+	s.sendLast(shutdown(s.n.speaker.reason()))
+	return &down{failure: failNone, text: "closed from here: Cease/Administrative Shutdown", linger: true}
 }
 
 // wind makes both directions end soon. A connection that is closed with data unread is reset, and the reset overtakes a NOTIFICATION:
@@ -127,7 +139,7 @@ func (s *session) discard(until time.Time) {
 	_, _ = io.Copy(io.Discard, s.router)
 }
 
-// send writes a whole message to the router.
+// send writes a whole message to the router, unless the session is ending.
 func (s *session) send(m message) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -136,8 +148,19 @@ func (s *session) send(m message) error {
 		wait = lingerTime
 	}
 	_ = s.router.SetWriteDeadline(time.Now().Add(wait))
+	if s.ending.Load() { // after the deadline: whoever ends the session says so first and then sets a nearer one
+		return net.ErrClosed
+	}
 	_, err := s.router.Write(m)
 	return err
+}
+
+// sendLast writes what the ending session still has to say.
+func (s *session) sendLast(m message) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	_ = s.router.SetWriteDeadline(time.Now().Add(lingerTime))
+	_, _ = s.router.Write(m)
 }
 
 // toRouter carries what the embedded speaker sends.
@@ -153,7 +176,9 @@ func (s *session) toRouter() *down {
 		case typeOpen:
 			m, err = s.ownOpen(m)
 		case typeUpdate:
-			u, err = rewriteUpdate(m.body(), s.hops)
+			if u, err = rewriteUpdate(m.body(), s.hops); err == nil && s.n.speaker.outdated(u) {
+				continue
+			}
 		}
 		if err != nil {
 			return &down{failure: failSpeaker, text: "the embedded speaker sent what was not expected: " + err.Error()}

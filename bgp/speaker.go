@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -25,9 +24,10 @@ type Speaker struct {
 	config    *Config
 	log       *slog.Logger
 	neighbors []*neighbor
+	start     func(context.Context, *Config, *slog.Logger) (embedded, error)
 
 	// shared
-	changed  broadcast     // any neighbor's state or routes
+	changed  broadcast     // what is wanted, any neighbor's state or routes
 	wake     chan struct{} // capacity one: wanted has changed
 	stopping chan struct{} // closed by Stop
 	closed   chan struct{} // closed when no session is left
@@ -43,7 +43,7 @@ type Speaker struct {
 // NewSpeaker prepares a speaker of a valid configuration; nothing is sent before Run. It fails when a password file can't be used.
 func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error) {
 	s := &Speaker{
-		config: c, log: log, wanted: map[netip.Prefix]Route{},
+		config: c, log: log, start: startEngine, wanted: map[netip.Prefix]Route{},
 		wake: make(chan struct{}, 1), stopping: make(chan struct{}), closed: make(chan struct{}),
 	}
 	var errs []error
@@ -88,7 +88,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	var once sync.Once
 	closed := func() { once.Do(func() { close(s.closed) }) }
 	defer closed()
-	e, err := startEngine(ctx, s.config, s.log)
+	e, err := s.start(ctx, s.config, s.log)
 	if err != nil {
 		return err
 	}
@@ -96,112 +96,46 @@ func (s *Speaker) Run(ctx context.Context) error {
 	holding, end := context.WithCancel(ctx)
 	defer disarm()
 	defer end()
-	var arms, sessions sync.WaitGroup
+	var inside, sessions sync.WaitGroup
 	for i, n := range s.neighbors {
 		for j := range n.arms {
 			n.arms[j] = newArm(e, armAddr(i, j), n.config, s.log)
-			arms.Go(func() { n.arms[j].run(armed) })
+			inside.Go(func() { n.arms[j].run(armed) })
 		}
 	}
+	inside.Go(func() { s.apply(armed, e) })
 	for _, n := range s.neighbors {
 		sessions.Go(func() { n.run(holding) })
 	}
-	s.apply(holding, e)
+	sessions.Go(func() { s.enforce(holding) })
+	select {
+	case <-s.stopping:
+	case <-holding.Done():
+	}
 	end()
 	sessions.Wait()
 	closed()
 	disarm()
-	arms.Wait()
-	if !e.stop() {
+	if !within(stopTimeout, func() { inside.Wait(); e.stop() }) {
 		s.log.Warn("the embedded BGP speaker did not end in time", "waited", stopTimeout)
 	}
 	return nil
 }
 
-// apply brings the embedded speaker's table to what is wanted, at each wake, until ctx ends or Stop is called.
-func (s *Speaker) apply(ctx context.Context, e *engine) {
-	applied := map[netip.Prefix]Route{}
-	for {
-		s.mu.Lock()
-		wanted := maps.Clone(s.wanted)
-		s.mu.Unlock()
-		if err := difference(e, applied, wanted); err != nil {
-			s.log.Error("the embedded BGP speaker did not take a route", "error", err)
-		}
-		select {
-		case <-s.wake:
-		case <-s.stopping:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// difference makes applied equal to wanted, withdrawals first.
-func difference(e *engine, applied, wanted map[netip.Prefix]Route) error {
-	var errs []error
-	for p, r := range applied {
-		if _, keep := wanted[p]; keep {
-			continue
-		}
-		if err := e.withdraw(r); err != nil {
-			errs = append(errs, fmt.Errorf("withdraw %s: %w", p, err))
-			continue
-		}
-		delete(applied, p)
-	}
-	for p, r := range wanted {
-		if old, there := applied[p]; there && old == r {
-			continue
-		}
-		if err := e.announce(r); err != nil {
-			errs = append(errs, fmt.Errorf("announce %s: %w", p, err))
-			continue
-		}
-		applied[p] = r
-	}
-	return errors.Join(errs...)
-}
-
-// SetRoutes declares the whole set of routes; nil is none. It does not wait; see Flush.
-func (s *Speaker) SetRoutes(routes []Route) {
-	wanted := make(map[netip.Prefix]Route, len(routes))
-	for _, r := range routes {
-		wanted[r.Prefix.Masked()] = r
-	}
-	s.mu.Lock()
-	s.wanted = wanted
-	s.mu.Unlock()
+// within says whether f returned within d.
+func within(d time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Flush waits until every established session has been sent the whole set that SetRoutes declared last, and nothing besides.
-// With no session it returns at once.
-func (s *Speaker) Flush(ctx context.Context) error {
-	for {
-		again := s.changed.next()
-		s.mu.Lock()
-		wanted := s.wanted
-		s.mu.Unlock()
-		var behind error
-		for _, n := range s.neighbors {
-			if !n.upToDate(wanted) {
-				behind = fmt.Errorf("neighbor %s has not been sent all changes of the routes", n.name)
-				break
-			}
-		}
-		if behind == nil {
-			return nil
-		}
-		select {
-		case <-again:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", behind, ctx.Err())
-		}
+	case <-done:
+		return true
+	case <-t.C:
+		return false
 	}
 }
 

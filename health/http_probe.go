@@ -66,10 +66,19 @@ func dialTimed(ctx context.Context, addr string) (net.Conn, time.Duration, error
 	} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
 		return nil, 0, err
 	}
-	var d net.Dialer
+	return dialFirst(ctx, ips, port)
+}
+
+// dialFirst tries the addresses in turn. Each gets its share of the time that is left, so that one that swallows packets does not hide
+// the others: requests find those too (RFC 8305).
+func dialFirst(ctx context.Context, ips []netip.Addr, port string) (net.Conn, time.Duration, error) {
 	var errs []error
-	for _, ip := range ips {
+	for i, ip := range ips {
+		var d net.Dialer
 		start := time.Now()
+		if end, ok := ctx.Deadline(); ok {
+			d.Deadline = start.Add(end.Sub(start) / time.Duration(len(ips)-i))
+		}
 		conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(ip.Unmap().String(), port))
 		if err == nil {
 			return conn, time.Since(start), nil

@@ -1,0 +1,164 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	applyAgain = time.Second     // after the embedded speaker did not take a route
+	tellWithin = 5 * time.Second // for a change to reach an established session, before the session is ended over it
+)
+
+// routeTable is what the routes are applied to: the embedded speaker.
+type routeTable interface {
+	announce(Route) error
+	withdraw(Route) error
+}
+
+// embedded is the embedded speaker. Its calls may hang with it: whoever must go on makes them in a goroutine of their own.
+type embedded interface {
+	peerTable
+	routeTable
+	stop()
+}
+
+// apply brings the embedded speaker's table to what is wanted, at each wake, until ctx ends.
+func (s *Speaker) apply(ctx context.Context, t routeTable) {
+	applied := map[netip.Prefix]Route{}
+	again := time.NewTimer(applyAgain)
+	defer again.Stop()
+	for {
+		again.Stop()
+		if err := difference(t, applied, s.wantedNow()); err != nil {
+			s.log.Error("the embedded BGP speaker did not take a route; trying again", "error", err)
+			again.Reset(applyAgain)
+		}
+		select {
+		case <-s.wake:
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// difference makes applied equal to wanted, withdrawals first.
+func difference(t routeTable, applied, wanted map[netip.Prefix]Route) error {
+	var errs []error
+	for p, r := range applied {
+		if _, keep := wanted[p]; keep {
+			continue
+		}
+		if err := t.withdraw(r); err != nil {
+			errs = append(errs, fmt.Errorf("withdraw %s: %w", p, err))
+			continue
+		}
+		delete(applied, p)
+	}
+	for p, r := range wanted {
+		if old, there := applied[p]; there && old == r {
+			continue
+		}
+		if err := t.announce(r); err != nil {
+			errs = append(errs, fmt.Errorf("announce %s: %w", p, err))
+			continue
+		}
+		applied[p] = r
+	}
+	return errors.Join(errs...)
+}
+
+// enforce ends the sessions that were not sent what is wanted within tellWithin, until ctx ends: if the embedded speaker is stuck, the
+// end of its session is the withdrawal.
+func (s *Speaker) enforce(ctx context.Context) {
+	for ctx.Err() == nil {
+		next := s.changed.next()
+		told, cancel := context.WithTimeout(ctx, tellWithin)
+		err := s.Flush(told)
+		cancel()
+		if err != nil {
+			s.endBehind()
+			continue
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// endBehind ends the sessions that have not been sent what is wanted.
+func (s *Speaker) endBehind() {
+	wanted := s.wantedNow()
+	for _, n := range s.neighbors {
+		if !n.upToDate(wanted) {
+			n.reset()
+		}
+	}
+}
+
+// wantedNow is what SetRoutes declared last; it is never changed.
+func (s *Speaker) wantedNow() map[netip.Prefix]Route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wanted
+}
+
+// outdated says whether an UPDATE announces nothing but what is no longer wanted: the embedded speaker had it on its way, or is stuck.
+func (s *Speaker) outdated(u update) bool {
+	if len(u.announced) == 0 || len(u.withdrawn) > 0 {
+		return false
+	}
+	wanted := s.wantedNow()
+	return !slices.ContainsFunc(u.announced, func(p netip.Prefix) bool { _, ok := wanted[p]; return ok })
+}
+
+// SetRoutes declares the whole set of routes; nil is none. It does not wait; see Flush.
+func (s *Speaker) SetRoutes(routes []Route) {
+	wanted := make(map[netip.Prefix]Route, len(routes))
+	for _, r := range routes {
+		wanted[r.Prefix.Masked()] = r
+	}
+	s.mu.Lock()
+	same := maps.Equal(s.wanted, wanted)
+	s.wanted = wanted
+	s.mu.Unlock()
+	if same {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	s.changed.notify()
+}
+
+// Flush waits until every established session has been sent the whole set that SetRoutes declared last, and nothing besides.
+// With no session it returns at once.
+func (s *Speaker) Flush(ctx context.Context) error {
+	for {
+		again := s.changed.next()
+		wanted := s.wantedNow()
+		var behind error
+		for _, n := range s.neighbors {
+			if !n.upToDate(wanted) {
+				behind = fmt.Errorf("neighbor %s has not been sent all changes of the routes", n.name)
+				break
+			}
+		}
+		if behind == nil {
+			return nil
+		}
+		select {
+		case <-again:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", behind, ctx.Err())
+		}
+	}
+}

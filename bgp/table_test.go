@@ -1,0 +1,114 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// stuckEngine is an embedded speaker that hangs at the first withdrawal, and keeps its sessions alive all the same.
+type stuckEngine struct {
+	embedded
+	release chan struct{}
+}
+
+func (e *stuckEngine) withdraw(r Route) error {
+	<-e.release
+	return e.embedded.withdraw(r)
+}
+
+// TestAStuckSpeakerDoesNotKeepTheRoute: with a speaker that no longer answers, the end of the session is the withdrawal; what it tells
+// the next session is not passed on; and the edge stops nevertheless.
+func TestAStuckSpeakerDoesNotKeepTheRoute(t *testing.T) {
+	r := newRouter(t, "127.0.0.1:0", 64511)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) }) // after Run has returned
+	e := startEdgeWith(t, testConfig(r.addrPort()), func(ctx context.Context, c *Config, log *slog.Logger) (embedded, error) {
+		inner, err := startEngine(ctx, c, log)
+		return &stuckEngine{inner, release}, err
+	})
+	e.setRoutes(testPrefix4, testPrefix6)
+	s := r.session(0)
+	r.want("both routes", func() bool { return len(s.routes) == 2 })
+
+	e.setRoutes()
+	r.want("the end of the session", func() bool { return s.closed })
+	again := r.session(1)
+	flushed, cancel := context.WithTimeout(t.Context(), tellWithin)
+	defer cancel()
+	if err := e.Flush(flushed); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(100 * time.Millisecond) // no event says that nothing comes
+	r.want("no route on the next session", func() bool { return len(again.routes) == 0 })
+
+	e.setRoutes(testPrefix4, testPrefix6) // while it is stuck nothing can be announced, but nothing hangs either
+	stopped, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := e.Stop(stopped, "test"); err != nil {
+		t.Error(err)
+	}
+}
+
+// unsureTable takes nothing the first few times.
+type unsureTable struct {
+	refuse    int
+	announced atomic.Int32
+}
+
+func (u *unsureTable) answer(by int32) error {
+	if u.refuse--; u.refuse >= 0 {
+		return errors.New("not now")
+	}
+	u.announced.Add(by)
+	return nil
+}
+
+func (u *unsureTable) announce(Route) error { return u.answer(1) }
+func (u *unsureTable) withdraw(Route) error { return u.answer(-1) }
+
+func TestWhatWasNotTakenIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		s, err := NewSpeaker(&Config{}, slog.New(slog.NewTextHandler(&log, nil)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := &unsureTable{refuse: 2}
+		go s.apply(t.Context(), u)
+		s.SetRoutes([]Route{{Prefix: testPrefix4}})
+		time.Sleep(5 * applyAgain)
+		if n := u.announced.Load(); n != 1 {
+			t.Errorf("%d routes after %s, want 1; log: %s", n, 5*applyAgain, log.String())
+		}
+	})
+}
+
+func TestOutdated(t *testing.T) {
+	s, err := NewSpeaker(&Config{}, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetRoutes([]Route{{Prefix: testPrefix4}})
+	four, six := []netip.Prefix{testPrefix4}, []netip.Prefix{testPrefix6}
+	for _, c := range []struct {
+		what string
+		u    update
+		want bool
+	}{
+		{"what is wanted goes out", update{announced: four}, false},
+		{"what is not stays here", update{announced: six}, true},
+		{"a withdrawal always goes out", update{withdrawn: six}, false},
+		{"what is wanted goes out with the rest, whose withdrawal follows", update{announced: []netip.Prefix{testPrefix4, testPrefix6}}, false},
+		{"End-of-RIB goes out", update{}, false},
+	} {
+		if got := s.outdated(c.u); got != c.want {
+			t.Errorf("%s: got %t", c.what, got)
+		}
+	}
+}
