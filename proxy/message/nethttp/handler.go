@@ -23,7 +23,7 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// lingerBody is how long an HTTP/1.1 client that was answered early may take to send the rest of its body.
+// lingerBody is how long an HTTP/1.1 client that was answered early may take to send the rest of its body. Its connection is closed then.
 const lingerBody = 5 * time.Second
 
 type connKey struct{}
@@ -52,31 +52,23 @@ type handler struct {
 
 func (h *handler) ServeHTTP(hw http.ResponseWriter, hr *http.Request) {
 	w := newWriter(hw, hr, &h.opt)
-	r, err := request(hr, w.rc, &h.opt)
+	r, sent, err := request(hr, w.rc, &h.opt)
+	w.sent = sent
 	if err != nil {
 		refuse(w, err)
 	} else {
 		h.serve(hr.Context(), w, r)
 	}
-	if h.opt.Protocol == message.HTTP1 && bodyLeft(hr, r) {
-		// net/http now reads what is left of the body, however long the client takes to send it.
-		_ = w.rc.SetReadDeadline(time.Now().Add(lingerBody))
+	left := sent.leave()
+	if r == nil { // refused before anybody looked for a body
+		left = hr.Body != nil && hr.Body != http.NoBody
 	}
 	if !w.wroteHeader && !w.aborted && hr.Context().Err() == nil {
 		_ = w.WriteHeader(http.StatusInternalServerError, nil, 0)
 	}
-	if !w.complete() {
+	if !w.complete() || left && h.opt.Protocol == message.HTTP1 && !w.linger() {
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// bodyLeft reports whether the client may still have something to send. r is nil when the handler was not called.
-func bodyLeft(hr *http.Request, r *message.Request) bool {
-	if r == nil {
-		return hr.Body != nil && hr.Body != http.NoBody
-	}
-	b, ok := r.Body.(*body)
-	return ok && !b.ended
 }
 
 // serve calls the handler. A panic in it ends the exchange, never the process.

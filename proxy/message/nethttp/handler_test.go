@@ -261,7 +261,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "http://h/%2e%2E/x", "h", "Connection", "x")
 	f.Fuzz(func(t *testing.T, method, target, host, name, value string) {
 		hr := &http.Request{Method: method, RequestURI: target, Host: host, Header: http.Header{name: {value}, "Connection": {value}}}
-		r, err := request(hr, http.NewResponseController(httptest.NewRecorder()), &Options{Protocol: message.HTTP1})
+		r, _, err := request(hr, http.NewResponseController(httptest.NewRecorder()), &Options{Protocol: message.HTTP1})
 		if err != nil {
 			var e *message.Error
 			if !errors.As(err, &e) || e.Status < 400 {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -18,11 +19,13 @@ var (
 	errAuthority = &message.Error{Blame: message.BlameClient, Status: http.StatusBadRequest, Reason: "malformed authority"}
 	errHost      = &message.Error{Blame: message.BlameClient, Status: http.StatusBadRequest, Reason: "host and authority differ"}
 	errForm      = &message.Error{Blame: message.BlameClient, Status: http.StatusBadRequest, Reason: "malformed request target"}
+	errOver      = &message.Error{Blame: message.BlameClient, Status: http.StatusBadRequest, Reason: "request body read too late"}
 	errConnect   = &message.Error{Blame: message.BlameClient, Status: http.StatusNotImplemented, Reason: "method CONNECT"}
 )
 
-// request turns what net/http parsed into the version-independent form. Errors carry the status to answer.
-func request(hr *http.Request, rc *http.ResponseController, o *Options) (*message.Request, error) {
+// request turns what net/http parsed into the version-independent form. Errors carry the status to answer. The body is that of the
+// request, nil when it has none; its leave must be called when the handler has returned.
+func request(hr *http.Request, rc *http.ResponseController, o *Options) (*message.Request, *body, error) {
 	info, _ := hr.Context().Value(connKey{}).(message.ConnInfo)
 	r := &message.Request{
 		Protocol: o.Protocol,
@@ -37,32 +40,34 @@ func request(hr *http.Request, rc *http.ResponseController, o *Options) (*messag
 		r.Scheme = "https"
 	}
 	if hr.Method == http.MethodConnect {
-		return nil, errConnect
+		return nil, nil, errConnect
 	}
 	var err error
 	if r.Authority, err = authority(hr); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	raw, err := originForm(hr)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if r.Target, err = message.ParseTarget(raw); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if r.Target.Path == "*" && hr.Method != http.MethodOptions { // RFC 9112 §3.2.4
-		return nil, errForm
+		return nil, nil, errForm
 	}
 	r.Fields = fields(hr.Header)
 	r.ContentLength = hr.ContentLength
+	var sent *body
 	if hr.Body != nil && hr.Body != http.NoBody && hr.ContentLength != 0 {
-		r.Body = &body{r: hr.Body, rc: rc, stall: o.Stall}
+		sent = &body{r: hr.Body, rc: rc, stall: o.Stall}
+		r.Body = sent
 		r.Trailers = func() message.Fields { return fields(hr.Trailer) }
 	}
 	if o.Protocol == message.HTTP3 && r.Body != nil && r.ContentLength < 0 && (hr.Method == http.MethodGet || hr.Method == http.MethodHead) {
-		return r, settleBody(r)
+		return r, sent, settleBody(r)
 	}
-	return r, nil
+	return r, sent, nil
 }
 
 // settleBody finds out whether an HTTP/3 request of unknown length has a body at all, when its method makes that unlikely: only the
@@ -169,25 +174,72 @@ func connectionOptions(values []string) []string {
 	return names
 }
 
-// body reads a request body and gives up when the client stalls.
+// body reads a request body and gives up when the client stalls. Whoever reads it may still be at it when the handler has returned, as
+// the transport is whose origin answered early: from then on it must leave the deadlines alone, which are the next request's, and the
+// controller, which HTTP/2 takes apart.
 type body struct {
-	r        io.Reader
-	rc       *http.ResponseController
-	stall    time.Duration
+	r     io.Reader
+	stall time.Duration
+
+	mu       sync.Mutex
+	rc       *http.ResponseController // nil once the handler has returned
 	deadline time.Time
-	ended    bool // by EOF or an error
+	ended    bool // read to its end
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	pushDeadline(&b.deadline, b.stall, b.rc.SetReadDeadline)
+	if !b.before() {
+		return 0, errOver
+	}
 	n, err := b.r.Read(p)
-	b.ended = b.ended || err != nil
-	if err != nil && b.stall > 0 {
-		// net/http goes on reading after the body, to see the client leave: the deadline must not make it see that.
-		_ = b.rc.SetReadDeadline(time.Time{})
+	if err != nil {
+		b.after(err == io.EOF)
 	}
 	if err != nil && err != io.EOF {
 		err = &message.Error{Blame: message.BlameClient, Status: http.StatusBadRequest, Reason: "request body", Err: err}
 	}
 	return n, err
+}
+
+// before gives the next read its time. It returns false when the exchange is over.
+func (b *body) before() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rc == nil {
+		return false
+	}
+	pushDeadline(&b.deadline, b.stall, b.rc.SetReadDeadline)
+	return true
+}
+
+// after notes that the last read brought the end, or an error.
+func (b *body) after(ended bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = b.ended || ended
+	if b.rc != nil && b.stall > 0 {
+		// net/http goes on reading after the body, to see the client leave: the deadline must not make it see that.
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+}
+
+// unread reports whether there is something left to read. A nil body is none.
+func (b *body) unread() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.ended
+}
+
+// leave ends the body's hold on the connection. It reports whether the client may still have something of it to send. A nil body is none.
+func (b *body) leave() (left bool) {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rc = nil
+	return !b.ended
 }

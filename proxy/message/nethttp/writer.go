@@ -3,6 +3,7 @@ package nethttp
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,7 +28,8 @@ type writer struct {
 	hr  *http.Request
 	opt *Options
 
-	leave       bool // ask the client to leave the connection
+	sent        *body // the request's; nil when it has none
+	leave       bool  // ask the client to leave the connection
 	wroteHeader bool
 	noBody      bool  // HEAD, 204, 304: what is written goes nowhere
 	length      int64 // declared, -1 when not
@@ -91,7 +93,10 @@ func (w *writer) WriteHeader(status int, fields message.Fields, length int64) er
 	if status == http.StatusNotModified && w.opt.Protocol == message.HTTP1 {
 		keep304(h)
 	}
-	if w.opt.Protocol != message.HTTP3 && (w.leave || w.opt.Closing()) {
+	// A response whose end is not marked by its length ends after the handler, which is too late for linger.
+	endless := w.opt.Protocol == message.HTTP1 && length < 0 && !w.noBody
+	w.leave = w.leave || w.opt.Closing() || endless && w.sent.unread()
+	if w.leave && w.opt.Protocol != message.HTTP3 {
 		h["Connection"] = []string{"close"} // for HTTP/2 the server turns it into GOAWAY
 	}
 	w.beforeWrite()
@@ -178,6 +183,21 @@ func (w *writer) WriteTrailers(fields message.Fields) error {
 
 // Abort implements message.ResponseWriter.
 func (w *writer) Abort() { w.aborted = true }
+
+// linger takes what is left of an HTTP/1.1 request's body, so that the connection can go on; false when it can't. net/http would do so
+// itself, but takes the connection for ready when the time is up, and the rest of the body for a request (which is request smuggling
+// where another proxy is in front). Nor can it end a body after the handler in full duplex: the next request panics.
+func (w *writer) linger() bool {
+	_ = w.rc.SetReadDeadline(time.Now().Add(lingerBody))
+	if w.leave || w.hr.Header.Get("Expect") != "" {
+		return true // net/http closes the connection: the response said so, or the client was not told to send its body
+	}
+	if w.rc.Flush() != nil {
+		return false
+	}
+	_, err := io.Copy(io.Discard, w.hr.Body)
+	return err == nil
+}
 
 // complete reports whether the response is all that it declared to be.
 func (w *writer) complete() bool {
