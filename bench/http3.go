@@ -32,7 +32,7 @@ func dialHTTP3(ctx context.Context, p *plan) (conn, error) {
 	}
 	c := &http3Conn{plan: p, socket: socket, tr: &quic.Transport{Conn: socket}}
 	// Idle connections stay: whether the server or the path keeps them is part of what is measured.
-	c.qc, err = c.tr.Dial(ctx, addr, p.tls, &quic.Config{MaxIdleTimeout: time.Minute, KeepAlivePeriod: 10 * time.Second,
+	c.qc, err = c.tr.Dial(ctx, addr, p.tls, &quic.Config{MaxIdleTimeout: p.Silence, KeepAlivePeriod: min(p.Silence/3, 10*time.Second),
 		HandshakeIdleTimeout: p.Timeout, MaxIncomingStreams: -1})
 	if err != nil {
 		c.tr.Close()
@@ -79,6 +79,8 @@ func (c *http3Conn) explain(ctx context.Context, err error) error {
 	case errors.As(err, &h3) && (h3.ErrorCode == http3.ErrCodeRequestRejected || h3.ErrorCode == http3.ErrCodeNoError && h3.Remote),
 		errors.As(err, &app) && app.Remote && app.ErrorCode == quic.ApplicationErrorCode(http3.ErrCodeNoError):
 		return orderlyError{err}
+	case as[*quic.IdleTimeoutError](err), as[*quic.StatelessResetError](err), as[*quic.TransportError](err):
+		return brokenError{err}
 	}
 	return err
 }
