@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 )
 
 // breaking passes TCP connections on to a server. Those that exist when broken is called get a reset with their next bytes, as when
@@ -196,5 +199,86 @@ func TestOnce(t *testing.T) {
 	}
 	if _, err := Once(t.Context(), Options{URL: "ftp://host/", TLS: &tls.Config{}}); err == nil {
 		t.Error("options are checked")
+	}
+}
+
+// leaving is an HTTP/3 server that sends GOAWAY (RFC 9114 §5.2) on its first connection after the first request, whose response never
+// ends.
+func leaving(t *testing.T, conf *tls.Config) string {
+	t.Helper()
+	conf = http3.ConfigureTLSConfig(conf.Clone())
+	l, err := quic.ListenAddr("127.0.0.1:0", conf, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() { cancel(); l.Close(); serving.Wait() })
+	serving.Go(func() {
+		for n := 0; ; n++ {
+			c, err := l.Accept(ctx)
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer c.CloseWithError(0x100, "")
+				control, err := c.OpenUniStream()
+				if err != nil {
+					return
+				}
+				control.Write([]byte{0, 4, 0}) // a control stream with empty SETTINGS
+				for first := n == 0; ; first = false {
+					s, err := c.AcceptStream(ctx)
+					if err != nil {
+						return
+					}
+					s.Write([]byte{1, 3, 0, 0, 0xd9}) // HEADERS: :status 200 is entry 25 of QPACK's static table
+					if first {
+						control.Write([]byte{7, 1, 4}) // GOAWAY: streams from 4 on are not served
+						continue
+					}
+					s.Close()
+				}
+			})
+		}
+	})
+	return "https://" + l.Addr().String() + "/"
+}
+
+// A connection after GOAWAY takes no further request, although it stays open for the one under way.
+func TestHTTP3GoAwayMeansAnotherConnection(t *testing.T) {
+	server, client := certificate(t, "fra-1")
+	o := load(leaving(t, server), HTTP3, client)
+	o.KeepAlive = true
+	p, err := newPlan(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(p)
+	defer c.close()
+	ctx, cancel := context.WithTimeout(t.Context(), p.Timeout)
+	defer cancel()
+	var endless sync.WaitGroup
+	defer endless.Wait()
+	defer cancel()
+	begun := make(chan struct{})
+	endless.Go(func() {
+		conn, _, err := c.pool.take(ctx)
+		close(begun)
+		if err == nil {
+			conn.do(ctx)
+			c.pool.put(conn, ctx.Err())
+		}
+	})
+	<-begun
+	for c.dialled.Load() < 2 {
+		if _, _, err := c.request(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		if _, _, err := c.request(ctx); err != nil || c.dialled.Load() != 2 {
+			t.Errorf("on the second connection: %v, %d dialled", err, c.dialled.Load())
+		}
 	}
 }
