@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"nearcast/internal/lab/client"
+	"nearcast/bench"
 	"nearcast/internal/lab/evil"
 )
 
@@ -132,22 +132,24 @@ func sessionCleared(ctx context.Context, s *stage) {
 			if err := s.awaitReturn(ctx, name, event, &row); err != nil {
 				return err
 			}
-			load.stop()
+			if err := load.stop(); err != nil {
+				return err
+			}
 			over := event.Add(row.Back)
 			return judgeAfter(&row, load, event, over.Add(calm/2))
 		})
 	}
 }
 
-// judgeAfter fills the row from the samples. Of those sent after a moment none may have failed.
+// judgeAfter fills the row from the records. Of those sent after a moment none may have failed.
 func judgeAfter(row *Row, load *running, event, after time.Time) error {
 	var errs []error
-	for i, samples := range load.samples {
-		failed := client.Failures(samples)
-		row.Requests += len(samples)
-		row.Failed += len(failed)
-		failed = slices.DeleteFunc(failed, func(c client.Sample) bool { return !c.Start.After(after) })
-		errs = append(errs, explain(load.loads[i], failed, event))
+	for i, result := range load.results {
+		lost := failures(result.Records)
+		row.Requests += len(result.Records)
+		row.Failed += len(lost)
+		lost = slices.DeleteFunc(lost, func(r bench.Record) bool { return !r.Sent().After(after) })
+		errs = append(errs, explain(load.loads[i], result, lost, event))
 	}
 	return errors.Join(errs...)
 }
@@ -279,7 +281,8 @@ func (s *stage) sendMalformed(ctx context.Context, r Region, row *Row) error {
 	if now, err := s.lab.EdgeProcess(r.Name); err != nil || now != process {
 		errs = append(errs, errors.Join(err, fmt.Errorf("the edge is process %d, it was %d", now.PID, process.PID)))
 	}
-	load.stop()
-	errs = append(errs, judgeAfter(row, load, began, time.Time{}))
-	return errors.Join(errs...)
+	if err := load.stop(); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	return errors.Join(append(errs, judgeAfter(row, load, began, time.Time{}))...)
 }
