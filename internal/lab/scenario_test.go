@@ -99,6 +99,27 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestJSON(t *testing.T) {
+	r := Report{Took: 61 * time.Second, Rows: []Row{
+		{Scenario: "stop", Region: "nyc", Router: "bird", Withdrawn: 12 * time.Millisecond, Requests: 900, FailedIn: 2},
+		{Scenario: "reach", Region: "fra", Err: errors.New("no answer")},
+	}}
+	var out bytes.Buffer
+	if err := r.WriteJSON(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"withdrawn_seconds": 0.012`, `"back_seconds": null`, `"requests": 900`, `"failed_on_return": 2`, `"error": "no answer"`,
+		`"took_seconds": 61`, `"ok": false`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	if err := (Report{}).WriteJSON(&out); err != nil || !strings.Contains(out.String(), `"rows": []`) {
+		t.Errorf("no rows: %v %s", err, out.String())
+	}
+}
+
 // record is a request that was sent some milliseconds after the event. Without an edge it was reset.
 func record(event time.Time, sent, lasted int, edge string) bench.Record {
 	r := bench.Record{Start: event.Add(time.Duration(sent) * time.Millisecond), Latency: time.Duration(lasted) * time.Millisecond, Edge: edge, Status: 200}

@@ -32,19 +32,21 @@ func originsDead(ctx context.Context, s *stage) {
 		}
 		if err != nil {
 			s.row(name, err)
-			continue
+		} else {
+			s.disturb(ctx, disturbance{
+				region: name,
+				event:  func(ctx context.Context) error { return s.lab.KillOrigin(ctx, name) },
+				repair: func(context.Context) error { return s.lab.StartOrigin(name) },
+			})
 		}
-		s.disturb(ctx, disturbance{
-			region: name,
-			event:  func(ctx context.Context) error { return s.lab.KillOrigin(ctx, name) },
-			repair: func(context.Context) error { return s.lab.StartOrigin(name) },
-		})
 		s.restore(ctx, name)
 	}
 }
 
-// restore gives the region's edge its usual configuration back.
+// restore stops the region's edge, so that the next one starts with the usual configuration, also when ctx has ended.
 func (s *stage) restore(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+	defer cancel()
 	if err := s.lab.StopEdge(ctx, name); err != nil {
 		s.row(name, fmt.Errorf("afterwards: %w", err))
 	}
@@ -216,13 +218,13 @@ func malformedUpdates(ctx context.Context, s *stage) {
 			return err
 		}
 		defer func() { _ = Namespace(Rogue, name).Delete(context.WithoutCancel(ctx)) }()
+		defer s.restore(ctx, name)
 		if err := s.replaceEdge(ctx, name, EdgeOptions{Rogue: true}); err != nil {
 			return err
 		}
 		if err := s.reset(ctx); err != nil {
 			return err
 		}
-		defer s.restore(context.WithoutCancel(ctx), name)
 		return s.sendMalformed(ctx, r, &row)
 	})
 }

@@ -4,16 +4,21 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"nearcast/bench"
 	"nearcast/internal/lab/origin"
 )
+
+// clearTime bounds the clearing up after a scenario that failed.
+const clearTime = 20 * time.Second
 
 // stage is where a scenario plays: the lab, with what scenarios do to it, and the rows that come of it.
 type stage struct {
@@ -37,6 +42,20 @@ func (s *stage) newRow(name string) Row {
 func (s *stage) add(row Row, err error) {
 	row.Err = err
 	s.rows = append(s.rows, row)
+}
+
+func (s *stage) failed() bool { return Report{Rows: s.rows}.Failed() }
+
+// clear stops every edge and the rogue neighbor. A scenario that failed may have left an edge deaf or with a varied configuration, which
+// is not to be the next one's: reset starts them anew.
+func (s *stage) clear(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+	defer cancel()
+	var errs []error
+	for _, name := range Regions() {
+		errs = append(errs, s.lab.programs.Stop(ctx, edgeProgram(name), programGrace), Namespace(Rogue, name).Delete(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // reset returns once every origin and every edge runs and announces. It starts only what is missing.
