@@ -17,14 +17,14 @@ import (
 type Class uint8
 
 const (
-	OK          Class = iota // a whole response with a status below 500
+	OK          Class = iota // a whole response with a status below 400
 	Timeout                  // no whole response within Options.Timeout, or the transport gave up waiting
 	Refused                  // connection refused
 	Reset                    // TCP reset, QUIC stateless reset
 	Closed                   // the peer ended the connection or the stream before a response
 	Unreachable              // no route to the host
 	TLS                      // handshake or certificate
-	Status                   // status of 500 or more
+	Status                   // status of 400 or more
 	Incomplete               // the body ended too early
 	NotSent                  // Options.MaxInFlight was reached
 	Other                    // anything else; see Result.Examples
@@ -84,7 +84,7 @@ func isTimeout(err error) bool {
 
 func isClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		as[orderlyError](err) || as[unusableError](err) || isHTTP2Error(err) || isHTTP3Error(err)
+		as[orderlyError](err) || as[unusableError](err) || as[brokenError](err) || isHTTP2Error(err) || isHTTP3Error(err)
 }
 
 // isTLS knows the errors that only TLS makes. quic-go's say of themselves that they are net.ErrClosed too.

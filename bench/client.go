@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
+	"time"
 )
 
 // answer is what one response said.
@@ -12,12 +13,14 @@ type answer struct {
 	status int
 	edge   string
 	field  string
+	bytes  int64
 }
 
 // conn is one connection to the server.
 type conn interface {
-	// do performs one request. Its error is an unusableError when nothing was sent because the connection had ended, and an
-	// orderlyError when the server certainly did not act on the request because it was closing the connection.
+	// do performs one request. Its error is an unusableError when nothing was sent because the connection had ended, an orderlyError
+	// when the server certainly did not act on the request because it was closing the connection, and a brokenError when the
+	// connection ended otherwise before a response began.
 	do(ctx context.Context) (answer, error)
 	// usable reports whether another request may be sent.
 	usable() bool
@@ -26,14 +29,16 @@ type conn interface {
 }
 
 // unusableError says that the connection had ended before the request was sent, orderlyError that the server closed it in
-// an orderly way and left the request aside.
+// an orderly way and left the request aside, brokenError that it ended in any other way before a response began.
 type (
 	unusableError struct{ error }
 	orderlyError  struct{ error }
+	brokenError   struct{ error }
 )
 
 func (e unusableError) Unwrap() error { return e.error }
 func (e orderlyError) Unwrap() error  { return e.error }
+func (e brokenError) Unwrap() error   { return e.error }
 
 // client makes requests over connections by the plan's protocol.
 type client struct {
@@ -42,9 +47,12 @@ type client struct {
 	dialled atomic.Int64
 }
 
-// pool keeps connections alive. take's second result tells a connection that has carried a request before.
+// pool keeps connections alive. The second results tell a connection that has carried a request before.
 type pool interface {
 	take(ctx context.Context) (conn, bool, error)
+	// replace is take for a request that is repeated, after put of the connection that failed it: never one that may have broken
+	// with it.
+	replace(ctx context.Context, failed conn) (conn, bool, error)
 	// put gives a connection back after a request that ended with err.
 	put(c conn, err error)
 	close()
@@ -80,8 +88,21 @@ func (c *client) dial(ctx context.Context) (conn, error) {
 	}
 }
 
+// record performs a request and completes its record, whose Start is set.
+func (c *client) record(ctx context.Context, rec *Record) error {
+	rec.Lag = time.Since(rec.Start)
+	ans, retried, err := c.request(ctx)
+	rec.Latency = time.Since(rec.Start)
+	rec.Status, rec.Edge, rec.Field, rec.Bytes, rec.Retried = ans.status, ans.edge, ans.field, ans.bytes, retried
+	rec.Class = classify(err)
+	if err == nil && ans.status >= 400 {
+		rec.Class = Status
+	}
+	return err
+}
+
 // request performs one arrival's request. Only here is anything done twice: a connection that ended before the request was
-// sent is replaced, as every client does, and RetryIdleClosed repeats a request once.
+// sent is replaced, as every client does, and Options.Retry repeats a request once.
 func (c *client) request(ctx context.Context) (ans answer, retried bool, err error) {
 	if c.pool == nil {
 		conn, err := c.dial(ctx)
@@ -93,14 +114,19 @@ func (c *client) request(ctx context.Context) (ans answer, retried bool, err err
 		return ans, false, err
 	}
 	const replacements = 4 // connections found ended in a row before the request counts as failed
+	var failed conn        // the one on which the first attempt failed
 	for range replacements {
-		var reused bool
-		ans, reused, err = c.pooled(ctx)
+		conn, reused, derr := c.connection(ctx, failed)
+		if derr != nil {
+			return answer{}, retried, derr
+		}
+		ans, err = conn.do(ctx)
+		c.pool.put(conn, err)
 		switch {
 		case as[unusableError](err):
 			continue
-		case as[orderlyError](err) && reused && !retried && c.plan.RetryIdleClosed:
-			retried = true
+		case reused && !retried && c.plan.Retry.repeats(err):
+			retried, failed = true, conn
 			continue
 		}
 		break
@@ -108,14 +134,11 @@ func (c *client) request(ctx context.Context) (ans answer, retried bool, err err
 	return ans, retried, err
 }
 
-func (c *client) pooled(ctx context.Context) (answer, bool, error) {
-	conn, reused, err := c.pool.take(ctx)
-	if err != nil {
-		return answer{}, false, err
+func (c *client) connection(ctx context.Context, failed conn) (conn, bool, error) {
+	if failed != nil {
+		return c.pool.replace(ctx, failed)
 	}
-	ans, err := conn.do(ctx)
-	c.pool.put(conn, err)
-	return ans, reused, err
+	return c.pool.take(ctx)
 }
 
 // finish reads a response to its end.
@@ -124,8 +147,9 @@ func (p *plan) finish(resp *http.Response, edge string) (answer, error) {
 	if p.ResponseField != "" {
 		ans.field = resp.Header.Get(p.ResponseField)
 	}
-	_, err := io.Copy(io.Discard, resp.Body)
+	n, err := io.Copy(io.Discard, resp.Body)
 	resp.Body.Close()
+	ans.bytes = n
 	if err != nil {
 		return ans, incompleteError{err}
 	}

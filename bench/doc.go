@@ -6,5 +6,5 @@
 // Nothing is retried behind the caller's back. HTTP/1.1 is spoken here on connections that this package dials (net/http
 // serves as codec only, and its Transport, which repeats requests on connections that broke, is not used); HTTP/2 and
 // HTTP/3 go through ClientConn.RoundTrip of golang.org/x/net/http2 and quic-go's http3, one layer below the Transports
-// that retry. One kind of repetition is an option, [Options.RetryIdleClosed], and is counted apart.
+// that retry. Repetition is an option, [Options.Retry], and is counted apart.
 package bench

@@ -99,7 +99,7 @@ func (c *http1Conn) exchange(ctx context.Context) (ans answer, keep bool, err er
 	req.Close = !c.plan.KeepAlive
 	bw := bufio.NewWriter(c.nc)
 	if err := errors.Join(req.Write(bw), bw.Flush()); err != nil {
-		return answer{edge: c.edge}, false, err
+		return answer{edge: c.edge}, false, brokenError{err}
 	}
 	select {
 	case <-c.readable:
@@ -107,7 +107,7 @@ func (c *http1Conn) exchange(ctx context.Context) (ans answer, keep bool, err er
 		if c.endErr == io.EOF && !c.nc.truncated() {
 			return answer{edge: c.edge}, false, orderlyError{c.endErr}
 		}
-		return answer{edge: c.edge}, false, c.endErr
+		return answer{edge: c.edge}, false, brokenError{c.endErr}
 	}
 	resp, err := c.readResponse(req)
 	if err != nil {

@@ -60,6 +60,8 @@ func (c *http2Conn) explain(ctx context.Context, err error) error {
 	case err.Error() == "http2: Transport received Server's graceful shutdown GOAWAY",
 		errors.As(err, &stream) && stream.Code == http2.ErrCodeRefusedStream:
 		return orderlyError{err}
+	case !c.usable():
+		return brokenError{err}
 	}
 	return err
 }

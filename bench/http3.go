@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -19,6 +20,9 @@ type http3Conn struct {
 	qc     *quic.Conn
 	cc     *http3.ClientConn
 	edge   string
+
+	// shared
+	leaving atomic.Bool // takes no more requests: GOAWAY (RFC 9114 §5.2) or the end
 }
 
 func dialHTTP3(ctx context.Context, p *plan) (conn, error) {
@@ -32,7 +36,7 @@ func dialHTTP3(ctx context.Context, p *plan) (conn, error) {
 	}
 	c := &http3Conn{plan: p, socket: socket, tr: &quic.Transport{Conn: socket}}
 	// Idle connections stay: whether the server or the path keeps them is part of what is measured.
-	c.qc, err = c.tr.Dial(ctx, addr, p.tls, &quic.Config{MaxIdleTimeout: time.Minute, KeepAlivePeriod: 10 * time.Second,
+	c.qc, err = c.tr.Dial(ctx, addr, p.tls, &quic.Config{MaxIdleTimeout: p.Silence, KeepAlivePeriod: min(p.Silence/3, 10*time.Second),
 		HandshakeIdleTimeout: p.Timeout, MaxIncomingStreams: -1})
 	if err != nil {
 		c.tr.Close()
@@ -47,7 +51,7 @@ func dialHTTP3(ctx context.Context, p *plan) (conn, error) {
 	return c, nil
 }
 
-func (c *http3Conn) usable() bool { return c.qc.Context().Err() == nil }
+func (c *http3Conn) usable() bool { return !c.leaving.Load() && c.qc.Context().Err() == nil }
 
 func (c *http3Conn) close() {
 	c.qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
@@ -75,10 +79,13 @@ func (c *http3Conn) explain(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case strings.HasPrefix(err.Error(), "http3: conn unusable: "):
+		c.leaving.Store(true) // the library tells of a GOAWAY by this error alone
 		return unusableError{err}
 	case errors.As(err, &h3) && (h3.ErrorCode == http3.ErrCodeRequestRejected || h3.ErrorCode == http3.ErrCodeNoError && h3.Remote),
 		errors.As(err, &app) && app.Remote && app.ErrorCode == quic.ApplicationErrorCode(http3.ErrCodeNoError):
 		return orderlyError{err}
+	case as[*quic.IdleTimeoutError](err), as[*quic.StatelessResetError](err), as[*quic.TransportError](err):
+		return brokenError{err}
 	}
 	return err
 }

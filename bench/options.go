@@ -33,6 +33,39 @@ func (p Protocol) String() string {
 	return fmt.Sprintf("Protocol(%d)", uint8(p))
 }
 
+// Retry says when a request is made a second time. Whatever it says, a kept-alive connection that is found ended before the
+// request was sent is replaced, as every client does, and is no repetition.
+type Retry uint8
+
+const (
+	RetryNever Retry = iota
+	// RetryIdleClosed repeats a request once when the server closed a kept-alive connection in an orderly way just as the request was
+	// sent: end of stream before the first byte of a response in HTTP/1.1 (over TLS only after close_notify, RFC 8446 §6.1), GOAWAY
+	// below the request's stream or REFUSED_STREAM in HTTP/2 (RFC 9113 §8.7), GOAWAY or H3_REQUEST_REJECTED in HTTP/3 (RFC 9114 §5.2).
+	RetryIdleClosed
+	// RetryBroken repeats a request once, besides, when the kept-alive connection broke in any other way before the first byte of
+	// the response: a reset, an end without close_notify, [Options.Silence]. RFC 9110 §9.2.2 allows it for idempotent methods, and
+	// for others it is refused; browsers do it. A request that only ran out of [Options.Timeout] is not repeated.
+	RetryBroken
+)
+
+func (r Retry) String() string {
+	switch r {
+	case RetryNever:
+		return "never"
+	case RetryIdleClosed:
+		return "idle closed"
+	case RetryBroken:
+		return "broken"
+	}
+	return fmt.Sprintf("Retry(%d)", uint8(r))
+}
+
+// repeats reports whether a request that ended with err on a connection that had carried another is made again.
+func (r Retry) repeats(err error) bool {
+	return r >= RetryIdleClosed && as[orderlyError](err) || r >= RetryBroken && as[brokenError](err)
+}
+
 // maxRequests bounds a run, and with it the memory for its records.
 const maxRequests = 4 << 20
 
@@ -60,11 +93,11 @@ type Options struct {
 	// Connections is how many connections are kept alive. HTTP/1.1 opens more while all of them are busy and closes them
 	// after their request; HTTP/2 and HTTP/3 share these. Default: 10 for HTTP/1.1, else 1. At most 64 Ki.
 	Connections int
-	// RetryIdleClosed repeats a request once, on another connection, when the server closed a kept-alive connection in an
-	// orderly way just as the request was sent: end of stream before the first byte of a response in HTTP/1.1 (over TLS only
-	// after close_notify, RFC 8446 §6.1), GOAWAY below the request's stream or REFUSED_STREAM in HTTP/2 (RFC 9113 §8.7), GOAWAY or
-	// H3_REQUEST_REJECTED in HTTP/3 (RFC 9114 §5.2). Browsers do at least this. A reset is never retried, though browsers do.
-	RetryIdleClosed bool
+	// Retry says which requests are made a second time. Default: none.
+	Retry Retry
+	// Silence is how long an HTTP/3 connection may hear nothing before it counts as broken. Nobody resets a QUIC connection whose
+	// packets have come to go to another server, so that only this notices. Default: a minute.
+	Silence time.Duration
 
 	// TLS is the configuration for https URLs; ServerName defaults to the URL's host. ALPN is set by Protocol.
 	TLS *tls.Config
@@ -128,8 +161,12 @@ func (p *plan) checkLoad() error {
 		return fmt.Errorf("the duration must be more than 0, not %v", p.Duration)
 	case n > maxRequests:
 		return fmt.Errorf("%v requests a second for %v are more than %d requests", p.Rate, p.Duration, maxRequests)
-	case p.Timeout < 0 || p.MaxInFlight < 0 || p.Connections < 0:
-		return errors.New("timeout, requests in flight and connections can't be negative")
+	case p.Timeout < 0 || p.MaxInFlight < 0 || p.Connections < 0 || p.Silence < 0:
+		return errors.New("timeout, silence, requests in flight and connections can't be negative")
+	case p.Retry > RetryBroken:
+		return fmt.Errorf("unknown retry %s", p.Retry)
+	case p.Retry == RetryBroken && !idempotent(p.Method):
+		return fmt.Errorf("a broken %s must not be repeated: its method is not idempotent (RFC 9110 §9.2.2)", p.Method)
 	case p.MaxInFlight > 1<<16 || p.Connections > 1<<16:
 		return fmt.Errorf("at most %d requests in flight and connections", 1<<16)
 	}
@@ -137,9 +174,21 @@ func (p *plan) checkLoad() error {
 	return nil
 }
 
+// idempotent methods are those of RFC 9110 §9.2.2; "" is GET.
+func idempotent(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
 func (p *plan) setDefaults() {
 	if p.Timeout == 0 {
 		p.Timeout = time.Second
+	}
+	if p.Silence == 0 {
+		p.Silence = time.Minute
 	}
 	if p.MaxInFlight == 0 {
 		p.MaxInFlight = int(min(2*p.Rate*p.Timeout.Seconds()+64, 1<<16))

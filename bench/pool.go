@@ -33,6 +33,18 @@ func (p *exclusivePool) take(ctx context.Context) (conn, bool, error) {
 	return c, false, nil
 }
 
+// replace opens a connection: what broke one may have broken all the idle ones.
+func (p *exclusivePool) replace(ctx context.Context, _ conn) (conn, bool, error) {
+	p.mu.Lock()
+	p.open++
+	p.mu.Unlock()
+	c, err := p.dial(ctx)
+	if err != nil {
+		p.forget()
+	}
+	return c, false, err
+}
+
 // takeIdle returns an idle connection, or nil when one is to be opened, which it counts.
 func (p *exclusivePool) takeIdle() conn {
 	var ended []conn
@@ -110,6 +122,7 @@ type sharedDial struct {
 // sharedConn counts its users. Its fields are the pool's.
 type sharedConn struct {
 	conn
+	slot    *slot
 	once    sync.Once // closes conn
 	users   int
 	carried bool // a request has been sent on it
@@ -126,6 +139,17 @@ func (p *sharedPool) take(ctx context.Context) (conn, bool, error) {
 	p.mu.Lock()
 	s := &p.slots[p.next%len(p.slots)]
 	p.next++
+	return p.from(ctx, s)
+}
+
+// replace takes from the slot whose connection broke: that one is known to be new.
+func (p *sharedPool) replace(ctx context.Context, failed conn) (conn, bool, error) {
+	p.mu.Lock()
+	return p.from(ctx, failed.(*sharedConn).slot)
+}
+
+// from returns the slot's connection, opened if need be. Called with mu held, which it releases.
+func (p *sharedPool) from(ctx context.Context, s *slot) (conn, bool, error) {
 	if s.conn != nil && s.conn.usable() {
 		defer p.mu.Unlock()
 		return s.conn, s.conn.use(), nil
@@ -172,7 +196,7 @@ func (p *sharedPool) connect(s *slot, d *sharedDial) {
 	s.dialing = nil
 	d.err = err
 	if err == nil {
-		d.conn = &sharedConn{conn: c}
+		d.conn = &sharedConn{conn: c, slot: s}
 		s.conn = d.conn
 	}
 	close(d.done)
@@ -197,7 +221,7 @@ func (p *sharedPool) put(c conn, err error) {
 	p.mu.Lock()
 	sc.users--
 	last := sc.retired && sc.users == 0
-	if !sc.retired && (isTimeout(err) || !sc.usable()) {
+	if !sc.retired && (isTimeout(err) || as[brokenError](err) || !sc.usable()) {
 		for i := range p.slots {
 			if p.slots[i].conn == sc {
 				last = p.retire(&p.slots[i]) != nil

@@ -16,8 +16,14 @@ type Record struct {
 	Status  int    // 0 without a response
 	Edge    string // common name of the server's certificate, "" without TLS or a connection
 	Field   string // value of Options.ResponseField
-	Retried bool   // repeated by Options.RetryIdleClosed
+	Bytes   int64  // of the body
+	Retried bool   // repeated by Options.Retry
+	// Lag is how late the request was begun, from Start. When it is long, the machine that makes the load was too slow.
+	Lag time.Duration
 }
+
+// Sent is when the request was really begun.
+func (r Record) Sent() time.Time { return r.Start.Add(r.Lag) }
 
 // End is when the request ended.
 func (r Record) End() time.Time { return r.Start.Add(r.Latency) }
@@ -32,7 +38,7 @@ type Result struct {
 	Failures map[Class]int    // Failed by class
 	Examples map[Class]string // the text of the first error of each class
 	Edges    map[string]int   // OK by Record.Edge
-	Retried  int              // requests that Options.RetryIdleClosed repeated
+	Retried  int              // requests that Options.Retry repeated
 	Dialled  int64            // connections opened or tried
 
 	// Latency holds the successes' latencies in microseconds, up to a minute, with three significant digits.

@@ -57,18 +57,21 @@ func TestHTTP1CloseRace(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		end       func(*net.TCPConn, net.Conn)
-		retry     bool
+		retry     Retry
 		wantRetry bool
 		want      Class
 	}{
-		{"orderly, not retried unless asked for", func(_ *net.TCPConn, c net.Conn) { c.Close() }, false, false, Closed},
-		{"orderly, retried", func(_ *net.TCPConn, c net.Conn) { c.Close() }, true, true, OK},
-		{"no close_notify, as a killed process leaves", func(tcp *net.TCPConn, _ net.Conn) { tcp.Close() }, true, false, Closed},
-		{"reset", func(tcp *net.TCPConn, _ net.Conn) { tcp.SetLinger(0); tcp.Close() }, true, false, Reset},
+		{"orderly, not retried unless asked for", func(_ *net.TCPConn, c net.Conn) { c.Close() }, RetryNever, false, Closed},
+		{"orderly, retried", func(_ *net.TCPConn, c net.Conn) { c.Close() }, RetryIdleClosed, true, OK},
+		{"no close_notify, as a killed process leaves", func(tcp *net.TCPConn, _ net.Conn) { tcp.Close() }, RetryIdleClosed, false, Closed},
+		{"reset", func(tcp *net.TCPConn, _ net.Conn) { tcp.SetLinger(0); tcp.Close() }, RetryIdleClosed, false, Reset},
+		{"no close_notify, repeated as browsers do", func(tcp *net.TCPConn, _ net.Conn) { tcp.Close() }, RetryBroken, true, OK},
+		{"reset, repeated as browsers do", func(tcp *net.TCPConn, _ net.Conn) { tcp.SetLinger(0); tcp.Close() }, RetryBroken, true, OK},
+		{"orderly is no worse than broken", func(_ *net.TCPConn, c net.Conn) { c.Close() }, RetryBroken, true, OK},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := load(closing(t, server, c.end), HTTP1, client)
-			o.KeepAlive, o.Connections, o.RetryIdleClosed = true, 1, c.retry
+			o.KeepAlive, o.Connections, o.Retry = true, 1, c.retry
 			classes, retried := inTurn(t, o, 3)
 			if classes[0] != OK || classes[1] != OK || classes[2] != c.want || (retried > 0) != c.wantRetry {
 				t.Errorf("got %v, %d retried; want the third %v, a retry: %t", classes, retried, c.want, c.wantRetry)
@@ -158,12 +161,12 @@ func answerStreams(c net.Conn, goAway bool) {
 
 func TestHTTP2GoAwayRace(t *testing.T) {
 	server, client := certificate(t, "fra-1")
-	for _, retry := range []bool{false, true} {
+	for _, retry := range []Retry{RetryNever, RetryIdleClosed, RetryBroken} {
 		o := load(goingAway(t, server), HTTP2, client)
-		o.KeepAlive, o.RetryIdleClosed = true, retry
-		want := map[bool]Class{false: Closed, true: OK}[retry]
-		if classes, retried := inTurn(t, o, 3); classes[0] != OK || classes[1] != want || classes[2] != OK || (retried == 1) != retry {
-			t.Errorf("retry %t: got %v, %d retried; the second meets GOAWAY", retry, classes, retried)
+		o.KeepAlive, o.Retry = true, retry
+		want := map[bool]Class{false: Closed, true: OK}[retry != RetryNever]
+		if classes, retried := inTurn(t, o, 3); classes[0] != OK || classes[1] != want || classes[2] != OK || (retried == 1) != (retry != RetryNever) {
+			t.Errorf("retry %v: got %v, %d retried; the second meets GOAWAY", retry, classes, retried)
 		}
 	}
 }
@@ -183,13 +186,13 @@ func TestHTTP3Rejection(t *testing.T) {
 			s.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
 		}
 	}))
-	for _, retry := range []bool{false, true} {
+	for _, retry := range []Retry{RetryNever, RetryIdleClosed, RetryBroken} {
 		n.Store(0)
 		o := load(url, HTTP3, client)
-		o.KeepAlive, o.RetryIdleClosed = true, retry
-		want := map[bool]Class{false: Closed, true: OK}[retry]
-		if classes, retried := inTurn(t, o, 2); classes[0] != OK || classes[1] != want || (retried == 1) != retry {
-			t.Errorf("retry %t: got %v, %d retried; the second is rejected", retry, classes, retried)
+		o.KeepAlive, o.Retry = true, retry
+		want := map[bool]Class{false: Closed, true: OK}[retry != RetryNever]
+		if classes, retried := inTurn(t, o, 2); classes[0] != OK || classes[1] != want || (retried == 1) != (retry != RetryNever) {
+			t.Errorf("retry %v: got %v, %d retried; the second is rejected", retry, classes, retried)
 		}
 	}
 }

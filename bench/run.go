@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -20,6 +21,29 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	n := r.arrivals(ctx, start)
 	r.requests.Wait()
 	return newResult(p, start, r.records[:n], r.client.dialled.Load(), r.examples), nil
+}
+
+// Once makes one request, whatever Rate and Duration say. The error says why there is no whole response with a status below 400; the
+// record is complete either way, unless it is about the options. Unlike a run's request, this one ends with ctx.
+func Once(ctx context.Context, o Options) (Record, error) {
+	o.Rate, o.Duration = 1, time.Second
+	p, err := newPlan(o)
+	if err != nil {
+		return Record{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	c := newClient(p)
+	defer c.close()
+	rec := Record{Start: time.Now()}
+	err = c.record(ctx, &rec)
+	if err == nil && rec.Class == Status {
+		err = fmt.Errorf("status %d", rec.Status)
+	}
+	if p.Observe != nil {
+		p.Observe(rec)
+	}
+	return rec, err
 }
 
 // run is one Run under way.
@@ -70,15 +94,8 @@ func (r *run) arrive(ctx context.Context, rec *Record, at time.Time) {
 		defer func() { <-r.slots }()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.plan.Timeout)
 		defer cancel()
-		ans, retried, err := r.client.request(ctx)
-		rec.Latency = time.Since(at)
-		rec.Status, rec.Edge, rec.Field, rec.Retried = ans.status, ans.edge, ans.field, retried
-		rec.Class = classify(err)
-		switch {
-		case err != nil:
+		if err := r.client.record(ctx, rec); err != nil {
 			r.example(rec.Class, err)
-		case ans.status >= 500:
-			rec.Class = Status
 		}
 		r.observe(*rec)
 	})

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -20,13 +22,15 @@ type labCmd struct {
 	Down labDownCmd `cmd:"" help:"Take down a lab that is up, or what a crashed one left."`
 }
 
-type labUpCmd struct{}
+type labUpCmd struct {
+	LogDir string `placeholder:"DIR" help:"Keep the logs of the routers, edges and origins there. Without it they go with the lab."`
+}
 
 // Run keeps the lab up until it is told to stop.
-func (labUpCmd) Run(s std) error {
-	ctx, stop := untilSignal()
+func (c labUpCmd) Run(s std) error {
+	ctx, stop := untilLabSignal()
 	defer stop()
-	l, err := labUp(ctx, s)
+	l, err := labUp(ctx, s, c.LogDir)
 	if err != nil {
 		return err
 	}
@@ -38,10 +42,16 @@ func (labUpCmd) Run(s std) error {
 type labTestCmd struct {
 	Scenarios []string `arg:"" optional:"" help:"Scenarios to run; all without any."`
 	List      bool     `help:"List the scenarios and what each proves."`
+	LogDir    string   `placeholder:"DIR" help:"Keep the logs of the routers, edges and origins there. Without it they go with the lab."`
+	Output    string   `enum:"table,json" default:"table" help:"How to print the results: ${enum}."`
 }
 
-// errScenarios is a lab run in which something was not as it must be; the table has said what.
-var errScenarios = errors.New("not all scenarios ended as they must")
+var (
+	// errScenarios is a lab run in which something was not as it must be; the table has said what.
+	errScenarios = errors.New("not all scenarios ended as they must")
+	// errInterrupted is a lab run that a signal ended: it proves nothing, so it is no success.
+	errInterrupted = errors.New("interrupted before all scenarios had run")
+)
 
 // Run runs scenarios in a lab of its own.
 func (c labTestCmd) Run(s std) error {
@@ -51,14 +61,24 @@ func (c labTestCmd) Run(s std) error {
 		}
 		return nil
 	}
-	ctx, stop := untilSignal()
+	if err := lab.CheckScenarios(c.Scenarios...); err != nil {
+		return err
+	}
+	ctx, stop := untilLabSignal()
 	defer stop()
-	l, err := labUp(ctx, s)
+	l, err := labUp(ctx, s, c.LogDir)
 	if err != nil {
 		return err
 	}
 	report, err := l.RunScenarios(ctx, c.Scenarios...)
-	err = errors.Join(err, report.WriteTable(s.out), labClose(l))
+	if errors.Is(err, context.Canceled) {
+		err = errInterrupted
+	}
+	write := report.WriteTable
+	if c.Output == "json" {
+		write = report.WriteJSON
+	}
+	err = errors.Join(err, labClose(l), write(s.out)) // what reads the output may be gone already; the lab must not stay for that
 	if err == nil && report.Failed() {
 		err = errScenarios
 	}
@@ -69,16 +89,23 @@ type labDownCmd struct{}
 
 // Run takes down whatever lab there is.
 func (labDownCmd) Run(s std) error {
-	ctx, stop := untilSignal()
+	ctx, stop := untilLabSignal()
 	defer stop()
 	return lab.Down(ctx)
 }
 
-func labUp(ctx context.Context, s std) (*lab.Lab, error) {
+func labUp(ctx context.Context, s std, logDir string) (*lab.Lab, error) {
 	if missing := lab.Missing(); len(missing) > 0 {
 		return nil, fmt.Errorf("the lab needs what this machine or user lacks: %s; `make setup` as root installs it on Debian", strings.Join(missing, "; "))
 	}
-	return lab.Up(ctx, lab.Options{Log: slog.New(slog.NewTextHandler(s.err, nil))})
+	if logDir != "" {
+		abs, err := filepath.Abs(logDir)
+		if err != nil {
+			return nil, err
+		}
+		logDir = abs
+	}
+	return lab.Up(ctx, lab.Options{LogDir: logDir, Log: slog.New(slog.NewTextHandler(s.err, nil))})
 }
 
 // labClose takes the lab down, also when what ended it was a signal.
@@ -98,6 +125,13 @@ func (c labOriginCmd) Run() error {
 	ctx, stop := untilSignal()
 	defer stop()
 	return origin.Run(ctx, c.Region, c.Listen)
+}
+
+// untilLabSignal ends also when the terminal is closed. A reader of the output that goes away ends nothing: the lab is taken down first.
+func untilLabSignal() (context.Context, context.CancelFunc) {
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, syscall.SIGPIPE) // not Ignore, which the programs of the lab would inherit
+	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 }
 
 func untilSignal() (context.Context, context.CancelFunc) {

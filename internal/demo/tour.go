@@ -59,23 +59,16 @@ func (t *tour) run(ctx context.Context) error {
 // load is what a client in a place asks for.
 func (t *tour) load(from int, p bench.Protocol, path string) bench.Options {
 	return bench.Options{URL: places[from].url(t.cluster.ports, path), Protocol: p, Rate: 20, Duration: time.Minute, Timeout: 5 * time.Second,
-		TLS: &tls.Config{RootCAs: t.cluster.authority.pool()}, RetryIdleClosed: true, ResponseField: originField}
+		TLS: &tls.Config{RootCAs: t.cluster.authority.pool()}, Retry: bench.RetryIdleClosed, ResponseField: originField}
 }
 
 // ask makes one request.
 func (t *tour) ask(ctx context.Context, o bench.Options) (bench.Record, error) {
-	o.Rate, o.Duration = 1, time.Millisecond
-	r, err := bench.Run(ctx, o)
+	rec, err := bench.Once(ctx, o)
 	if err != nil {
-		return bench.Record{}, err
+		return rec, fmt.Errorf("%s %s: %s: %w", o.Protocol, o.URL, rec.Class, err)
 	}
-	if len(r.Records) == 0 {
-		return bench.Record{}, ctx.Err()
-	}
-	if rec := r.Records[0]; rec.Class != bench.OK {
-		return rec, fmt.Errorf("%s %s: %s: %s", o.Protocol, o.URL, rec.Class, r.Examples[rec.Class])
-	}
-	return r.Records[0], nil
+	return rec, nil
 }
 
 // askUntil asks until the answer is as wanted.

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
-	"nearcast/internal/lab/client"
+	"nearcast/bench"
 	"nearcast/internal/lab/netns"
 )
 
@@ -39,7 +40,9 @@ func (s *stage) disturb(ctx context.Context, d disturbance) {
 	load := start(ctx, s.usualLoads(d.region, "/dynamic"))
 	defer load.stop()
 	event, repair, err := s.play(ctx, d, &row)
-	load.stop()
+	if lerr := load.stop(); err == nil {
+		err = lerr
+	}
 	if err == nil {
 		err = s.judge(d, &row, load, event, repair, movesBefore(repair, watch))
 	}
@@ -103,63 +106,60 @@ func (s *stage) awaitTakeover(ctx context.Context, name string) error {
 	if err := s.lab.awaitRoutes(ctx, name, "the way to "+next, leadsTo(name, next), Prefix4, Prefix6); err != nil {
 		return err
 	}
-	c := client.New(s.client(name, client.H1, Service4, true))
-	defer c.Close()
-	return await(ctx, "an answer of the edge of "+next, func() (bool, string, error) {
-		res, err := c.Get(ctx, "/dynamic")
-		return err == nil && res.Edge == edgeName(next), fmt.Sprintf("status %d from %s", res.Status, res.Edge), err
-	})
+	return s.awaitAnswer(ctx, "an answer of the edge of "+next, name, func(r bench.Record) bool { return r.Edge == edgeName(next) })
 }
 
-// judge fills the row from the samples and says what must not have happened.
+// judge fills the row from the records and says what must not have happened.
 func (s *stage) judge(d disturbance, row *Row, load *running, event, repair time.Time, moves []time.Time) error {
 	var errs []error
-	for i, samples := range load.samples {
-		var before, after []client.Sample
-		for _, sample := range samples {
-			if sample.Repeated {
+	for i, result := range load.results {
+		before, after := split(result.Records, repair)
+		lost := failures(before)
+		row.Requests += len(result.Records)
+		row.Failed += len(lost)
+		row.FailedIn += len(failures(after))
+		row.Astride += len(lost) - len(failures(before, moves...))
+		errs = append(errs, judgeFailures(d, row, load.loads[i], result, before, event, moves))
+		for _, r := range result.Records {
+			if r.Retried && !failed(r) {
 				row.Repeated++
 			}
-			if sample.Start.Before(repair) {
-				before = append(before, sample)
-			} else {
-				after = append(after, sample)
+		}
+		for _, r := range before {
+			if !failed(r) {
+				row.Longest = max(row.Longest, r.End().Sub(r.Sent()))
 			}
 		}
-		failed := client.Failures(before)
-		row.Requests += len(samples)
-		row.Failed += len(failed)
-		row.FailedIn += len(client.Failures(after))
-		row.Astride += len(failed) - len(client.Failures(before, moves...))
-		errs = append(errs, judgeFailures(d, row, load.loads[i], before, event, moves))
-		for _, sample := range before {
-			if !sample.Failed() {
-				row.Longest = max(row.Longest, sample.End.Sub(sample.Start))
-			}
-		}
-		if !load.loads[i].Config.Fresh {
+		if load.loads[i].options.KeepAlive {
 			continue // a kept connection may wait for its edge to come back, as QUIC does while the other end goes on talking
 		}
-		first, ok := client.FirstFrom(samples, event, func(c client.Sample) bool { return c.Edge != edgeName(d.region) })
+		first, ok := firstFrom(result.Records, event, func(r bench.Record) bool { return r.Edge != edgeName(d.region) })
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: no request was answered elsewhere", load.loads[i].Name))
+			errs = append(errs, fmt.Errorf("%s: no request was answered elsewhere", load.loads[i].name))
 		} else {
-			row.Elsewhere = max(row.Elsewhere, first.Sub(event)) // of the protocols the slowest
+			row.Elsewhere = max(row.Elsewhere, first.Sub(event)) // of the protocols and families the slowest
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// judgeFailures says which failures may not be.
-func judgeFailures(d disturbance, row *Row, load client.Load, samples []client.Sample, event time.Time, moves []time.Time) error {
-	if d.lossless {
-		return explain(load, client.Failures(samples, moves...), event)
-	}
-	var late []client.Sample
-	for _, f := range client.Failures(samples) {
-		if f.Start.After(event.Add(row.Withdrawn + confined)) {
-			late = append(late, f)
+// split parts the requests sent before a moment from the others.
+func split(records []bench.Record, at time.Time) (before, after []bench.Record) {
+	for _, r := range records {
+		if r.Sent().Before(at) {
+			before = append(before, r)
+		} else {
+			after = append(after, r)
 		}
 	}
-	return explain(load, late, event)
+	return before, after
+}
+
+// judgeFailures says which failures may not be.
+func judgeFailures(d disturbance, row *Row, l load, result *bench.Result, records []bench.Record, event time.Time, moves []time.Time) error {
+	if d.lossless {
+		return explain(l, result, failures(records, moves...), event)
+	}
+	late := slices.DeleteFunc(failures(records), func(r bench.Record) bool { return !r.Sent().After(event.Add(row.Withdrawn + confined)) })
+	return explain(l, result, late, event)
 }

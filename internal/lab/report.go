@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -68,6 +69,51 @@ func (r Report) WriteTable(w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%d of %d as they must be, in %.0f s\n", len(r.Rows)-failed, len(r.Rows), r.Took.Seconds())
 	return err
+}
+
+// WriteJSON writes the same for programs: times in seconds, null for what was not measured.
+func (r Report) WriteJSON(w io.Writer) error {
+	type row struct {
+		Scenario  string   `json:"scenario"`
+		Region    string   `json:"region"`
+		Router    string   `json:"router"`
+		Withdrawn *float64 `json:"withdrawn_seconds"`
+		Elsewhere *float64 `json:"elsewhere_seconds"`
+		Back      *float64 `json:"back_seconds"`
+		Longest   *float64 `json:"longest_seconds"`
+		Requests  int      `json:"requests"`
+		Failed    int      `json:"failed"`
+		Astride   int      `json:"astride"`
+		FailedIn  int      `json:"failed_on_return"`
+		Repeated  int      `json:"repeated"`
+		OK        bool     `json:"ok"`
+		Error     string   `json:"error,omitempty"`
+	}
+	out := struct {
+		Rows []row   `json:"rows"`
+		Took float64 `json:"took_seconds"`
+		OK   bool    `json:"ok"`
+	}{[]row{}, r.Took.Seconds(), !r.Failed()}
+	for _, s := range r.Rows {
+		j := row{s.Scenario, s.Region, s.Router, seconds(s.Withdrawn), seconds(s.Elsewhere), seconds(s.Back), seconds(s.Longest),
+			s.Requests, s.Failed, s.Astride, s.FailedIn, s.Repeated, s.Err == nil, ""}
+		if s.Err != nil {
+			j.Error = s.Err.Error()
+		}
+		out.Rows = append(out.Rows, j)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(out)
+}
+
+func seconds(d time.Duration) *float64 {
+	if d == 0 {
+		return nil
+	}
+	s := d.Seconds()
+	return &s
 }
 
 // failures are the requests that failed, before and after the repair, of all.

@@ -71,6 +71,12 @@ func (l *Lab) RunScenarios(ctx context.Context, only ...string) (Report, error) 
 	return report, nil
 }
 
+// CheckScenarios says whether all the names are of scenarios, before a lab is built for them.
+func CheckScenarios(names ...string) error {
+	_, err := choose(names)
+	return err
+}
+
 func choose(only []string) ([]Scenario, error) {
 	all := Scenarios()
 	if len(only) == 0 {
@@ -101,9 +107,14 @@ func (l *Lab) runScenario(ctx context.Context, sc Scenario, roots *x509.CertPool
 	}
 	if err := s.reset(ctx); err != nil {
 		s.row("", fmt.Errorf("before the scenario: %w", err))
-		return s.rows
+	} else {
+		sc.run(ctx, s)
 	}
-	sc.run(ctx, s)
+	if s.failed() {
+		if err := s.clear(ctx); err != nil {
+			s.row("", fmt.Errorf("after the scenario: %w", err))
+		}
+	}
 	for _, row := range s.rows {
 		l.log.Info("result", "scenario", sc.Name, "region", row.Region, "withdrawn", row.Withdrawn, "elsewhere", row.Elsewhere,
 			"back", row.Back, "failed", row.failures(), "err", row.Err)

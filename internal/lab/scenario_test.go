@@ -4,16 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"nearcast/bench"
 	"nearcast/internal/lab/browser"
-	"nearcast/internal/lab/client"
 )
 
 // TestScenarios runs all of them against the real binary. NEARCAST_LAB_LOGS names a directory to keep the programs' logs in.
@@ -97,36 +99,133 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestJSON(t *testing.T) {
+	r := Report{Took: 61 * time.Second, Rows: []Row{
+		{Scenario: "stop", Region: "nyc", Router: "bird", Withdrawn: 12 * time.Millisecond, Requests: 900, FailedIn: 2},
+		{Scenario: "reach", Region: "fra", Err: errors.New("no answer")},
+	}}
+	var out bytes.Buffer
+	if err := r.WriteJSON(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"withdrawn_seconds": 0.012`, `"back_seconds": null`, `"requests": 900`, `"failed_on_return": 2`, `"error": "no answer"`,
+		`"took_seconds": 61`, `"ok": false`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	if err := (Report{}).WriteJSON(&out); err != nil || !strings.Contains(out.String(), `"rows": []`) {
+		t.Errorf("no rows: %v %s", err, out.String())
+	}
+}
+
+// record is a request that was sent some milliseconds after the event. Without an edge it was reset.
+func record(event time.Time, sent, lasted int, edge string) bench.Record {
+	r := bench.Record{Start: event.Add(time.Duration(sent) * time.Millisecond), Latency: time.Duration(lasted) * time.Millisecond, Edge: edge, Status: 200}
+	if edge == "" {
+		r.Class, r.Status = bench.Reset, 0
+	}
+	return r
+}
+
+func TestReadingRecords(t *testing.T) {
+	event := time.Unix(1000, 0)
+	at := func(ms int) time.Time { return event.Add(time.Duration(ms) * time.Millisecond) }
+	records := []bench.Record{
+		record(event, 0, 5, "nyc-1"),
+		record(event, 10, 50, ""), // out when the edge died at 20
+		record(event, 30, 1, ""),
+		{Start: at(40), Latency: time.Millisecond, Edge: "fra-1", Status: 502, Class: bench.Status},
+		record(event, 50, 40, "fra-1"),
+	}
+	if got := failures(records); len(got) != 3 {
+		t.Errorf("failures: %d", len(got))
+	}
+	if got := failures(records, at(20)); len(got) != 2 || !got[0].Start.Equal(at(30)) {
+		t.Errorf("failures but for those in flight: %+v", got)
+	}
+	late := records[1]
+	late.Lag = 15 * time.Millisecond
+	if got := failures([]bench.Record{late}, at(20)); len(got) != 1 {
+		t.Error("a request that was begun after the edge had died was not in flight then")
+	}
+	first, ok := firstFrom(records, at(20), func(r bench.Record) bool { return r.Edge == "fra-1" })
+	if !ok || !first.Equal(at(50)) {
+		t.Errorf("first %v %v: a failed answer is none", first, ok)
+	}
+	if _, ok := firstFrom(records, at(50), func(bench.Record) bool { return true }); ok {
+		t.Error("something after the end")
+	}
+}
+
+// Every kind of request that a client may make is under load, and only the kept connections repeat.
+func TestUsualLoads(t *testing.T) {
+	seen := map[string]bool{}
+	for _, l := range (&stage{}).usualLoads("tyo", "/dynamic") {
+		o := l.options
+		seen[fmt.Sprint(o.Protocol, o.Address, o.KeepAlive)] = true
+		if (o.Retry == bench.RetryBroken) != o.KeepAlive || o.Rate <= 0 || o.Silence != silence {
+			t.Errorf("%s: %+v", l.name, o)
+		}
+	}
+	if len(seen) != 12 || !seen["h3[2001:db8:53::1]:443false"] {
+		t.Errorf("three protocols, two families, new and kept: %v", seen)
+	}
+}
+
+// A load that made no request proves nothing.
+func TestAnIdleLoadIsAFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := start(ctx, (&stage{}).usualLoads("tyo", "/dynamic")[:1])
+	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "no request was made") {
+		t.Errorf("an idle load: %v", err)
+	}
+	r = start(t.Context(), []load{{name: "x", options: bench.Options{URL: "ftp://x/"}}})
+	if err := r.stop(); err == nil || !strings.Contains(err.Error(), "scheme") {
+		t.Errorf("a wrong load: %v", err)
+	}
+}
+
 // What is judged: a planned stop may lose nothing, another event only what was sent shortly before the route was gone.
 func TestJudge(t *testing.T) {
 	event := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return event.Add(time.Duration(ms) * time.Millisecond) }
-	lost := errors.New("connection reset")
-	samples := []client.Sample{
-		{Start: at(-50), End: at(-49), Edge: "nyc-1", Status: 200},
-		{Start: at(10), End: at(12), Err: lost},
-		{Start: at(100), End: at(300), Edge: "fra-1", Status: 200},
-		{Start: at(5000), End: at(5100), Edge: "nyc-1", Status: 200},
-		{Start: at(6000), End: at(6001), Err: lost},
+	rec := func(sent, lasted int, edge string) bench.Record { return record(event, sent, lasted, edge) }
+	records := []bench.Record{
+		rec(-50, 1, "nyc-1"),
+		rec(10, 2, ""),
+		rec(100, 200, "fra-1"),
+		rec(5000, 100, "nyc-1"),
+		rec(6000, 1, ""),
 	}
-	load := client.Load{Name: "h1 new", Config: client.Config{Fresh: true}}
+	l := load{name: "h1 new"}
 	for _, c := range []struct {
 		why      string
 		lossless bool
 		region   string
-		extra    []client.Sample
+		extra    []bench.Record
 		moves    []time.Time
+		none     bool // nobody else answers
 		wrong    string
 	}{
 		{why: "one lost at the event is the nature of a kill", region: "nyc"},
 		{why: "a planned stop may lose none", region: "nyc", lossless: true, wrong: "1 requests failed"},
 		{why: "but for one under way while the route moved", region: "nyc", lossless: true, moves: []time.Time{at(11)}},
 		{why: "not before or after it moved", region: "nyc", lossless: true, moves: []time.Time{at(9), at(13)}, wrong: "1 requests failed"},
-		{why: "long after the withdrawal none may be lost", region: "nyc", extra: []client.Sample{{Start: at(3000), End: at(3001), Status: 502}}, wrong: "status 502"},
-		{why: "somebody else must have answered", region: "tyo", wrong: ""},
+		{why: "long after the withdrawal none may be lost", region: "nyc", extra: []bench.Record{{Start: at(3000), Latency: time.Millisecond, Class: bench.Status, Status: 502}}, wrong: "status 502"},
+		{why: "meant to be sent while the route was there, sent when it was long gone", region: "nyc",
+			extra: []bench.Record{{Start: at(2100), Lag: 200 * time.Millisecond, Latency: time.Second, Class: bench.Reset}}, wrong: "reset"},
+		{why: "somebody else answers in any case", region: "tyo"},
+		{why: "not one was answered elsewhere", region: "nyc", none: true, wrong: "no request was answered elsewhere"},
 	} {
 		row := Row{Withdrawn: 200 * time.Millisecond}
-		r := &running{loads: []client.Load{load}, samples: [][]client.Sample{append(append([]client.Sample{}, samples...), c.extra...)}}
+		all := append(slices.Clone(records), c.extra...)
+		if c.none {
+			all[2].Edge = "nyc-1"
+		}
+		r := &running{loads: []load{l}, results: []*bench.Result{{Records: all, Examples: map[bench.Class]string{bench.Reset: "connection reset"}}}}
 		s := &stage{}
 		d := disturbance{region: c.region, lossless: c.lossless, repair: restartNothing}
 		err := s.judge(d, &row, r, event, at(4900), c.moves)
@@ -136,7 +235,7 @@ func TestJudge(t *testing.T) {
 		if row.Requests != 5+len(c.extra) || row.Failed != 1+len(c.extra) || row.FailedIn != 1 {
 			t.Errorf("%s: %+v", c.why, row)
 		}
-		if c.region == "nyc" && row.Elsewhere != 100*time.Millisecond {
+		if c.region == "nyc" && !c.none && row.Elsewhere != 100*time.Millisecond {
 			t.Errorf("%s: served elsewhere after %v", c.why, row.Elsewhere)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"nearcast/internal/lab/client"
+	"nearcast/bench"
 	"nearcast/internal/lab/evil"
 )
 
@@ -32,19 +32,21 @@ func originsDead(ctx context.Context, s *stage) {
 		}
 		if err != nil {
 			s.row(name, err)
-			continue
+		} else {
+			s.disturb(ctx, disturbance{
+				region: name,
+				event:  func(ctx context.Context) error { return s.lab.KillOrigin(ctx, name) },
+				repair: func(context.Context) error { return s.lab.StartOrigin(name) },
+			})
 		}
-		s.disturb(ctx, disturbance{
-			region: name,
-			event:  func(ctx context.Context) error { return s.lab.KillOrigin(ctx, name) },
-			repair: func(context.Context) error { return s.lab.StartOrigin(name) },
-		})
 		s.restore(ctx, name)
 	}
 }
 
-// restore gives the region's edge its usual configuration back.
+// restore stops the region's edge, so that the next one starts with the usual configuration, also when ctx has ended.
 func (s *stage) restore(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+	defer cancel()
 	if err := s.lab.StopEdge(ctx, name); err != nil {
 		s.row(name, fmt.Errorf("afterwards: %w", err))
 	}
@@ -132,22 +134,24 @@ func sessionCleared(ctx context.Context, s *stage) {
 			if err := s.awaitReturn(ctx, name, event, &row); err != nil {
 				return err
 			}
-			load.stop()
+			if err := load.stop(); err != nil {
+				return err
+			}
 			over := event.Add(row.Back)
 			return judgeAfter(&row, load, event, over.Add(calm/2))
 		})
 	}
 }
 
-// judgeAfter fills the row from the samples. Of those sent after a moment none may have failed.
+// judgeAfter fills the row from the records. Of those sent after a moment none may have failed.
 func judgeAfter(row *Row, load *running, event, after time.Time) error {
 	var errs []error
-	for i, samples := range load.samples {
-		failed := client.Failures(samples)
-		row.Requests += len(samples)
-		row.Failed += len(failed)
-		failed = slices.DeleteFunc(failed, func(c client.Sample) bool { return !c.Start.After(after) })
-		errs = append(errs, explain(load.loads[i], failed, event))
+	for i, result := range load.results {
+		lost := failures(result.Records)
+		row.Requests += len(result.Records)
+		row.Failed += len(lost)
+		lost = slices.DeleteFunc(lost, func(r bench.Record) bool { return !r.Sent().After(after) })
+		errs = append(errs, explain(load.loads[i], result, lost, event))
 	}
 	return errors.Join(errs...)
 }
@@ -214,13 +218,13 @@ func malformedUpdates(ctx context.Context, s *stage) {
 			return err
 		}
 		defer func() { _ = Namespace(Rogue, name).Delete(context.WithoutCancel(ctx)) }()
+		defer s.restore(ctx, name)
 		if err := s.replaceEdge(ctx, name, EdgeOptions{Rogue: true}); err != nil {
 			return err
 		}
 		if err := s.reset(ctx); err != nil {
 			return err
 		}
-		defer s.restore(context.WithoutCancel(ctx), name)
 		return s.sendMalformed(ctx, r, &row)
 	})
 }
@@ -279,7 +283,8 @@ func (s *stage) sendMalformed(ctx context.Context, r Region, row *Row) error {
 	if now, err := s.lab.EdgeProcess(r.Name); err != nil || now != process {
 		errs = append(errs, errors.Join(err, fmt.Errorf("the edge is process %d, it was %d", now.PID, process.PID)))
 	}
-	load.stop()
-	errs = append(errs, judgeAfter(row, load, began, time.Time{}))
-	return errors.Join(errs...)
+	if err := load.stop(); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	return errors.Join(append(errs, judgeAfter(row, load, began, time.Time{}))...)
 }

@@ -9,9 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"nearcast/bench"
 	"nearcast/internal/lab/browser"
-	"nearcast/internal/lab/client"
-	"nearcast/internal/lab/origin"
 	"nearcast/internal/lab/pki"
 )
 
@@ -20,8 +19,8 @@ func reach(ctx context.Context, s *stage) {
 	for _, name := range Regions() {
 		row := s.newRow(name)
 		var errs []error
-		for _, p := range []client.Protocol{client.H1, client.H2, client.H3} {
-			for _, service := range []netip.Addr{Service4, Service6} {
+		for _, p := range protocols() {
+			for _, service := range services() {
 				row.Requests++
 				if err := s.reachOne(ctx, name, p, service); err != nil {
 					row.Failed++
@@ -33,17 +32,12 @@ func reach(ctx context.Context, s *stage) {
 	}
 }
 
-func (s *stage) reachOne(ctx context.Context, name string, p client.Protocol, service netip.Addr) error {
-	c := client.New(s.client(name, p, service, true))
-	defer c.Close()
-	res, err := c.Get(ctx, "/dynamic")
-	if err != nil {
-		return err
+func (s *stage) reachOne(ctx context.Context, name string, p bench.Protocol, service netip.Addr) error {
+	r, err := bench.Once(ctx, s.request(name, p, service, "/dynamic"))
+	if err == nil && (r.Status != 200 || r.Edge != edgeName(name) || r.Field != name) {
+		err = fmt.Errorf("status %d from edge %q and the origin of %q", r.Status, r.Edge, r.Field)
 	}
-	if from := res.Header.Get(origin.RegionHeader); res.Status != 200 || res.Edge != edgeName(name) || from != name {
-		return fmt.Errorf("status %d from edge %q and the origin of %q", res.Status, res.Edge, from)
-	}
-	return nil
+	return err
 }
 
 // securedSessions: the routers insist on the key and the hop limit (TestSessionsAndRoutes), so an established session has them.
@@ -60,20 +54,18 @@ func securedSessions(ctx context.Context, s *stage) {
 	}
 }
 
-// cacheOnce: twenty requests over all protocols, one fetch from one origin.
+// cacheOnce: requests over all protocols and both families, one fetch from one origin.
 func cacheOnce(ctx context.Context, s *stage) {
-	const name, requests = "tyo", 21
+	const name, requests = "tyo", 24
 	path := "/static/" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	row := s.newRow(name)
 	var errs []error
 	for i := range requests {
-		p := []client.Protocol{client.H1, client.H2, client.H3}[i%3]
-		c := client.New(s.client(name, p, Service4, true))
-		res, err := c.Get(ctx, path)
-		c.Close()
+		p := protocols()[i%3]
+		r, err := bench.Once(ctx, s.request(name, p, services()[i/3%2], path))
 		row.Requests++
-		if err == nil && (res.Status != 200 || res.Edge != edgeName(name) || len(res.Body) != 1024) {
-			err = fmt.Errorf("status %d, %d bytes from %s", res.Status, len(res.Body), res.Edge)
+		if err == nil && (r.Status != 200 || r.Edge != edgeName(name) || r.Bytes != 1024) {
+			err = fmt.Errorf("status %d, %d bytes from %s", r.Status, r.Bytes, r.Edge)
 		}
 		if err != nil {
 			row.Failed++
@@ -125,7 +117,9 @@ func nearestOrigin(ctx context.Context, s *stage) {
 		if err := pause(ctx, calm); err != nil {
 			return err
 		}
-		load.stop()
+		if err := load.stop(); err != nil {
+			return err
+		}
 		return judgeOrigins(&row, load, name, death, birth)
 	})
 }
@@ -139,20 +133,20 @@ func (s *stage) fill(row *Row, f func() error) {
 // judgeOrigins says where the answers must have come from: home, then the next nearest, then home again.
 func judgeOrigins(row *Row, load *running, name string, death, birth time.Time) error {
 	var errs []error
-	for i, samples := range load.samples {
-		failed := client.Failures(samples, death)
-		row.Requests += len(samples)
-		row.Failed += len(failed)
-		errs = append(errs, explain(load.loads[i], failed, death))
-		first, ok := client.FirstFrom(samples, death, func(c client.Sample) bool { return c.Origin == nextTo(name) })
+	for i, result := range load.results {
+		lost := failures(result.Records, death)
+		row.Requests += len(result.Records)
+		row.Failed += len(lost)
+		errs = append(errs, explain(load.loads[i], result, lost, death))
+		first, ok := firstFrom(result.Records, death, func(r bench.Record) bool { return r.Field == nextTo(name) })
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: no answer from the origin of %s", load.loads[i].Name, nextTo(name)))
+			errs = append(errs, fmt.Errorf("%s: no answer from the origin of %s", load.loads[i].name, nextTo(name)))
 			continue
 		}
 		row.Elsewhere = max(row.Elsewhere, first.Sub(death))
-		for _, c := range samples {
-			if c.Start.After(death) && c.End.Before(birth) && !c.Failed() && c.Origin != nextTo(name) {
-				errs = append(errs, fmt.Errorf("%s: an answer from the origin of %q while %s is nearest", load.loads[i].Name, c.Origin, nextTo(name)))
+		for _, r := range result.Records {
+			if r.Sent().After(death) && r.End().Before(birth) && !failed(r) && r.Field != nextTo(name) {
+				errs = append(errs, fmt.Errorf("%s: an answer from the origin of %q while %s is nearest", load.loads[i].name, r.Field, nextTo(name)))
 				break
 			}
 		}

@@ -9,15 +9,16 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
-	"nearcast/internal/lab/client"
+	"nearcast/bench"
 	"nearcast/internal/lab/origin"
 )
+
+// clearTime bounds the clearing up after a scenario that failed.
+const clearTime = 20 * time.Second
 
 // stage is where a scenario plays: the lab, with what scenarios do to it, and the rows that come of it.
 type stage struct {
@@ -41,6 +42,20 @@ func (s *stage) newRow(name string) Row {
 func (s *stage) add(row Row, err error) {
 	row.Err = err
 	s.rows = append(s.rows, row)
+}
+
+func (s *stage) failed() bool { return Report{Rows: s.rows}.Failed() }
+
+// clear stops every edge and the rogue neighbor. A scenario that failed may have left an edge deaf or with a varied configuration, which
+// is not to be the next one's: reset starts them anew.
+func (s *stage) clear(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+	defer cancel()
+	var errs []error
+	for _, name := range Regions() {
+		errs = append(errs, s.lab.programs.Stop(ctx, edgeProgram(name), programGrace), Namespace(Rogue, name).Delete(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // reset returns once every origin and every edge runs and announces. It starts only what is missing.
@@ -70,15 +85,25 @@ func (s *stage) reset(ctx context.Context) error {
 	return nil
 }
 
-// awaitOrigin returns once the region's own edge and own origin answer the region's client.
+// awaitOrigin returns once the region's own edge and own origin answer the region's client over both families.
 func (s *stage) awaitOrigin(ctx context.Context, name string) error {
-	c := client.New(s.client(name, client.H1, Service4, true))
-	defer c.Close()
-	return await(ctx, "an answer of the origin of "+name, func() (bool, string, error) {
-		res, err := c.Get(ctx, "/dynamic")
-		return err == nil && res.Edge == edgeName(name) && res.Header.Get(origin.RegionHeader) == name,
-			fmt.Sprintf("status %d from the origin of %q through %s", res.Status, res.Header.Get(origin.RegionHeader), res.Edge), err
+	return s.awaitAnswer(ctx, "an answer of the origin of "+name, name, func(r bench.Record) bool {
+		return r.Edge == edgeName(name) && r.Field == name
 	})
+}
+
+// awaitAnswer returns once a client in the region has got an answer as wanted at each of the service's addresses.
+func (s *stage) awaitAnswer(ctx context.Context, what, name string, wanted func(bench.Record) bool) error {
+	for _, service := range services() {
+		err := await(ctx, fmt.Sprintf("%s at %s", what, service), func() (bool, string, error) {
+			r, err := bench.Once(ctx, s.request(name, bench.HTTP1, service, "/dynamic"))
+			return err == nil && wanted(r), fmt.Sprintf("status %d from the origin of %q through %s", r.Status, r.Field, r.Edge), err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replaceEdge restarts the region's edge with a varied configuration, without waiting for its routes.
@@ -87,50 +112,6 @@ func (s *stage) replaceEdge(ctx context.Context, name string, o EdgeOptions) err
 		return err
 	}
 	return s.lab.StartEdge(name, o)
-}
-
-// client is a client in a region that asks the service at an address.
-func (s *stage) client(name string, p client.Protocol, service netip.Addr, fresh bool) client.Config {
-	return client.Config{Namespace: Namespace(Client, name), Protocol: p, Host: Host, Address: netip.AddrPortFrom(service, 443),
-		Roots: s.roots, Fresh: fresh}
-}
-
-// usualLoads ask over every protocol, on new connections over IPv4 and on kept ones over IPv6.
-func (s *stage) usualLoads(name, path string) []client.Load {
-	var loads []client.Load
-	for _, p := range []client.Protocol{client.H1, client.H2, client.H3} {
-		loads = append(loads,
-			client.Load{Name: string(p) + " new", Config: s.client(name, p, Service4, true)},
-			client.Load{Name: string(p) + " kept", Config: s.client(name, p, Service6, false)})
-	}
-	for i := range loads {
-		loads[i].Path, loads[i].Interval, loads[i].OriginField = path, 40*time.Millisecond, origin.RegionHeader
-	}
-	return loads
-}
-
-// running is a set of loads under way.
-type running struct {
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
-	loads   []client.Load
-	samples [][]client.Sample // by load
-}
-
-// start runs loads until stop.
-func start(ctx context.Context, loads []client.Load) *running {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &running{cancel: cancel, loads: loads, samples: make([][]client.Sample, len(loads))}
-	for i, load := range loads {
-		r.wg.Go(func() { r.samples[i] = load.Run(ctx) })
-	}
-	return r
-}
-
-// stop ends the loads and waits for the answers that are out. It may be called again.
-func (r *running) stop() {
-	r.cancel()
-	r.wg.Wait()
 }
 
 // nextTo is the region that takes over when the named one withdraws.
@@ -172,22 +153,4 @@ func (s *stage) logSince(name string, offset int64) (string, int64, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.NewSectionReader(f, offset, 16<<20))
 	return string(data), offset + int64(len(data)), err
-}
-
-// explain says of failed requests which, how many and why, for a report.
-func explain(load client.Load, failed []client.Sample, since time.Time) error {
-	if len(failed) == 0 {
-		return nil
-	}
-	const most = 3
-	errs := []error{fmt.Errorf("%s: %d requests failed", load.Name, len(failed))}
-	for _, f := range failed[:min(most, len(failed))] {
-		what := fmt.Sprintf("status %d", f.Status)
-		if f.Err != nil {
-			what = f.Err.Error()
-		}
-		errs = append(errs, fmt.Errorf("  sent %d ms after the event, lasted %d ms: %s",
-			f.Start.Sub(since).Milliseconds(), f.End.Sub(f.Start).Milliseconds(), what))
-	}
-	return errors.Join(errs...)
 }

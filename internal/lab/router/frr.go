@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// frrPrograms is where Debian keeps FRR's daemons.
-const frrPrograms = "/usr/lib/frr"
+// FRRPrograms is where Debian keeps FRR's daemons.
+const FRRPrograms = "/usr/lib/frr"
 
 // frr talks to FRR's zebra and bgpd through vtysh.
 type frr struct{ cfg Config }
@@ -42,7 +42,7 @@ func (f *frr) Prepare() ([]Program, error) {
 		}
 		programs = append(programs, Program{
 			Name: p.name,
-			Args: []string{filepath.Join(frrPrograms, p.name), "-u", "root", "-g", "root", "-P", "0",
+			Args: []string{filepath.Join(FRRPrograms, p.name), "-u", "root", "-g", "root", "-P", "0",
 				"-z", f.file("zserv.api"), "--vty_socket", f.file("vty"), "-i", f.file(p.name + ".pid"), "-f", f.file(p.name + ".conf")},
 			Ready: p.ready,
 		})
