@@ -65,6 +65,7 @@ func Main(ctx context.Context, o Options) error {
 			out.say("%v", held)
 		}
 		out.say("The tour is over. Kill what you like: it is started again after %v. Ctrl-C ends it all.", restartPause)
+		out.print(c.victims()) // the tour has killed some, and what took their place has other pids
 		return c.revive(ctx)
 	})
 	if !o.Once && ctx.Err() != nil && errors.Is(err, ctx.Err()) {

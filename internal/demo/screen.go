@@ -63,7 +63,7 @@ func routeTable(t *table) string {
 	return b.String()
 }
 
-// manual tells what to curl and what to kill.
+// manual tells what to curl, what to kill and where to look.
 func (c *cluster) manual() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThe anycast address, as each place's clients have it (Via names the edge that answered, X-Origin the origin):\n")
@@ -72,11 +72,18 @@ func (c *cluster) manual() string {
 	}
 	fmt.Fprintf(&b, "  Paths: / and /dynamic (never cached), /static/anything (cached for 60 s). Versions: --http1.1, --http2, --http3-only.\n")
 	fmt.Fprintf(&b, "  Plain HTTP is on port %d. To verify instead of -k: --cacert %s/ca.pem\n", c.ports.http, c.dir)
+	b.WriteString(c.victims())
+	fmt.Fprintf(&b, "Logs and configurations: %s\n\n", c.dir)
+	return b.String()
+}
+
+// victims tells what to kill, by the pids of the moment.
+func (c *cluster) victims() string {
+	var b strings.Builder
 	fmt.Fprintf(&b, "What to kill:\n")
 	for i, p := range places {
 		fmt.Fprintf(&b, "  %s  edge kill -9 %d (or -TERM: a planned stop), origin kill -9 %d; metrics http://%s/metrics\n", p.name,
 			c.edge(i).pid(), c.origin(i).pid(), at(p.edgeAddr(), c.ports.admin))
 	}
-	fmt.Fprintf(&b, "Logs and configurations: %s\n\n", c.dir)
 	return b.String()
 }
