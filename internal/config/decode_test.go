@@ -42,7 +42,7 @@ func TestWhatIsNotYAMLIsShownWithItsPlace(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	check(t, []row{
-		{"an unknown key, misspelled", "shutdown: {drain_dealy: 30s}", []string{`1:12: shutdown.drain_dealy: there is no such key; known here: drain_timeout, settle`}},
+		{"an unknown key, misspelled", "shutdown: {drain_dealy: 30s}", []string{`1:12: shutdown.drain_dealy: there is no such key; known here: drain_timeout, pause, settle`}},
 		{"the nearest key is suggested", "shutdown: {settel: 2s}", []string{`1:12: shutdown.settel: there is no such key; did you mean "settle"?`}},
 		{"the beginning of a key is enough", "shutdown: {drain: 2s}", []string{`1:12: shutdown.drain: there is no such key; did you mean "drain_timeout"?`}},
 		{"an unknown section", "liten: []", []string{`1:1: liten: there is no such key; did you mean "listen"?`}},
