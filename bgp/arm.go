@@ -12,6 +12,9 @@ import (
 // the removal against what the peer is just doing. A peer takes far longer to be ready again anyway.
 const settleTime = 100 * time.Millisecond
 
+// armTimeout is how long the embedded speaker may take to be ready; it takes up to 2 s, and 8 s after a connection it gave up on.
+const armTimeout = 20 * time.Second
+
 // peerTable is where an arm keeps its peer: the embedded speaker.
 type peerTable interface {
 	addPeer(addr netip.Addr, port uint16, c *NeighborConfig) error
@@ -146,8 +149,10 @@ func (a *arm) offer(c *net.TCPConn) (old *net.TCPConn) {
 	}
 }
 
-// take waits for a connection. Whoever takes one calls release when it is used up.
+// take waits for a connection, at most for armTimeout. Whoever takes one calls release when it is used up.
 func (a *arm) take(ctx context.Context) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, armTimeout)
+	defer cancel()
 	select {
 	case c := <-a.ready:
 		return c, nil
