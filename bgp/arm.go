@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -69,7 +70,7 @@ func (a *arm) cycle(ctx context.Context) error {
 	lc.SetMultipathTCP(false)
 	l, err := lc.Listen(ctx, "tcp4", netip.AddrPortFrom(a.addr, 0).String())
 	if err != nil {
-		return err
+		return fmt.Errorf("it needs an IPv4 loopback, 127.0.0.0/8 on lo, on IPv6-only hosts too: %w", err)
 	}
 	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
 	if err := a.table.addPeer(a.addr, port, a.config); err != nil {
