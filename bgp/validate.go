@@ -165,7 +165,7 @@ func (c *NeighborConfig) validateAddresses(report func(key, fault string)) {
 		report("local_address", fmt.Sprintf("%s is not an address of this machine; leave it out for the kernel's choice", l))
 	case a.IsValid() && l.Is4() != a.Is4():
 		report("local_address", fmt.Sprintf("%s and the neighbor's %s are of different families; write an address of the neighbor's family", l, a))
-	case l == a:
+	case l == a && !a.IsLoopback():
 		report("local_address", fmt.Sprintf("%s is the neighbor's own; write an address of this machine", l))
 	case l.Is6() && l.IsLinkLocalUnicast() && l.Zone() == "":
 		report("local_address", fmt.Sprintf("%s needs its interface; write %s%%eth0, say", l, l))
@@ -188,7 +188,7 @@ func (c *Config) validateReach(n *NeighborConfig, report func(key, fault string)
 		if !hop.addr.IsValid() {
 			continue
 		}
-		if hop.addr == n.Address && hop.key != "local_address" {
+		if hop.addr == n.Address && !hop.addr.IsLoopback() && hop.key != "local_address" {
 			report(hop.key, fmt.Sprintf("%s is the neighbor's own; write the address by which it reaches this machine", hop.addr))
 		}
 		for _, p := range c.Prefixes {
