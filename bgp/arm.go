@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -11,6 +12,9 @@ import (
 // settleTime is what the embedded speaker gets to see that a connection is closed, before its peer is removed: it does not guard
 // the removal against what the peer is just doing. A peer takes far longer to be ready again anyway.
 const settleTime = 100 * time.Millisecond
+
+// armTimeout is how long the embedded speaker may take to be ready; it takes up to 2 s, and 8 s after a connection it gave up on.
+const armTimeout = 20 * time.Second
 
 // peerTable is where an arm keeps its peer: the embedded speaker.
 type peerTable interface {
@@ -66,7 +70,7 @@ func (a *arm) cycle(ctx context.Context) error {
 	lc.SetMultipathTCP(false)
 	l, err := lc.Listen(ctx, "tcp4", netip.AddrPortFrom(a.addr, 0).String())
 	if err != nil {
-		return err
+		return fmt.Errorf("it needs an IPv4 loopback, 127.0.0.0/8 on lo, on IPv6-only hosts too: %w", err)
 	}
 	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
 	if err := a.table.addPeer(a.addr, port, a.config); err != nil {
@@ -146,8 +150,10 @@ func (a *arm) offer(c *net.TCPConn) (old *net.TCPConn) {
 	}
 }
 
-// take waits for a connection. Whoever takes one calls release when it is used up.
+// take waits for a connection, at most for armTimeout. Whoever takes one calls release when it is used up.
 func (a *arm) take(ctx context.Context) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, armTimeout)
+	defer cancel()
 	select {
 	case c := <-a.ready:
 		return c, nil

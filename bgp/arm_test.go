@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 // A neighbor that looks whether a connection is there holds it for a moment. A newer one that comes just then must not wait for it to be
@@ -56,6 +58,28 @@ func TestArmComplainsRarely(t *testing.T) {
 		time.Sleep(10 * logEvery)
 		if n := strings.Count(log.String(), "can't be prepared for neighbor 192.0.2.1"); n < 5 || n > 15 {
 			t.Errorf("%d lines in %s, want about one in %s", n, 10*logEvery, logEvery)
+		}
+	})
+}
+
+func TestAnArmThatIsNeverReadyIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		s, err := NewSpeaker(testConfig(netip.MustParseAddrPort("127.0.0.1:1")), slog.New(slog.NewTextHandler(&log, nil)), metrics.NewSet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := s.neighbors[0]
+		for i := range n.arms {
+			n.arms[i] = newArm(&fakeTable{}, armAddr(0, i), n.config, n.log)
+		}
+		go n.run(t.Context())
+		time.Sleep(3 * armTimeout)
+		if !log.has("the embedded speaker was not ready within") {
+			t.Errorf("nothing says why there is no session; log: %s", log.String())
+		}
+		if len(n.arms[0].again) != 1 || len(n.arms[1].again) != 1 {
+			t.Error("the arms are not made anew")
 		}
 	})
 }

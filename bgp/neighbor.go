@@ -15,7 +15,6 @@ import (
 
 const (
 	dialPause    = time.Second      // between attempts to connect
-	armTimeout   = 10 * time.Second // for the embedded speaker to be ready; it takes up to 2 s
 	steady       = 10 * time.Second // a session that lasted as long is followed by an attempt at once
 	maxReconnect = 8 * time.Second
 	settling     = 5 * time.Second // after losing a session some routers hang up on the next for a moment
@@ -74,7 +73,7 @@ func (n *neighbor) run(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i ^= 1 {
 		router := n.connect(ctx, n.arms[i])
 		if router == nil {
-			return
+			continue
 		}
 		d, lasted := n.hold(ctx, n.arms[i], router)
 		if lasted >= steady {
@@ -88,12 +87,16 @@ func (n *neighbor) run(ctx context.Context) {
 	}
 }
 
-// connect dials until it succeeds; nil when ctx ends. Routers may hang up on whoever keeps them waiting for an OPEN, so the embedded
+// connect dials until it succeeds; nil when ctx ends or the embedded speaker gives this arm no connection. Routers may hang up on whoever keeps them waiting for an OPEN, so the embedded
 // speaker must be ready first.
 func (n *neighbor) connect(ctx context.Context, a *arm) *net.TCPConn {
 	n.setState(SessionConnect)
 	for ctx.Err() == nil {
-		if a.wait(ctx) != nil {
+		if err := a.wait(ctx); err != nil {
+			if ctx.Err() == nil {
+				n.ended(notReady(), false, SessionConnect)
+				a.release()
+			}
 			return nil
 		}
 		conn, err := dial(ctx, n.config, n.options)
@@ -112,15 +115,13 @@ func (n *neighbor) connect(ctx context.Context, a *arm) *net.TCPConn {
 // hold has one session, and says how it ended and how long it was established.
 func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn) (*down, time.Duration) {
 	n.setState(SessionOpen)
-	armed, cancel := context.WithTimeout(ctx, armTimeout)
-	defer cancel()
-	local, err := a.take(armed)
+	local, err := a.take(ctx)
 	if err != nil {
 		router.Close()
 		if ctx.Err() != nil {
 			return &down{failure: failNone, text: "closed from here"}, 0
 		}
-		return &down{failure: failSpeaker, text: fmt.Sprintf("the embedded speaker was not ready within %s", armTimeout)}, 0
+		return notReady(), 0
 	}
 	defer a.release()
 	s := newSession(n, router, local)
@@ -137,6 +138,10 @@ func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn) (*down
 		return d, 0
 	}
 	return d, max(time.Since(n.since), 1)
+}
+
+func notReady() *down {
+	return &down{failure: failSpeaker, text: fmt.Sprintf("the embedded speaker was not ready within %s; trying again", armTimeout)}
 }
 
 // errBehind is why a session is ended that the embedded speaker does not keep up to date.

@@ -3,6 +3,7 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -13,6 +14,10 @@ const (
 	maxNeighbors    = 64
 	maxPrefixes     = 256
 	minSelfInterval = 100 * time.Millisecond
+	maxConsecutive  = 1000 // more is a slip, and would hold back a withdrawal or an announcement for good
+	minBitsIPv4     = 8    // no anycast prefix is shorter; halves of the default route are
+	minBitsIPv6     = 16
+	maxZone         = 15 // IFNAMSIZ
 )
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -25,6 +30,7 @@ func (c *Config) Validate(report func(key, fault string)) {
 		at := func(key, fault string) { report(fmt.Sprintf("bgp.neighbors[%d].%s", i, key), fault) }
 		n.Validate(at)
 		n.validateNextHops(has4, has6, at)
+		c.validateReach(n, at)
 	}
 	c.validateNumbers(report)
 }
@@ -71,6 +77,8 @@ func prefixFault(p netip.Prefix) string {
 		return fmt.Sprintf("%s is an IPv4 address in IPv6 form; write the IPv4 prefix", p)
 	case p.Bits() == 0:
 		return "is the default route, which would draw all traffic of the network here; write the anycast prefix"
+	case a.Is4() && p.Bits() < minBitsIPv4, a.Is6() && p.Bits() < minBitsIPv6:
+		return fmt.Sprintf("%s would draw a large part of all traffic here; write the anycast prefix", p)
 	case p != p.Masked():
 		return fmt.Sprintf("%s has host bits set; write %s", p, p.Masked())
 	case a.IsMulticast() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsUnspecified():
@@ -109,6 +117,8 @@ func asnFault(asn uint32) string {
 		return "must be an AS number from 1 to 4294967295; there is no default"
 	case asTrans:
 		return "23456 is AS_TRANS, a stand-in that nobody owns (RFC 6793); write the real AS number"
+	case 65535, 4294967295:
+		return fmt.Sprintf("%d is reserved and must not be used (RFC 7300); write the real AS number", asn)
 	}
 	return ""
 }
@@ -146,6 +156,8 @@ func (c *NeighborConfig) validateAddresses(report func(key, fault string)) {
 		report("address", fmt.Sprintf("%s is not a router's address", a))
 	case a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "":
 		report("address", fmt.Sprintf("%s needs its interface; write %s%%eth0, say", a, a))
+	case zoneFault(a):
+		report("address", fmt.Sprintf("%s names no interface after the %%", a))
 	}
 	switch {
 	case !l.IsValid():
@@ -153,6 +165,37 @@ func (c *NeighborConfig) validateAddresses(report func(key, fault string)) {
 		report("local_address", fmt.Sprintf("%s is not an address of this machine; leave it out for the kernel's choice", l))
 	case a.IsValid() && l.Is4() != a.Is4():
 		report("local_address", fmt.Sprintf("%s and the neighbor's %s are of different families; write an address of the neighbor's family", l, a))
+	case l == a && !a.IsLoopback():
+		report("local_address", fmt.Sprintf("%s is the neighbor's own; write an address of this machine", l))
+	case l.Is6() && l.IsLinkLocalUnicast() && l.Zone() == "":
+		report("local_address", fmt.Sprintf("%s needs its interface; write %s%%eth0, say", l, l))
+	case zoneFault(l):
+		report("local_address", fmt.Sprintf("%s names no interface after the %%", l))
+	}
+}
+
+// zoneFault says whether an address has a zone that can't be the name of an interface.
+func zoneFault(a netip.Addr) bool {
+	return len(a.Zone()) > maxZone || strings.ContainsFunc(a.Zone(), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '/' || r == '"' || r == '\\' })
+}
+
+// validateReach refuses next hops that would have the routers look for the way to a prefix in that prefix, or at themselves.
+func (c *Config) validateReach(n *NeighborConfig, report func(key, fault string)) {
+	for _, hop := range []struct {
+		key  string
+		addr netip.Addr
+	}{{"local_address", n.LocalAddress}, {"next_hop_ipv4", n.NextHopIPv4}, {"next_hop_ipv6", n.NextHopIPv6}} {
+		if !hop.addr.IsValid() {
+			continue
+		}
+		if hop.addr == n.Address && !hop.addr.IsLoopback() && hop.key != "local_address" {
+			report(hop.key, fmt.Sprintf("%s is the neighbor's own; write the address by which it reaches this machine", hop.addr))
+		}
+		for _, p := range c.Prefixes {
+			if prefixFault(p) == "" && p.Contains(hop.addr.WithZone("")) {
+				report(hop.key, fmt.Sprintf("%s lies in %s, which is to be announced; write an address of this machine that is its alone", hop.addr, p))
+			}
+		}
 	}
 }
 
@@ -186,14 +229,14 @@ func (c *Config) validateNumbers(report func(key, fault string)) {
 	if c.SelfProbe.Timeout <= 0 || c.SelfProbe.Timeout > c.SelfProbe.Interval {
 		report("self_probe.timeout", "must be more than 0 and at most the interval")
 	}
-	if c.Rise.Consecutive < 1 {
-		report("rise.consecutive", "must be at least 1")
+	if c.Rise.Consecutive < 1 || c.Rise.Consecutive > maxConsecutive {
+		report("rise.consecutive", fmt.Sprintf("must be from 1 to %d", maxConsecutive))
 	}
 	if c.Rise.For < 0 {
 		report("rise.for", "must be at least 0s")
 	}
-	if c.Fall.Consecutive < 1 {
-		report("fall.consecutive", "must be at least 1")
+	if c.Fall.Consecutive < 1 || c.Fall.Consecutive > maxConsecutive {
+		report("fall.consecutive", fmt.Sprintf("must be from 1 to %d", maxConsecutive))
 	}
 	if c.HoldDown.First <= 0 {
 		report("hold_down.first", "must be more than 0s: without it a flapping edge resets clients' requests at every return")

@@ -39,9 +39,11 @@ func TestValidate(t *testing.T) {
 			c.Prefixes = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom16(ip("192.0.2.0").As16()), 120)}
 		}, []string{"prefixes[0] ::ffff:192.0.2.0/120 is an IPv4 address in IPv6 form"}},
 		{"multicast and loopback", func(c *Config) { c.Prefixes = pfx("224.0.0.0/24", "127.0.0.0/8", "fe80::/64") }, []string{"prefixes[0] 224.0.0.0/24 is not for unicast", "prefixes[1] 127.0.0.0/8 is not", "prefixes[2] fe80::/64 is not"}},
+		{"the two halves of the default route", func(c *Config) { c.Prefixes = pfx("128.0.0.0/1", "8000::/1") }, []string{"prefixes[0] 128.0.0.0/1 would draw", "prefixes[1] 8000::/1 would draw"}},
 		{"an empty prefix", func(c *Config) { c.Prefixes = []netip.Prefix{{}} }, []string{"prefixes[0] is not a prefix"}},
 		{"no AS number", func(c *Config) { c.BGP.ASN = 0 }, []string{"bgp.asn must be an AS number"}},
 		{"AS_TRANS", func(c *Config) { c.BGP.ASN = 23456 }, []string{"bgp.asn 23456 is AS_TRANS"}},
+		{"reserved AS numbers", func(c *Config) { c.BGP.ASN, n(c).ASN = 65535, 4294967295 }, []string{"bgp.asn 65535 is reserved", "bgp.neighbors[0].asn 4294967295 is reserved"}},
 		{"no router id", func(c *Config) { c.BGP.RouterID = netip.Addr{} }, []string{"bgp.router_id must be an IPv4 address"}},
 		{"an IPv6 router id", func(c *Config) { c.BGP.RouterID = ip("::1") }, []string{"bgp.router_id must be an IPv4 address"}},
 		{"an unspecified router id", func(c *Config) { c.BGP.RouterID = ip("0.0.0.0") }, []string{"bgp.router_id must be an IPv4 address"}},
@@ -69,6 +71,18 @@ func TestValidate(t *testing.T) {
 		{"link-local without a global next hop", func(c *Config) {
 			n(c).Address, n(c).NextHopIPv4, n(c).NextHopIPv6 = ip("fe80::1%eth0"), ip("198.51.100.2"), netip.Addr{}
 		}, []string{"bgp.neighbors[0].next_hop_ipv6 is missing"}},
+		{"a zone that is no interface", func(c *Config) { n(c).Address, n(c).NextHopIPv4 = ip("fe80::1%no interface"), ip("198.51.100.2") }, []string{"bgp.neighbors[0].address fe80::1%no interface names no interface"}},
+		{"link-local", func(c *Config) {
+			n(c).Address, n(c).LocalAddress, n(c).NextHopIPv4 = ip("fe80::1%eth0"), ip("fe80::2%eth0"), ip("198.51.100.2")
+		}, nil},
+		{"a link-local local address without interface", func(c *Config) {
+			n(c).Address, n(c).LocalAddress, n(c).NextHopIPv4 = ip("fe80::1%eth0"), ip("fe80::2"), ip("198.51.100.2")
+		}, []string{"bgp.neighbors[0].local_address fe80::2 needs its interface"}},
+		{"the neighbor's address as ours", func(c *Config) { n(c).LocalAddress = n(c).Address }, []string{"bgp.neighbors[0].local_address 198.51.100.1 is the neighbor's own"}},
+		{"the neighbor's address as next hop", func(c *Config) { n(c).NextHopIPv4 = n(c).Address }, []string{"bgp.neighbors[0].next_hop_ipv4 198.51.100.1 is the neighbor's own"}},
+		{"next hops in what is announced", func(c *Config) {
+			n(c).LocalAddress, n(c).NextHopIPv6 = ip("192.0.2.1"), ip("2001:db8:53::1")
+		}, []string{"bgp.neighbors[0].local_address 192.0.2.1 lies in 192.0.2.0/24", "bgp.neighbors[0].next_hop_ipv6 2001:db8:53::1 lies in"}},
 		{"GTSM with multihop", func(c *Config) { n(c).TTLSecurity, n(c).Multihop = true, 3 }, []string{"bgp.neighbors[0].ttl_security excludes multihop"}},
 		{"GTSM", func(c *Config) { n(c).TTLSecurity = true }, nil},
 		{"hold time too short", func(c *Config) { n(c).HoldTime = 2 * time.Second }, []string{"bgp.neighbors[0].hold_time must be at least 3s"}},
@@ -86,6 +100,7 @@ func TestValidate(t *testing.T) {
 		{"an unspecified local address", func(c *Config) { n(c).LocalAddress = ip("0.0.0.0") }, []string{"bgp.neighbors[0].local_address 0.0.0.0 is not"}},
 		{"negative counts", func(c *Config) { c.AnnounceWhen = AnnounceWhen{-1, -1} }, []string{"announce_when.healthy_origins must be", "announce_when.healthy_regional_origins must be"}},
 		{"no counts", func(c *Config) { c.Rise.Consecutive, c.Fall.Consecutive = 0, 0 }, []string{"rise.consecutive must be", "fall.consecutive must be"}},
+		{"counts beyond reach", func(c *Config) { c.Rise.Consecutive, c.Fall.Consecutive = 1001, 1<<40 }, []string{"rise.consecutive must be", "fall.consecutive must be"}},
 		{"negative rise", func(c *Config) { c.Rise.For = -1 }, []string{"rise.for must be"}},
 		{"no rise", func(c *Config) { c.Rise.For = 0 }, nil},
 		{"probes too often", func(c *Config) { c.SelfProbe = SelfProbe{Interval: time.Millisecond, Timeout: time.Millisecond} }, []string{"self_probe.interval must be"}},

@@ -1,9 +1,13 @@
 package health
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
+
+// maxConsecutive bounds rise and fall: more is a slip, and would keep a dead origin for good.
+const maxConsecutive = 1000
 
 // Config says how one service's origins are probed.
 type Config struct {
@@ -34,7 +38,10 @@ func (c *Config) Validate(report func(key, fault string)) {
 	if !sendable(c.Path) {
 		report("path", "must be ASCII without spaces; write other characters percent-encoded")
 	}
-	if !sendable(c.Host) {
+	if strings.Contains(c.Path, "#") {
+		report("path", `must not have a "#": fragments are not sent`)
+	}
+	if !sendable(c.Host) || strings.ContainsAny(c.Host, "/?#@\\") {
 		report("host", "must be a host name, with a port or without")
 	}
 	if c.Interval < 100*time.Millisecond {
@@ -43,11 +50,11 @@ func (c *Config) Validate(report func(key, fault string)) {
 	if c.Timeout <= 0 || c.Timeout > c.Interval {
 		report("timeout", "must be more than 0 and at most the interval")
 	}
-	if c.Rise < 1 {
-		report("rise", "must be at least 1")
+	if c.Rise < 1 || c.Rise > maxConsecutive {
+		report("rise", fmt.Sprintf("must be from 1 to %d", maxConsecutive))
 	}
-	if c.Fall < 1 {
-		report("fall", "must be at least 1")
+	if c.Fall < 1 || c.Fall > maxConsecutive {
+		report("fall", fmt.Sprintf("must be from 1 to %d", maxConsecutive))
 	}
 }
 

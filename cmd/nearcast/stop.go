@@ -19,7 +19,9 @@ func (e *edge) stop(why string, signals <-chan os.Signal) {
 
 	begun := time.Now()
 	if e.announcer != nil {
-		e.withdraw(hurry)
+		if !e.withdraw(hurry) {
+			e.closeSessions(hurry, why) // which withdraws too, less gently: no client may be sent here while the edge drains
+		}
 		e.front.Drain()
 		sleep(hurry, e.cfg.Shutdown.Settle)
 	}
@@ -49,8 +51,8 @@ func (e *edge) hurryOnSignal(ctx context.Context, hurry func(), signals <-chan o
 }
 
 // withdraw takes the routes back. Around it attempts to connect get no answer: a third of the pause before, so that the connections begun
-// till then have their response, and the rest after, while the routers next to us move the route.
-func (e *edge) withdraw(hurry context.Context) {
+// till then have their response, and the rest after, while the routers next to us move the route. It says whether every neighbor was told.
+func (e *edge) withdraw(hurry context.Context) bool {
 	if pause := e.cfg.Shutdown.Pause; pause > 0 {
 		e.front.Pause()
 		defer e.front.Resume()
@@ -61,10 +63,11 @@ func (e *edge) withdraw(hurry context.Context) {
 	ctx, done := context.WithTimeout(hurry, withdrawTimeout)
 	defer done()
 	if err := e.announcer.Stop(ctx); err != nil {
-		e.log.Warn("the withdrawal may not have reached every neighbor", "error", err)
-		return
+		e.log.Warn("the withdrawal may not have reached every neighbor; closing the sessions at once", "error", err)
+		return false
 	}
 	e.log.Info("routes withdrawn", "took", time.Since(begun))
+	return true
 }
 
 func (e *edge) closeSessions(hurry context.Context, why string) {

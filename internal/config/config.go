@@ -53,16 +53,22 @@ func (s *Shutdown) SetDefaults() {
 // maxPause is below the second after which TCP repeats an attempt to connect (RFC 6298 §2).
 const maxPause = 900 * time.Millisecond
 
+// A stop that takes longer is a slip, and looks like a process that does not end.
+const (
+	maxSettle = 10 * time.Minute
+	maxDrain  = 24 * time.Hour
+)
+
 // Validate calls report with the key and the fault of each value that can't be.
 func (s *Shutdown) Validate(report func(key, fault string)) {
 	if s.Pause < 0 || s.Pause > maxPause {
 		report("pause", "must be from 0 to 900ms")
 	}
-	if s.Settle < 0 {
-		report("settle", "must not be negative")
+	if s.Settle < 0 || s.Settle > maxSettle {
+		report("settle", "must be from 0 to 10m")
 	}
-	if s.DrainTimeout < 0 {
-		report("drain_timeout", "must not be negative")
+	if s.DrainTimeout < 0 || s.DrainTimeout > maxDrain {
+		report("drain_timeout", "must be from 0 to 24h")
 	}
 }
 

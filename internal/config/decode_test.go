@@ -75,6 +75,7 @@ func TestValues(t *testing.T) {
 		{"a duration without a unit", "shutdown: {settle: 5}", []string{`1:20: shutdown.settle: "5" is not a duration; write the unit too: 5s for seconds, 5ms`}},
 		{"a duration in words", "shutdown: {settle: 5 seconds}", []string{`1:20: shutdown.settle: "5 seconds" is not a duration; write a number with its unit`}},
 		{"a negative duration", "shutdown: {settle: -5s}", []string{`1:20: shutdown.settle: -5s is negative`}},
+		{"a stop that never ends", "shutdown: {settle: 2562047h, drain_timeout: 2562047h}", []string{"1:20: shutdown.settle: must be from 0 to 10m", "1:45: shutdown.drain_timeout: must be from 0 to 24h"}},
 		{"zero needs no unit", "shutdown: {settle: 0}", nil},
 		{"a size in decimal units", "cache: {memory: 1GB}", []string{`1:17: cache.memory: "1GB" is not a size; write a whole number of bytes, KiB`}},
 		{"a truth value of old YAML", "listen: [{address: \":80\", tls: yes}]", []string{`1:32: listen[0].tls: "yes" is not a truth value; write true or false`}},
