@@ -68,7 +68,7 @@ func maxHeaderBytes(limit int) int {
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn, info message.ConnInfo) {
 	c := &conn{Conn: nc, first: make(chan net.Conn, 1), closed: make(chan struct{})}
 	c.first <- c
-	c.ctx = context.WithValue(nethttp.WithConn(ctx, info), connKey{}, c)
+	c.ctx = context.WithValue(nethttp.WithConn(ctx, ctx, info), connKey{}, c)
 	s.add(c)
 	defer s.remove(c)
 	defer nc.Close()

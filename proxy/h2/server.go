@@ -87,7 +87,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn, info message.ConnInf
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	g := s.current.Load()
-	g.h2.ServeConn(c, &http2.ServeConnOpts{Context: running.context(nethttp.WithConn(ctx, info)), BaseConfig: g.base})
+	g.h2.ServeConn(c, &http2.ServeConnOpts{Context: running.context(nethttp.WithConn(ctx, ctx, info)), BaseConfig: g.base})
 }
 
 // Drain sends GOAWAY on every connection: the streams in flight are finished, then the connection is closed. A connection that

@@ -49,9 +49,9 @@ func (s *Server) serveConn(ctx context.Context, qc *quic.Conn, handler http.Hand
 		Handler:        c,
 		MaxHeaderBytes: s.cfg.MaxHeader,
 		Logger:         slog.New(slog.DiscardHandler),
-		ConnContext: func(ctx context.Context, _ *quic.Conn) context.Context {
+		ConnContext: func(connCtx context.Context, _ *quic.Conn) context.Context {
 			c.begun()
-			return nethttp.WithConn(ctx, info)
+			return nethttp.WithConn(connCtx, ctx, info)
 		},
 	}
 	if s.cfg.IdleTimeout > 0 {

@@ -28,9 +28,9 @@ const lingerBody = 5 * time.Second
 
 type connKey struct{}
 
-// WithConn returns a context that carries info to every request of one connection.
-func WithConn(ctx context.Context, info message.ConnInfo) context.Context {
-	return context.WithValue(ctx, connKey{}, info)
+// WithConn returns a context that carries info to every request of one connection, and server for [message.Cut].
+func WithConn(ctx, server context.Context, info message.ConnInfo) context.Context {
+	return context.WithValue(message.WithServer(ctx, server), connKey{}, info)
 }
 
 // Handler returns an http.Handler that serves h. The requests' contexts must descend from one made by [WithConn].

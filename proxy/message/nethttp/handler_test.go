@@ -109,7 +109,7 @@ func TestRequest(t *testing.T) {
 	info := message.ConnInfo{Client: netip.MustParseAddrPort("[::ffff:192.0.2.7]:1"), Local: netip.MustParseAddrPort("[::ffff:192.0.2.1]:443"),
 		TLS: &message.TLS{ServerName: "a.test"}}
 	begin := time.Now()
-	serve(h, Options{Protocol: message.HTTP2}, hr.WithContext(WithConn(context.Background(), info)))
+	serve(h, Options{Protocol: message.HTTP2}, hr.WithContext(WithConn(context.Background(), context.Background(), info)))
 	if got == nil {
 		t.Fatal("the handler was not called")
 	}
