@@ -252,7 +252,7 @@ func (p *Proxy) revalidate(x *exchange) {
 	}
 	ctx, cancel := p.detach(x.ctx)
 	bg := x.behind(ctx)
-	bg.r.Method = "GET" // the answer to a HEAD would refresh nothing
+	bg.r.Method = "GET"                                                                                           // the answer to a HEAD would refresh nothing
 	bg.r.Fields.DeleteFunc(func(f message.Field) bool { return f.Name == "cache-control" || f.Name == "pragma" }) // its client is served
 	f, leader := p.cache.Begin(time.Now(), bg.key, bg.r)
 	if !leader {

@@ -158,7 +158,7 @@ func TestResponseCannotBreakTheFraming(t *testing.T) {
 func TestClosing(t *testing.T) {
 	h := handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) { _ = w.WriteHeader(200, nil, 0) })
 	for proto, want := range map[message.Protocol]string{message.HTTP1: "close", message.HTTP2: "close", message.HTTP3: ""} {
-		rec, _ := serve(h, Options{Protocol: proto, Closing: func() bool { return true }}, httptest.NewRequest("GET", "/", nil))
+		rec, _ := serve(h, Options{Protocol: proto, Closing: func(context.Context) bool { return true }}, httptest.NewRequest("GET", "/", nil))
 		if got := rec.Header().Get("Connection"); got != want {
 			t.Errorf("%s: Connection %q, want %q", proto, got, want)
 		}
