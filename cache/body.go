@@ -209,17 +209,22 @@ func (b *body) add(n int64) {
 	b.ahead = 0
 }
 
-// finish ends the body: with err, or well. keep tells that it will be stored; its last chunk is then cut to size.
-func (b *body) finish(err error, trailers message.Fields, keep bool) {
+// finish ends a body that is not stored: with err, or well.
+func (b *body) finish(err error, trailers message.Fields) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.err, b.trailers = err, trailers
-	b.phase = ended
-	if keep {
-		b.phase = complete
-		b.trim()
-		b.frozen.Store(true)
-	}
+	b.phase, b.err, b.trailers = ended, err, trailers
+	b.wakeReaders()
+}
+
+// keep ends a body that will be stored. Its last chunk is cut to size; it takes over the charge for the trailers.
+func (b *body) keep(trailers message.Fields, charge int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.phase, b.trailers = complete, trailers
+	b.charged += charge
+	b.trim()
+	b.frozen.Store(true)
 	b.wakeReaders()
 }
 

@@ -93,7 +93,7 @@ func (c tagComparison) equal(a, b string) bool {
 	if c == strongly {
 		return a == b && strings.HasPrefix(a, `"`)
 	}
-	return a != "" && strings.TrimPrefix(a, "W/") == strings.TrimPrefix(b, "W/")
+	return a != "" && b != "" && strings.TrimPrefix(a, "W/") == strings.TrimPrefix(b, "W/")
 }
 
 // tagListed reports whether the field lists the tag, or is "*". tag is "" when the stored response has none.

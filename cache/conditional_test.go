@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -296,5 +297,56 @@ func TestNotModifiedAfterEviction(t *testing.T) {
 	h.want("and it does not come back", 21*time.Second, r, Miss, ReasonNotStored)
 	if h.budget.used.Load() >= before {
 		t.Error("its bytes are still counted")
+	}
+}
+
+func TestPreconditionsOfAStaleResponseAreTheOrigins(t *testing.T) {
+	h := newHarness(t)
+	h.store(get("/"), answer(200, "Cache-Control: max-age=10, stale-while-revalidate=10", `ETag: "a"`), "x")
+	// The fetch that others share goes without If-Match, and may bring another representation: a 206 of that one would be
+	// put together with parts of "a".
+	h.want("fresh", 0, get("/", `If-Match: "a"`, "Range: bytes=0-"), Hit, ReasonFresh)
+	h.want("stale", 30*time.Second, get("/", `If-Match: "a"`, "Range: bytes=0-"), Bypass, ReasonPrecondition)
+	h.want("stale", 30*time.Second, get("/", "If-Unmodified-Since: Sun, 01 Mar 2026 12:00:00 GMT"), Bypass, ReasonPrecondition)
+	h.want("a reload", 0, get("/", `If-Match: "a"`, "Cache-Control: no-cache"), Bypass, ReasonPrecondition)
+	if res := h.look(15*time.Second, get("/", `If-Match: "a"`)); !res.ServeStaleWhileRevalidate {
+		t.Error("what serves without the origin may go on to")
+	}
+}
+
+// TestA304DoesNotStrengthenTheTag: bytes that were stored under a weak tag are those of any representation that it names.
+func TestA304DoesNotStrengthenTheTag(t *testing.T) {
+	h := newHarness(t)
+	r := get("/")
+	h.store(r, answer(200, "Cache-Control: max-age=10", `ETag: W/"a"`), "body")
+	if h.revalidate(20*time.Second, r, `ETag: "a"`) == nil {
+		t.Fatal("servers that compress send the weak tag with a 200 and the strong one with a 304")
+	}
+	res := h.want("fresh again", 21*time.Second, r, Hit, ReasonFresh)
+	if got := res.Object.Fields.Values("etag"); len(got) != 1 || got[0] != `W/"a"` {
+		t.Errorf("tag %q", got)
+	}
+}
+
+func TestA304LeavesTheTrailersCounted(t *testing.T) {
+	h := newHarness(t)
+	base := h.budget.used.Load()
+	r := get("/")
+	f, _ := h.Begin(epoch, h.key(r), r)
+	w, _ := f.Respond(r, answer(200, "Cache-Control: max-age=10", `ETag: "a"`), h.policy)
+	w.Commit(fields("X-Checksum: " + strings.Repeat("x", 1000)))
+	h.revalidate(20*time.Second, r)
+	if got, want := h.budget.used.Load()-base, h.held(); got != want {
+		t.Errorf("%d bytes counted, %d held", got, want)
+	}
+}
+
+func TestATagThatIsNoneMatchesNothing(t *testing.T) {
+	h := newHarness(t)
+	o := h.stored(200, "x")
+	for _, tag := range []string{"W/", ""} {
+		if EvaluateConditional(get("/stored", "If-None-Match: "+tag), o) != 0 {
+			t.Errorf("If-None-Match %q matches a response without a tag", tag)
+		}
 	}
 }

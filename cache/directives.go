@@ -67,7 +67,7 @@ func parseCacheControl(f message.Fields) (d directives, found bool) {
 func (d *directives) parseLine(s string) {
 	for s != "" {
 		var m string
-		m, s = cutMember(s)
+		m, s = cutDirective(s)
 		name, arg, hasArg := strings.Cut(m, "=")
 		switch {
 		case name == "":
@@ -86,8 +86,23 @@ func (d *directives) parseLine(s string) {
 	}
 }
 
+// cutDirective is cutMember, but that a quote which is never closed hides no restriction that comes after it.
+func cutDirective(s string) (member, rest string) {
+	m, rest, closed := cutQuoted(s)
+	if !closed {
+		m, rest, _ = strings.Cut(s, ",")
+	}
+	return trimOWS(m), rest
+}
+
 // cutMember takes the first member off a comma-separated list; commas in quoted strings don't count. The member is trimmed.
 func cutMember(s string) (member, rest string) {
+	m, rest, _ := cutQuoted(s)
+	return trimOWS(m), rest
+}
+
+// cutQuoted cuts at the first comma outside of quotes. closed is false when there is none because a quote has no end.
+func cutQuoted(s string) (member, rest string, closed bool) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -96,10 +111,10 @@ func cutMember(s string) (member, rest string) {
 		case c == '"':
 			quoted = !quoted
 		case c == ',' && !quoted:
-			return trimOWS(s[:i]), s[i+1:]
+			return s[:i], s[i+1:], true
 		}
 	}
-	return trimOWS(s), ""
+	return s, "", !quoted
 }
 
 func trimOWS(s string) string { return strings.Trim(s, " \t") }
@@ -182,10 +197,10 @@ func (d *directives) flag(name string) {
 func (d *directives) value(name, arg string) {
 	switch {
 	case strings.EqualFold(name, "no-cache"):
-		d.noCacheFields = append(d.noCacheFields, fieldNames(arg)...)
+		d.qualified(flagNoCache, &d.noCacheFields, arg)
 		return
 	case strings.EqualFold(name, "private"):
-		d.privateFields = append(d.privateFields, fieldNames(arg)...)
+		d.qualified(flagPrivate, &d.privateFields, arg)
 		return
 	case strings.EqualFold(name, "min-fresh"):
 		if n, ok := parseDelta(arg); ok {
@@ -201,6 +216,15 @@ func (d *directives) value(name, arg string) {
 	default:
 		d.unreadable(name)
 	}
+}
+
+// qualified notes a no-cache or private that names fields. One that names none restricts the whole response.
+func (d *directives) qualified(whole flags, names *[]string, arg string) {
+	n := fieldNames(arg)
+	if len(n) == 0 {
+		d.flags |= whole
+	}
+	*names = append(*names, n...)
 }
 
 // unreadable notes a directive whose argument can't be made sense of: a restriction counts as a whole, a lifetime is 0.

@@ -36,6 +36,7 @@ type Fill struct {
 	c    *Cache
 	key  Key
 	hash uint64
+	born uint64 // the shard's purges by then
 
 	// settled is set by the leader's first decision; decided is closed once it can be read.
 	settled atomic.Bool
@@ -48,13 +49,22 @@ type Fill struct {
 	err    error
 
 	// guarded by the shard's lock
-	listed      bool // in shard.fills
-	invalidated bool // what comes must not be stored
-	next        *Fill
+	listed bool // in shard.fills
+	next   *Fill
 }
 
-func (c *Cache) newFill(key Key, hash uint64) *Fill {
-	return &Fill{c: c, key: key.clone(), hash: hash, decided: make(chan struct{})}
+// newFill makes a fill. The shard is locked.
+func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
+	return &Fill{c: c, key: key.clone(), hash: hash, born: s.purges, decided: make(chan struct{})}
+}
+
+// Refused reports whether the last answer to such a request could not be shared, so that a fetch in nobody's name is hardly worth while.
+func (c *Cache) Refused(now time.Time, key Key, r *message.Request) bool {
+	hash := key.hash(c.seed)
+	s := c.shard(hash)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.refuses(crowd(hash, r), now)
 }
 
 // Begin starts the fetch for the key and the request's variant, or joins the one under way. The leader forwards, and must end the
@@ -72,7 +82,7 @@ func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, lead
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuses(crowd(hash, r), now) {
-		return c.newFill(key, hash), true
+		return c.newFill(s, key, hash), true
 	}
 	for f = s.fills[hash]; f != nil; f = f.next {
 		if f.key == key && f.serves(now, r, &d) {
@@ -80,7 +90,7 @@ func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, lead
 			return f, false
 		}
 	}
-	f = c.newFill(key, hash)
+	f = c.newFill(s, key, hash)
 	if res := s.resource(hash, key); res != nil {
 		// A fill may have ended between Lookup and here.
 		if e := res.match(r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {

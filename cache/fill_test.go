@@ -656,3 +656,51 @@ func TestTheWriterOutlivesItsRequest(t *testing.T) {
 		t.Errorf("variant a serves %q", got)
 	}
 }
+
+// TestAnAnswerThatIsNotStoredEndsStaleUse: an origin that has answered something else is not to be passed over for the rest of the time
+// that its old answer allowed.
+func TestAnAnswerThatIsNotStoredEndsStaleUse(t *testing.T) {
+	for _, tt := range []struct {
+		why      string
+		lines    []string
+		status   int
+		request  []string
+		goesOn   bool
+		received time.Duration
+	}{
+		{"it has moved", nil, 302, nil, false, 20 * time.Second},
+		{"no longer to be stored", []string{"Cache-Control: no-store"}, 200, nil, false, 20 * time.Second},
+		{"a failing origin is what stale use is for", nil, 503, nil, true, 20 * time.Second},
+		{"an answer to credentials says nothing about the others'", []string{"Cache-Control: max-age=60"}, 200, []string{"Authorization: x"}, true, 20 * time.Second},
+		{"nor does a request's own no-store", nil, 200, []string{"Cache-Control: no-store"}, true, 20 * time.Second},
+		{"nor a client's reload of what is fresh", []string{"Cache-Control: private"}, 200, nil, true, 5 * time.Second},
+	} {
+		h := newHarness(t)
+		h.policy.StaleIfError = time.Hour
+		r := get("/", tt.request...)
+		h.store(get("/"), answer(200, "Cache-Control: max-age=10, stale-while-revalidate=600", `ETag: "a"`), "x")
+		f, _ := h.Begin(epoch.Add(tt.received), h.key(r), get("/", "Cache-Control: no-cache"))
+		if w, reason := f.Respond(r, answer(tt.status, tt.lines...).at(epoch.Add(tt.received)), h.policy); w != nil {
+			t.Errorf("%s: stored (%v)", tt.why, reason)
+		}
+		res := h.want(tt.why, 21*time.Second, get("/"), Stale, ReasonExpired)
+		if res.ServeStaleWhileRevalidate != tt.goesOn || !res.ServeStaleOnError {
+			t.Errorf("%s: while revalidating: %t, on error: %t", tt.why, res.ServeStaleWhileRevalidate, res.ServeStaleOnError)
+		}
+	}
+}
+
+func TestARememberedKeyIsNotWorthARevalidation(t *testing.T) {
+	h := newHarness(t)
+	r := get("/", "Authorization: x")
+	if h.Refused(epoch, h.key(r), r) {
+		t.Error("nothing is known yet")
+	}
+	h.store(r, answer(200, "Cache-Control: max-age=60"), "mine")
+	if !h.Refused(epoch.Add(time.Second), h.key(r), r) || h.Refused(epoch.Add(time.Second), h.key(r), get("/")) {
+		t.Error("the next answer to credentials will hardly be another one; that to others may be")
+	}
+	if h.Refused(epoch.Add(time.Minute), h.key(r), r) {
+		t.Error("remembered for too long")
+	}
+}

@@ -13,9 +13,9 @@ func (c *Cache) Purge(key Key) bool {
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.notePurge(hash)
 	for f := s.fills[hash]; f != nil; f = f.next {
 		if f.key == key { // unlisting leaves f.next alone
-			f.invalidated = true
 			c.unlist(s, f)
 		}
 	}

@@ -82,7 +82,7 @@ func unanswered(r *message.Request, d *directives, res Result) Result {
 		return Result{State: Bypass, Reason: ReasonRequestNoStore}
 	case res.State == Miss && wantsRange(r): // a range of something large must not fetch the whole
 		return Result{State: Bypass, Reason: ReasonRange}
-	case res.State == Miss && hasOriginPrecondition(r):
+	case hasOriginPrecondition(r): // the fetch goes without them, and may bring what does not meet them
 		return Result{State: Bypass, Reason: ReasonPrecondition}
 	}
 	return res
@@ -101,7 +101,7 @@ func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
 		res.Reason = ReasonNoCache
 	case d.has(flagNoCache):
 		res.Reason = ReasonRequestNoCache
-	case d.maxAge != absent && age > seconds(d.maxAge) && d.maxStale == absent:
+	case d.maxAge != absent && age > seconds(d.maxAge)+seconds(d.maxStale): // by which the client takes more
 		res.Reason = ReasonRequestMaxAge
 	case res.TTL <= 0 && d.maxStale != absent && !t.neverStale && (d.maxStale == anyStale || past <= seconds(d.maxStale)):
 		res.State, res.Reason = Hit, ReasonMaxStale

@@ -38,6 +38,7 @@ const (
 	ReasonTooLarge      // larger than max_object
 	ReasonNoMemory      // the budget is in use by responses that are being read
 	ReasonInvalidated   // an unsafe request or a purge came in while the response was on its way
+	ReasonSuperseded    // a newer response was stored while the body was on its way
 	ReasonIncomplete    // the body ended before its length, or failed
 	ReasonHead          // the answer to HEAD has no body to store
 
@@ -78,6 +79,7 @@ var reasonWords = [reasonCount]string{
 	ReasonTooLarge:        "too large",
 	ReasonNoMemory:        "no memory",
 	ReasonInvalidated:     "invalidated",
+	ReasonSuperseded:      "superseded",
 	ReasonIncomplete:      "incomplete",
 	ReasonHead:            "head",
 	ReasonOtherVariant:    "other variant",

@@ -56,10 +56,36 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 	f.c.counters.reject(reason)
 	f.decide(func() {
 		f.reason = reason
+		f.endStaleUse(r, resp, reason)
 		if resp.Status < 500 && reason != ReasonHead && reason != ReasonMethod && reason != ReasonRequestNoStore {
 			f.c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
 		}
 	})
+}
+
+// endStaleUse keeps the stored response from serving while it is revalidated, when it has been: the origin has answered with
+// something else, which would not be seen as long as nobody waits for an answer. It may still serve when the origin fails.
+func (f *Fill) endStaleUse(r *message.Request, resp *Response, reason Reason) {
+	switch {
+	case resp.Status >= 500, reason == ReasonHead, reason == ReasonMethod, reason == ReasonRequestNoStore, reason == ReasonAuthorization,
+		reason == ReasonNoMemory:
+		return // which says nothing about other requests for it
+	}
+	e := f.stored(f.c.shard(f.hash), r)
+	if e == nil || e.obj.staleWhileRevalidate == 0 || e.obj.TTL(resp.Received) > 0 {
+		return
+	}
+	o := *e.obj
+	o.staleWhileRevalidate = 0
+	e.obj = &o
+}
+
+// stored is the entry that r would select; nil when there is none. The shard is locked.
+func (f *Fill) stored(s *shard, r *message.Request) *entry {
+	if res := s.resource(f.hash, f.key); res != nil {
+		return res.match(r)
+	}
+	return nil
 }
 
 // Writer takes the body of a response that is being stored. It is used by one goroutine, and must end by Commit or Abort: until
@@ -151,18 +177,16 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		return ReasonIncomplete
 	case w.gaveUp != ReasonNone:
 		w.done = true
-		b.finish(nil, trailers, false)
+		b.finish(nil, trailers)
 		b.detach()
 		return w.gaveUp
 	}
 	w.done = true
-	reason := ReasonStored
-	if extra := int64(stringBytes(trailers) + lineOverhead*len(trailers)); f.c.reserve(extra) {
-		w.cost += extra
-	} else {
-		reason = ReasonNoMemory
+	reason, extra := ReasonStored, int64(stringBytes(trailers)+lineOverhead*len(trailers))
+	if !f.c.reserve(extra) {
+		reason, extra = ReasonNoMemory, 0
 	}
-	b.finish(nil, compact(trailers), true)
+	b.keep(compact(trailers), extra)
 	return w.publish(reason)
 }
 
@@ -176,8 +200,11 @@ func (w *Writer) publish(reason Reason) Reason {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
-	if f.invalidated {
+	switch newest := f.stored(s, w.request); {
+	case s.purgedSince(f):
 		reason = ReasonInvalidated
+	case newest != nil && newest.obj.received.After(final.received): // whose body was quicker (RFC 9111 §4)
+		reason = ReasonSuperseded
 	}
 	if reason != ReasonStored {
 		f.c.counters.reject(reason)
@@ -203,7 +230,7 @@ func (w *Writer) Abort(err error) {
 	s.mu.Lock()
 	f.c.unlist(s, f)
 	s.mu.Unlock()
-	w.obj.body.finish(err, nil, false)
+	w.obj.body.finish(err, nil)
 	w.obj.body.detach()
 	if w.gaveUp == ReasonNone {
 		f.c.counters.reject(ReasonIncomplete)

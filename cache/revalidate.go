@@ -53,11 +53,11 @@ func updated(stored, fresh message.Fields) message.Fields {
 	return merged
 }
 
-// describesBody names the fields that say how the stored bytes are to be read; a 304 sends no other bytes. A cookie in a 304
-// belongs to the client that asked.
+// describesBody names the fields that say how the stored bytes are to be read; a 304 sends no other bytes. Its entity tag is the stored one,
+// or names it weakly. A cookie in a 304 belongs to the client that asked.
 func describesBody(name string) bool {
 	switch name {
-	case "content-length", "content-encoding", "content-range", "set-cookie":
+	case "content-length", "content-encoding", "content-range", "etag", "set-cookie":
 		return true
 	}
 	return false

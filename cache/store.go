@@ -20,6 +20,8 @@ const (
 	refusals = 128
 	// refusalTime is how long it does.
 	refusalTime = 10 * time.Second
+	// purgeSlots is the number of slots by which a shard tells the fills that a purge concerns.
+	purgeSlots = 256
 )
 
 // Cache is the memory store. It is safe for concurrent use.
@@ -40,6 +42,8 @@ type shard struct {
 	resources map[uint64]*resource // by the key's hash; keys that share one are chained
 	fills     map[uint64]*Fill     // under way, likewise, the newest first
 	refused   [refusals]refusal    // direct-mapped
+	purges    uint64               // so far
+	purged    [purgeSlots]uint64   // the number of the last purge of each key, or of another one that shares its slot
 }
 
 // resource is what is stored under one key.
@@ -68,7 +72,7 @@ func New(cfg Config, set *metrics.Set) *Cache {
 		s.resources, s.fills = make(map[uint64]*resource), make(map[uint64]*Fill)
 	}
 	c.queues.ghost = make([]uint64, slots)
-	c.budget.used.Store(int64(slots)*8 + shardCount*refusals*32) // the tables of fixed size
+	c.budget.used.Store(int64(slots)*8 + shardCount*(refusals*32+purgeSlots*8)) // the tables of fixed size
 	c.counters = newCounters(c, set)
 	return c
 }
@@ -198,6 +202,15 @@ func (c *Cache) evictOne() bool {
 	}
 	return true
 }
+
+// notePurge notes that what any fill of the key brings, listed or not, is from before a purge.
+func (s *shard) notePurge(hash uint64) {
+	s.purges++
+	s.purged[hash>>32%purgeSlots] = s.purges
+}
+
+// purgedSince reports whether there was a purge since the fill began. A purge of another key may count, which costs storing once.
+func (s *shard) purgedSince(f *Fill) bool { return s.purged[f.hash>>32%purgeSlots] > f.born }
 
 // remember notes that the key's responses can't be shared for now.
 func (s *shard) remember(hash uint64, until time.Time) {

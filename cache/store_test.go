@@ -380,3 +380,46 @@ func TestASearchForAVictimIsBounded(t *testing.T) {
 		t.Errorf("%d entries were looked at for one victim", spared)
 	}
 }
+
+// TestPurgeTakesWhatEveryFillBrings: those that nobody may join are no exception.
+func TestPurgeTakesWhatEveryFillBrings(t *testing.T) {
+	h := newHarness(t)
+	r := get("/")
+	h.store(r, answer(200, "Cache-Control: private"), "x") // remembered: from now on every request leads a fill of its own
+	old, leader := h.Begin(epoch, h.key(r), r)
+	if !leader {
+		t.Fatal("a remembered key makes leaders")
+	}
+	before, _ := old.Respond(r, answer(200, "Cache-Control: max-age=60"), h.policy)
+	noCache, _ := h.Begin(epoch, h.key(r), r)
+	unshared, _ := noCache.Respond(r, answer(200, "Cache-Control: no-cache", `ETag: "a"`), h.policy)
+	h.Invalidate("shop", request("POST", "/"), 200, nil)
+	for what, w := range map[string]*Writer{"alone": before, "not shared": unshared} {
+		if reason := w.Commit(nil); reason != ReasonInvalidated {
+			t.Errorf("%s: a response from before an unsafe request was kept: %v", what, reason)
+		}
+	}
+	if reason := h.store(r, answer(200, "Cache-Control: max-age=60"), "new"); reason != ReasonStored {
+		t.Errorf("one from after it: %v", reason)
+	}
+}
+
+// TestAnOlderResponseDoesNotReplaceANewerOne (RFC 9111 §4: the most recent one serves), however long its body took.
+func TestAnOlderResponseDoesNotReplaceANewerOne(t *testing.T) {
+	h := newHarness(t)
+	r := get("/", "Accept: a")
+	lines := []string{"Cache-Control: max-age=600", "Vary: Accept"}
+	f, _ := h.Begin(epoch, h.key(r), r)
+	slow, _ := f.Respond(r, answer(200, lines...), h.policy)
+	later := answer(200, lines...).at(epoch.Add(5 * time.Second))
+	h.store(get("/", "Accept: a", "Cache-Control: no-cache"), later, "new")
+	if reason := slow.Commit(nil); reason != ReasonSuperseded {
+		t.Errorf("the older one: %v", reason)
+	}
+	if got := h.body(h.look(6*time.Second, r).Object, Whole); got != "new" {
+		t.Errorf("serves %q", got)
+	}
+	if reason := h.store(get("/", "Accept: b"), answer(200, lines...), "b"); reason != ReasonStored {
+		t.Errorf("another variant has its own time: %v", reason)
+	}
+}

@@ -61,9 +61,9 @@ func (d *directives) member(m sfMember) {
 	case sfString:
 		switch m.key {
 		case "no-cache":
-			d.noCacheFields = fieldNames(m.text)
+			d.qualified(flagNoCache, &d.noCacheFields, m.text)
 		case "private":
-			d.privateFields = fieldNames(m.text)
+			d.qualified(flagPrivate, &d.privateFields, m.text)
 		}
 	}
 }

@@ -33,7 +33,8 @@ type client struct {
 	trailers message.Fields
 	informed []int
 	aborted  bool
-	failWith error // of Write: a client that went away
+	failWith error           // of Write: a client that went away
+	wrote    chan<- struct{} // told of a Write; may be nil
 }
 
 func (c *client) WriteInformational(status int, _ message.Fields) error {
@@ -52,6 +53,10 @@ func (c *client) WriteHeader(status int, f message.Fields, length int64) error {
 func (c *client) Write(p []byte) (int, error) {
 	if c.failWith != nil {
 		return 0, c.failWith
+	}
+	select {
+	case c.wrote <- struct{}{}:
+	default:
 	}
 	return c.body.Write(p)
 }

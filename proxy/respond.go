@@ -197,18 +197,15 @@ func noBody(method string, status int) bool {
 
 // fail ends an exchange whose steps returned an error: with an answer where none has begun, else by cutting it off.
 func (p *Proxy) fail(x *exchange, err error) {
-	e := asError(err)
-	if x.ctx.Err() != nil && e.Blame != message.BlameClient {
-		e = clientLeft(err) // what failed after that, such as the body that it no longer reads, failed because of it
-	}
+	e, connected := x.blame(err)
 	x.fault = e
 	if x.status != 0 {
 		x.incomplete = true
 		x.w.Abort()
 		return
 	}
-	if e.Blame == message.BlameClient && (e.Status == 499 || x.ctx.Err() != nil) {
-		x.status, x.incomplete = 499, true
+	if !connected {
+		x.status, x.incomplete = e.Status, true
 		x.w.Abort()
 		return
 	}
@@ -227,6 +224,23 @@ func (p *Proxy) fail(x *exchange, err error) {
 	if err := p.writeHeader(x, e.Status, fields, int64(len(body))); err == nil && x.r.Method != "HEAD" {
 		_ = p.write(x, []byte(body))
 	}
+}
+
+// blame says who is to blame for err, and whether the client can still be told.
+func (x *exchange) blame(err error) (e *message.Error, connected bool) {
+	e = asError(err)
+	gone := x.ctx.Err() != nil || e.Blame == message.BlameClient && e.Status == 499
+	if !gone {
+		return e, true
+	}
+	// What fails now, such as the origin's body that nobody reads any more, fails because the client's connection has ended.
+	if cut := message.Cut(x.ctx); cut != nil {
+		return &message.Error{Blame: message.BlameEdge, Status: http.StatusServiceUnavailable, Reason: "edge stopped", Err: cut}, false
+	}
+	if e.Blame != message.BlameClient || e.Status != 499 {
+		e = clientLeft(err)
+	}
+	return e, false
 }
 
 // proxyErrors are the RFC 9209 §2.3 error types of our reasons.

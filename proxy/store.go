@@ -49,7 +49,8 @@ func (p *Proxy) fill(x *exchange) error {
 			x.outcome = cache.Outcome{Forwarded: true, Collapsed: true, Status: obj.Status, Reason: reason}
 			err := p.respondObject(x, obj)
 			if errors.Is(err, cache.ErrGone) {
-				break // it passes through without being kept, and its beginning is gone
+				x.outcome = cache.Outcome{} // it passes through without being kept, and its beginning is gone
+				break
 			}
 			return err
 		}
@@ -119,8 +120,10 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 		return p.respondLive(x, got.res, x.service.guard(cancel))
 	}
 	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
-	a, err := p.plan(x, got.writer.Object(), got.res.Fields)
-	p.background(func() { finish(x.service, got.fetched, cancel) })
+	a, err := func() (*answer, error) {
+		defer p.background(func() { finish(x.service, got.fetched, cancel) }) // whatever happens here: others wait for the body
+		return p.plan(x, got.writer.Object(), got.res.Fields)
+	}()
 	if err != nil {
 		return err
 	}
@@ -244,9 +247,13 @@ func (p *Proxy) orStale(x *exchange, err error) error {
 
 // revalidate refreshes a stale object in the background while its client is served (RFC 5861 §3).
 func (p *Proxy) revalidate(x *exchange) {
+	if p.cache.Refused(time.Now(), x.key, x.r) {
+		return
+	}
 	ctx, cancel := p.detach(x.ctx)
 	bg := x.behind(ctx)
-	bg.r.Method = "GET" // the answer to a HEAD would refresh nothing
+	bg.r.Method = "GET"                                                                                           // the answer to a HEAD would refresh nothing
+	bg.r.Fields.DeleteFunc(func(f message.Field) bool { return f.Name == "cache-control" || f.Name == "pragma" }) // its client is served
 	f, leader := p.cache.Begin(time.Now(), bg.key, bg.r)
 	if !leader {
 		cancel()

@@ -258,3 +258,41 @@ func TestAnObjectTooLargeToStoreStillArrivesWhole(t *testing.T) {
 		t.Errorf("it was stored: %q", c.fields.Get("cache-status"))
 	}
 }
+
+func TestARevalidationIsTheEdgesOwnWish(t *testing.T) {
+	var version atomic.Int32
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		if v := r.Header.Get("Cache-Control") + r.Header.Get("Pragma"); v != "" {
+			t.Errorf("the origin was told %q, which the client was granted already", v)
+		}
+		w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=60")
+		fmt.Fprintf(w, "v%d", version.Add(1))
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	e.get("/a")
+	e.settle()
+	for i, wish := range []string{"only-if-cached", "no-store"} {
+		if c := e.get("/a", "cache-control", wish, "pragma", "no-cache"); c.body.String() != fmt.Sprintf("v%d", i+1) {
+			t.Errorf("%s: got %q; what was fetched after the request before is stored", wish, c.body.String())
+		}
+		e.settle()
+	}
+}
+
+// TestARevalidationThatBringsNothingIsNotRepeatedForEveryClient: an answer to credentials is not stored; the next will hardly be another.
+func TestARevalidationThatBringsNothingIsNotRepeatedForEveryClient(t *testing.T) {
+	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=60")
+		io.WriteString(w, "body")
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	e.get("/a")
+	e.settle()
+	for range 20 {
+		e.get("/a", "authorization", "Basic eA==")
+		e.settle()
+	}
+	if n := hits.Load(); n != 2 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+}

@@ -15,8 +15,11 @@ const (
 	acceptTail = 20 * time.Millisecond
 )
 
+// errPatience is why the connections that are still there at the end of Close are cut; see [message.Cut].
+var errPatience = errors.New("the time to drain was over")
+
 // begin makes the servers of h and puts the front into the state of running.
-func (f *Front) begin(h message.Handler, cancel, cutEarly context.CancelFunc) error {
+func (f *Front) begin(h message.Handler, cancel context.CancelCauseFunc, cutEarly context.CancelFunc) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -85,7 +88,7 @@ func (f *Front) Close(ctx context.Context) (cut int) {
 		}
 	}
 	cut = int(f.inFlight.Load())
-	f.cancel()
+	f.cancel(errPatience)
 	<-f.done
 	return cut
 }

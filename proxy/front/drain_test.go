@@ -342,3 +342,39 @@ func TestCloseTwiceAndAfterTheEnd(t *testing.T) {
 	e.Drain()
 	e.Close(context.Background())
 }
+
+// TestACutIsToldFromAClientThatLeaves, in every version of HTTP.
+func TestACutIsToldFromAClientThatLeaves(t *testing.T) {
+	for _, cut := range []bool{true, false} {
+		began, ended := make(chan struct{}), make(chan error, 10)
+		h := handlerFunc(func(ctx context.Context, _ message.ResponseWriter, _ *message.Request) {
+			began <- struct{}{}
+			<-ctx.Done()
+			ended <- message.Cut(ctx)
+		})
+		e := startEdge(t, h, testLimits())
+		ctx, leave := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		cs := e.clients()
+		for _, c := range cs {
+			defer c.close()
+			r := c.request(t, "GET", "/", nil).WithContext(ctx)
+			clients.Go(func() { _, _ = c.rt.RoundTrip(r) })
+			<-began
+		}
+		if cut {
+			over, cancel := context.WithCancel(t.Context())
+			cancel()
+			e.Close(over)
+		} else {
+			leave()
+		}
+		for range cs {
+			if err := <-ended; cut != (err == errPatience) || cut != (err != nil) {
+				t.Errorf("cut by us: %t; got %v", cut, err)
+			}
+		}
+		leave()
+		clients.Wait()
+	}
+}

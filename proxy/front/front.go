@@ -50,11 +50,11 @@ type Front struct {
 	done     chan struct{} // closed when Run has ended
 
 	mu        sync.Mutex
-	cancel    context.CancelFunc // cuts every connection; nil before Run
-	cutEarly  context.CancelFunc // cuts those that have not begun to speak HTTP
-	drainedAt time.Time          // zero before Drain
-	stopped   bool               // stopping is closed
-	dead      map[string]error   // by listener
+	cancel    context.CancelCauseFunc // cuts every connection; nil before Run
+	cutEarly  context.CancelFunc      // cuts those that have not begun to speak HTTP
+	drainedAt time.Time               // zero before Drain
+	stopped   bool                    // stopping is closed
+	dead      map[string]error        // by listener
 }
 
 // tcpListener serves HTTP/1.1 and HTTP/2.
@@ -123,8 +123,8 @@ func needTLS(cfg []ListenConfig) bool {
 // Run serves h until ctx ends, which cuts every connection, or until Close is done. It returns when all its goroutines have.
 // It can be called once.
 func (f *Front) Run(ctx context.Context, h message.Handler) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	early, cutEarly := context.WithCancel(ctx)
 	defer cutEarly()
 	h = f.counted(h)

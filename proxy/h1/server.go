@@ -41,7 +41,7 @@ func New(h message.Handler, cfg Config) *Server {
 	}
 	s := &Server{conns: map[*conn]struct{}{}}
 	serve := nethttp.Handler(h, nethttp.Options{
-		Protocol: message.HTTP1, Stall: cfg.IdleTimeout, Closing: s.draining.Load, Log: log})
+		Protocol: message.HTTP1, Stall: cfg.IdleTimeout, Closing: s.closing, Log: log})
 	s.srv = &http.Server{
 		Handler:                      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { track(serve, w, r) }),
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the handler's to answer
@@ -56,6 +56,11 @@ func New(h message.Handler, cfg Config) *Server {
 	return s
 }
 
+// closing reports whether the connection of a request is to end.
+func (s *Server) closing(ctx context.Context) bool {
+	return s.draining.Load() || ctx.Value(connKey{}).(*conn).leaving.Load()
+}
+
 // maxHeaderBytes turns a limit into what net/http is to be told: it allows 4 KiB more.
 func maxHeaderBytes(limit int) int {
 	if limit <= 0 {
@@ -68,7 +73,7 @@ func maxHeaderBytes(limit int) int {
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn, info message.ConnInfo) {
 	c := &conn{Conn: nc, first: make(chan net.Conn, 1), closed: make(chan struct{})}
 	c.first <- c
-	c.ctx = context.WithValue(nethttp.WithConn(ctx, info), connKey{}, c)
+	c.ctx = context.WithValue(nethttp.WithConn(ctx, ctx, info), connKey{}, c)
 	s.add(c)
 	defer s.remove(c)
 	defer nc.Close()
@@ -120,11 +125,7 @@ type connKey struct{}
 
 // track counts the request on its connection while it is in flight.
 func track(h http.Handler, w http.ResponseWriter, r *http.Request) {
-	c := r.Context().Value(connKey{}).(*conn)
-	c.active.Add(1)
-	if c.leaving.Load() {
-		w.Header().Set("Connection", "close")
-	}
+	r.Context().Value(connKey{}).(*conn).active.Add(1)
 	h.ServeHTTP(w, r)
 }
 

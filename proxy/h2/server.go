@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,13 +37,18 @@ type Server struct {
 
 	// shared
 	draining atomic.Bool
-	current  atomic.Pointer[generation]
+	mu       sync.Mutex
+	current  *generation              // for new connections
+	live     map[*generation]struct{} // it and those that have connections
 }
 
 // generation is what a number of connections have in common: they can only be told together to leave.
 type generation struct {
 	h2   *http2.Server
 	base *http.Server
+
+	retired atomic.Bool // its connections have been told to leave, but one that was just beginning may have missed it
+	conns   int         // guarded by the server's lock
 }
 
 // New returns a Server that hands every request to h.
@@ -51,14 +57,19 @@ func New(h message.Handler, cfg Config) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: log}
-	s.handler = counted(nethttp.Handler(h, nethttp.Options{Protocol: message.HTTP2, Stall: cfg.IdleTimeout, Closing: s.draining.Load, Log: log}))
+	s := &Server{cfg: cfg, log: log, live: map[*generation]struct{}{}}
+	s.handler = counted(nethttp.Handler(h, nethttp.Options{Protocol: message.HTTP2, Stall: cfg.IdleTimeout, Closing: s.closing, Log: log}))
 	g, err := s.generation()
 	if err != nil {
 		return nil, err
 	}
-	s.current.Store(g)
+	s.current, s.live[g] = g, struct{}{}
 	return s, nil
+}
+
+// closing reports whether the connection of a request is to end.
+func (s *Server) closing(ctx context.Context) bool {
+	return s.draining.Load() || ctx.Value(streamsKey{}).(*streams).gen.retired.Load()
 }
 
 func (s *Server) generation() (*generation, error) {
@@ -82,31 +93,62 @@ func (s *Server) generation() (*generation, error) {
 // ServeConn serves c, from the client's preface on, until either side ends it or ctx is done, which cuts it.
 // c is closed and no request of it is running when it returns.
 func (s *Server) ServeConn(ctx context.Context, c net.Conn, info message.ConnInfo) {
-	running := newStreams()
+	g := s.enter()
+	defer s.leave(g)
+	running := newStreams(g)
 	defer running.close()
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	g := s.current.Load()
-	g.h2.ServeConn(c, &http2.ServeConnOpts{Context: running.context(nethttp.WithConn(ctx, info)), BaseConfig: g.base})
+	g.h2.ServeConn(c, &http2.ServeConnOpts{Context: running.context(nethttp.WithConn(ctx, ctx, info)), BaseConfig: g.base})
 }
 
 // Drain sends GOAWAY on every connection: the streams in flight are finished, then the connection is closed. A connection that
 // comes later gets it with its first response. It may be called again, for those that had no request since.
 func (s *Server) Drain() {
 	s.draining.Store(true)
-	s.current.Load().goAway()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g := range s.live {
+		g.goAway()
+	}
 }
 
 // Leave sends GOAWAY on the connections that there are: the streams in flight are finished, then the connection is closed.
-// Later ones are served as usual.
+// One that is just beginning gets it with its first response; later ones are served as usual.
 func (s *Server) Leave() {
 	next, err := s.generation()
 	if err != nil {
 		return // New has seen to it that it can be configured
 	}
-	s.current.Swap(next).goAway()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g := range s.live {
+		g.retired.Store(true)
+		g.goAway()
+	}
+	if s.current.conns == 0 {
+		delete(s.live, s.current)
+	}
+	s.current, s.live[next] = next, struct{}{}
 }
 
+// enter counts a connection into the current generation.
+func (s *Server) enter() *generation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current.conns++
+	return s.current
+}
+
+func (s *Server) leave(g *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.conns--; g.conns == 0 && g != s.current {
+		delete(s.live, g)
+	}
+}
+
+// goAway sends GOAWAY to those that have not got it yet. It does not block.
 func (g *generation) goAway() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // base itself has nothing to wait for

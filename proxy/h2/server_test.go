@@ -55,13 +55,17 @@ type (
 )
 
 func serve(t *testing.T, ctx context.Context, s *Server) *session {
+	return serveVia(t, ctx, s, func(c net.Conn) net.Conn { return c })
+}
+
+func serveVia(t *testing.T, ctx context.Context, s *Server, via func(net.Conn) net.Conn) *session {
 	client, server := net.Pipe()
 	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), done: make(chan struct{})}
 	x.enc = hpack.NewEncoder(&x.block)
 	x.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	go func() {
 		defer close(x.done)
-		s.ServeConn(ctx, server, testInfo)
+		s.ServeConn(ctx, via(server), testInfo)
 	}()
 	go x.read()
 	_, _ = io.WriteString(client, http2.ClientPreface)
@@ -155,6 +159,7 @@ func TestConnectionDuringDrainIsServedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, ok, Config{IdleTimeout: time.Hour})
 		s.Drain()
+		synctest.Wait() // GOAWAY is sent by a goroutine
 		x, silent := serve(t, t.Context(), s), serve(t, t.Context(), s)
 		x.request(1, "/", true)
 		got := []any{x.next(), x.next()}

@@ -8,13 +8,15 @@ import (
 
 // streams counts the requests running on one connection, because the library's ServeConn returns without waiting for them.
 type streams struct {
+	gen *generation
+
 	mu     sync.Mutex
 	n      int
 	closed bool
 	none   chan struct{} // closed when closed is set and n is 0
 }
 
-func newStreams() *streams { return &streams{none: make(chan struct{})} }
+func newStreams(g *generation) *streams { return &streams{gen: g, none: make(chan struct{})} }
 
 // enter is false once the connection has ended: the request must not begin.
 func (s *streams) enter() bool {

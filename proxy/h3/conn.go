@@ -49,13 +49,13 @@ func (s *Server) serveConn(ctx context.Context, qc *quic.Conn, handler http.Hand
 		Handler:        c,
 		MaxHeaderBytes: s.cfg.MaxHeader,
 		Logger:         slog.New(slog.DiscardHandler),
-		ConnContext: func(ctx context.Context, _ *quic.Conn) context.Context {
+		ConnContext: func(connCtx context.Context, _ *quic.Conn) context.Context {
 			c.begun()
-			return nethttp.WithConn(ctx, info)
+			return nethttp.WithConn(connCtx, ctx, info)
 		},
 	}
 	if s.cfg.IdleTimeout > 0 {
-		c.idle = time.AfterFunc(s.cfg.IdleTimeout, c.close)
+		c.idle = time.AfterFunc(s.cfg.IdleTimeout, c.closeIdle)
 		defer c.idle.Stop()
 	}
 	defer c.work.Wait()
@@ -110,6 +110,16 @@ func (c *conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	c.handler.ServeHTTP(w, r)
+}
+
+// closeIdle ends the connection, unless a request has begun in the moment in which its time was over.
+func (c *conn) closeIdle() {
+	c.mu.Lock()
+	busy := c.active > 0
+	c.mu.Unlock()
+	if !busy {
+		c.close()
+	}
 }
 
 // begun is called when h3 has taken the connection.

@@ -17,8 +17,8 @@ type Options struct {
 	Protocol message.Protocol
 	// Stall is the longest time one read of a request body or one write of a response may take. 0 means no limit.
 	Stall time.Duration
-	// Closing reports whether responses should tell the client to leave the connection. It may be nil.
-	Closing func() bool
+	// Closing reports whether the response to a request with that context should tell the client to leave the connection. It may be nil.
+	Closing func(context.Context) bool
 	// Log gets panics of the handler; nil discards.
 	Log *slog.Logger
 }
@@ -28,9 +28,9 @@ const lingerBody = 5 * time.Second
 
 type connKey struct{}
 
-// WithConn returns a context that carries info to every request of one connection.
-func WithConn(ctx context.Context, info message.ConnInfo) context.Context {
-	return context.WithValue(ctx, connKey{}, info)
+// WithConn returns a context that carries info to every request of one connection, and server for [message.Cut].
+func WithConn(ctx, server context.Context, info message.ConnInfo) context.Context {
+	return context.WithValue(message.WithServer(ctx, server), connKey{}, info)
 }
 
 // Handler returns an http.Handler that serves h. The requests' contexts must descend from one made by [WithConn].
@@ -40,7 +40,7 @@ func Handler(h message.Handler, o Options) http.Handler {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Closing == nil {
-		o.Closing = func() bool { return false }
+		o.Closing = func(context.Context) bool { return false }
 	}
 	return &handler{next: h, opt: o}
 }

@@ -109,7 +109,7 @@ func TestRequest(t *testing.T) {
 	info := message.ConnInfo{Client: netip.MustParseAddrPort("[::ffff:192.0.2.7]:1"), Local: netip.MustParseAddrPort("[::ffff:192.0.2.1]:443"),
 		TLS: &message.TLS{ServerName: "a.test"}}
 	begin := time.Now()
-	serve(h, Options{Protocol: message.HTTP2}, hr.WithContext(WithConn(context.Background(), info)))
+	serve(h, Options{Protocol: message.HTTP2}, hr.WithContext(WithConn(context.Background(), context.Background(), info)))
 	if got == nil {
 		t.Fatal("the handler was not called")
 	}
@@ -158,7 +158,7 @@ func TestResponseCannotBreakTheFraming(t *testing.T) {
 func TestClosing(t *testing.T) {
 	h := handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) { _ = w.WriteHeader(200, nil, 0) })
 	for proto, want := range map[message.Protocol]string{message.HTTP1: "close", message.HTTP2: "close", message.HTTP3: ""} {
-		rec, _ := serve(h, Options{Protocol: proto, Closing: func() bool { return true }}, httptest.NewRequest("GET", "/", nil))
+		rec, _ := serve(h, Options{Protocol: proto, Closing: func(context.Context) bool { return true }}, httptest.NewRequest("GET", "/", nil))
 		if got := rec.Header().Get("Connection"); got != want {
 			t.Errorf("%s: Connection %q, want %q", proto, got, want)
 		}

@@ -64,6 +64,7 @@ func (w *writer) WriteInformational(status int, fields message.Fields) error {
 	}
 	h := w.hw.Header()
 	setFields(h, fields)
+	w.beforeWrite()
 	w.hw.WriteHeader(status)
 	clear(h)
 	return nil
@@ -95,7 +96,7 @@ func (w *writer) WriteHeader(status int, fields message.Fields, length int64) er
 	}
 	// A response whose end is not marked by its length ends after the handler, which is too late for linger.
 	endless := w.opt.Protocol == message.HTTP1 && length < 0 && !w.noBody
-	w.leave = w.leave || w.opt.Closing() || endless && w.sent.unread()
+	w.leave = w.leave || w.opt.Closing(w.hr.Context()) || endless && w.sent.unread()
 	if w.leave && w.opt.Protocol != message.HTTP3 {
 		h["Connection"] = []string{"close"} // for HTTP/2 the server turns it into GOAWAY
 	}
