@@ -67,6 +67,9 @@ func (c labTestCmd) Run(s std) error {
 	ctx, stop := untilLabSignal()
 	defer stop()
 	l, err := labUp(ctx, s, c.LogDir)
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (l *Lab) StartEdge(name string, o EdgeOptions) error {
 	if err := errors.Join(os.WriteFile(file, conf, 0o644), os.WriteFile(filepath.Join(dir, "bgp.key"), []byte(key+"\n"), 0o600)); err != nil {
 		return err
 	}
-	_, err = l.programs.Start(process.Spec{
+	_, err = l.start(process.Spec{
 		Name: edgeProgram(name), Namespace: Namespace(Edge, name), Args: []string{l.options.Binary, "run", "-c", file},
 		Log: l.LogFile(edgeProgram(name)), Output: l.LogFile(name + "-access"),
 	})
@@ -153,7 +153,7 @@ func (l *Lab) StopEdge(ctx context.Context, name string) error {
 
 // StartOrigin starts the region's origin.
 func (l *Lab) StartOrigin(name string) error {
-	_, err := l.programs.Start(process.Spec{
+	_, err := l.start(process.Spec{
 		Name: originProgram(name), Namespace: Namespace(Origin, name), Log: l.LogFile(originProgram(name)),
 		Args: []string{l.options.Binary, "lab-origin", "--region", name, "--listen", ":" + strconv.Itoa(originPort)},
 	})

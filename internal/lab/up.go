@@ -39,6 +39,9 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	}
 	l.lock, l.links = lock, map[string]*wan.Link{}
 	if err := l.build(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // whatever was under way failed of that
+		}
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), holderGrace)
 		defer cancel()
 		return nil, errors.Join(err, l.Close(undo))
@@ -202,7 +205,7 @@ func (l *Lab) startRouter(ctx context.Context, r Region) error {
 	defer failed(nil)
 	for _, p := range programs {
 		log := l.LogFile(r.Name + "-" + p.Name)
-		id, err := l.programs.Start(process.Spec{Name: r.Name + "-" + p.Name, Namespace: Namespace(Router, r.Name), Args: p.Args, Log: log})
+		id, err := l.start(process.Spec{Name: r.Name + "-" + p.Name, Namespace: Namespace(Router, r.Name), Args: p.Args, Log: log})
 		if err != nil {
 			return err
 		}
@@ -216,6 +219,17 @@ func (l *Lab) startRouter(ctx context.Context, r Region) error {
 		}
 	}
 	return l.routers[r.Name].Configure(ready)
+}
+
+// start starts a program. An error quotes its log, which may go with the lab.
+func (l *Lab) start(spec process.Spec) (process.ID, error) {
+	id, err := l.programs.Start(spec)
+	if err != nil {
+		if said := tail(spec.Log); said != "" {
+			err = fmt.Errorf("%w: %s", err, said)
+		}
+	}
+	return id, err
 }
 
 func awaitFile(ctx context.Context, path string) error {

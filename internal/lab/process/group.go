@@ -66,7 +66,7 @@ func (g *Group) Start(spec Spec) (ID, error) {
 	if err == nil {
 		err = g.record(spec.Name, id)
 	} else {
-		err = fmt.Errorf("%s ended at once, see %s", spec.Name, spec.Log)
+		err = fmt.Errorf("%s ended at once", spec.Name)
 	}
 	if err != nil {
 		_ = cmd.Process.Kill()
