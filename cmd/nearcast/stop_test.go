@@ -48,7 +48,7 @@ anycast:
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := build(cfg, std{io.Discard, io.Discard}, slog.New(slog.DiscardHandler))
+	e, err := build(cfg, std{io.Discard, io.Discard}, slog.New(slog.DiscardHandler), metrics.NewSet())
 	if err != nil {
 		t.Fatal(err)
 	}
