@@ -26,9 +26,13 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, o.Wait)
-	lock, err := waitLock(waiting)
-	cancel()
+	lock, err := tryLock()
+	if held := (*HeldError)(nil); errors.As(err, &held) && o.Wait > 0 {
+		o.Log.Info("waiting for another lab to end", "process", held.Holder.PID, "command", held.Holder.Command, "at_most", o.Wait)
+		waiting, cancel := context.WithTimeout(ctx, o.Wait)
+		lock, err = waitLock(waiting)
+		cancel()
+	}
 	if err != nil {
 		return nil, err
 	}
