@@ -34,6 +34,7 @@ race: ## the same under the race detector
 	$(GO) test -race -count=1 $(UNIT_PKGS)
 
 labtest: ## scenarios in the miniature internet (root) and the demo
+	@[ "$$(id -u)" = 0 ] || echo "SKIPPED: the lab's tests need root, network namespaces, BIRD and FRR; run make test as root for them"
 	$(GO) test -p 1 -count=1 -timeout 15m $(LAB_PKGS)
 
 check: vet staticcheck vuln fmt ## vet, staticcheck, known vulnerabilities, formatting
