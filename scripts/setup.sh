@@ -26,6 +26,18 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 0
 fi
 
+# The routers run in the lab alone: while the packages are installed, no service may start. 101: forbidden by policy.
+# The machine's own policy waits beside it, under one name, so that the next run finds it if this one is killed.
+policy=/usr/sbin/policy-rc.d
+saved=$policy.before-nearcast
+mark='# nearcast: no services while its packages are installed'
+ours() { grep -qsxF "$mark" "$policy"; }
+restore() {
+  if ours; then rm -f "$policy"; fi
+  if [ -e "$saved" ] || [ -L "$saved" ]; then mv -f "$saved" "$policy"; fi
+}
+restore # what a killed run left
+
 # FRR's daemons insist that the user they run as is in this group, root or not.
 join_frr_group() {
   getent group frrvty >/dev/null || return 0
@@ -42,19 +54,9 @@ if ! command -v apt-get >/dev/null; then
   exit 0
 fi
 
-# The routers run in the lab alone: while the packages are installed, no service may start. 101: forbidden by policy.
-policy=/usr/sbin/policy-rc.d
-saved=
-restore() {
-  rm -f "$policy"
-  if [ -n "$saved" ]; then mv "$saved" "$policy"; fi
-}
 trap restore EXIT
-if [ -e "$policy" ]; then
-  saved=$(mktemp "$policy.saved.XXXXXX")
-  mv "$policy" "$saved"
-fi
-printf '#!/bin/sh\nexit 101\n' >"$policy"
+if [ -e "$policy" ] || [ -L "$policy" ]; then mv "$policy" "$saved"; fi
+printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
 chmod 755 "$policy"
 
 echo "setup: installing ${missing[*]}"
