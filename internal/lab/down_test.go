@@ -21,23 +21,32 @@ import (
 // helper in the environment makes this program one that has a lab, as `nearcast lab up` does.
 const helper = "NEARCAST_LAB_TEST_HELPER=1"
 
-// TestHelperHasALab is no test: the tests below run it in a process of its own.
-func TestHelperHasALab(t *testing.T) {
+// TestMain makes the program the helper when its environment says so.
+func TestMain(m *testing.M) {
 	if os.Getenv(strings.Split(helper, "=")[0]) == "" {
-		t.Skip("runs only as a part of the tests of Down")
+		os.Exit(m.Run())
 	}
-	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
+	if err := haveALab(); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// haveALab is the helper: it has a lab until it is told to stop.
+func haveALab() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	l, err := Up(ctx, Options{NoEdges: true, Wait: 5 * time.Minute})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	fmt.Println("the lab is up")
 	<-ctx.Done()
 	if err := l.Close(context.Background()); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	fmt.Println("the lab is closed")
+	return nil
 }
 
 // startHelper returns a process that has a lab, and what it prints from then on.
@@ -46,7 +55,7 @@ func startHelper(t *testing.T) (*exec.Cmd, *bufio.Reader) {
 	if missing := Missing(); len(missing) > 0 {
 		t.Skipf("the lab needs %s", strings.Join(missing, ", "))
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperHasALab$", "-test.v")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), helper)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
