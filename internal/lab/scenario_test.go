@@ -241,6 +241,39 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestJudgeOrigins(t *testing.T) {
+	death := time.Unix(1000, 0)
+	at := func(ms int) time.Time { return death.Add(time.Duration(ms) * time.Millisecond) }
+	from := func(sent, lasted int, origin string) bench.Record {
+		r := record(death, sent, lasted, "tyo-1")
+		if r.Field = origin; origin == "" {
+			r.Class = bench.Status
+		}
+		return r
+	}
+	for _, c := range []struct {
+		why    string
+		extra  []bench.Record
+		failed int
+		wrong  string
+	}{
+		{why: "home, next nearest, home again"},
+		{why: "the origin may answer between the signal and its end", extra: []bench.Record{from(5, 2, "tyo")}},
+		{why: "what was under way when it died may be lost", extra: []bench.Record{from(-5, 10, ""), from(15, 10, "")}},
+		{why: "nothing else may", extra: []bench.Record{from(30, 10, "")}, failed: 1, wrong: "1 requests failed"},
+		{why: "a dead origin does not answer", extra: []bench.Record{from(30, 10, "tyo")}, wrong: `origin of "tyo"`},
+		{why: "nor does one farther away", extra: []bench.Record{from(300, 10, "fra")}, wrong: `origin of "fra"`},
+	} {
+		all := append([]bench.Record{from(-50, 10, "tyo"), from(100, 90, "nyc"), from(3100, 10, "tyo")}, c.extra...)
+		r := &running{loads: []load{{name: "h1 new"}}, results: []*bench.Result{{Records: all}}}
+		var row Row
+		err := judgeOrigins(&row, r, "tyo", death, at(20), at(3000))
+		if (err != nil) != (c.wrong != "") || err != nil && !strings.Contains(err.Error(), c.wrong) || row.Failed != c.failed || row.Requests != len(all) {
+			t.Errorf("%s: %+v %v", c.why, row, err)
+		}
+	}
+}
+
 func TestPasswordLines(t *testing.T) {
 	log := `level=WARN msg="neighbor 10.1.0.1: no answer; look at the password (TCP MD5)"
 level=WARN msg="neighbor 10.3.0.1: look at the password"

@@ -100,6 +100,7 @@ func nearestOrigin(ctx context.Context, s *stage) {
 		if err := s.lab.KillOrigin(ctx, name); err != nil {
 			return err
 		}
+		dead := time.Now()
 		if err := pause(ctx, 3*time.Second); err != nil { // more than the probes need
 			return err
 		}
@@ -120,7 +121,7 @@ func nearestOrigin(ctx context.Context, s *stage) {
 		if err := load.stop(); err != nil {
 			return err
 		}
-		return judgeOrigins(&row, load, name, death, birth)
+		return judgeOrigins(&row, load, name, death, dead, birth)
 	})
 }
 
@@ -130,11 +131,12 @@ func (s *stage) fill(row *Row, f func() error) {
 	s.add(*row, err)
 }
 
-// judgeOrigins says where the answers must have come from: home, then the next nearest, then home again.
-func judgeOrigins(row *Row, load *running, name string, death, birth time.Time) error {
+// judgeOrigins says where the answers must have come from: home, then the next nearest, then home again. The origin was killed at death and
+// certainly gone at dead; what was under way then may be lost.
+func judgeOrigins(row *Row, load *running, name string, death, dead, birth time.Time) error {
 	var errs []error
 	for i, result := range load.results {
-		lost := failures(result.Records, death)
+		lost := failures(result.Records, death, dead)
 		row.Requests += len(result.Records)
 		row.Failed += len(lost)
 		errs = append(errs, explain(load.loads[i], result, lost, death))
@@ -145,7 +147,7 @@ func judgeOrigins(row *Row, load *running, name string, death, birth time.Time) 
 		}
 		row.Elsewhere = max(row.Elsewhere, first.Sub(death))
 		for _, r := range result.Records {
-			if r.Sent().After(death) && r.End().Before(birth) && !failed(r) && r.Field != nextTo(name) {
+			if r.Sent().After(dead) && r.End().Before(birth) && !failed(r) && r.Field != nextTo(name) {
 				errs = append(errs, fmt.Errorf("%s: an answer from the origin of %q while %s is nearest", load.loads[i].name, r.Field, nextTo(name)))
 				break
 			}
