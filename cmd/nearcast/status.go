@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"nearcast/bgp"
@@ -57,7 +59,8 @@ func newTargetStatus(st *health.State) targetStatus {
 	return t
 }
 
-// healthy is /healthz: whether traffic should come here, in words. With anycast that is whether the routes are announced.
+// healthy is /healthz: whether traffic should come here, in words. With anycast that is whether the routes are announced, and some
+// neighbor has been sent each.
 func (e *edge) healthy() (bool, string) {
 	if e.announcer == nil {
 		if err := e.front.Healthy(); err != nil {
@@ -65,14 +68,33 @@ func (e *edge) healthy() (bool, string) {
 		}
 		return true, "serving"
 	}
-	prefixes := e.announcer.Status()
+	return announced(e.announcer.Status(), e.speaker.Status())
+}
+
+// announced says whether every prefix is to be announced, and has been sent to a neighbor.
+func announced(prefixes []bgp.PrefixStatus, neighbors []bgp.NeighborStatus) (bool, string) {
 	if len(prefixes) == 0 {
 		return false, "starting"
 	}
 	for _, p := range prefixes {
 		if !p.Announced {
-			return false, fmt.Sprintf("%s is withdrawn: %s %s", p.Prefix, p.Reason, p.Detail)
+			return false, strings.TrimSpace(fmt.Sprintf("%s is withdrawn: %s %s", p.Prefix, p.Reason, p.Detail))
+		}
+		if !slices.ContainsFunc(neighbors, func(n bgp.NeighborStatus) bool { return slices.Contains(n.Prefixes, p.Prefix) }) {
+			return false, fmt.Sprintf("%s has been sent to no neighbor: %s", p.Prefix, sessions(neighbors))
 		}
 	}
 	return true, "serving"
+}
+
+// sessions says how each neighbor's session stands.
+func sessions(neighbors []bgp.NeighborStatus) string {
+	words := make([]string, len(neighbors))
+	for i, n := range neighbors {
+		words[i] = fmt.Sprintf("%s is %s", n.Address, n.State)
+		if n.LastDown != "" {
+			words[i] += " (" + n.LastDown + ")"
+		}
+	}
+	return strings.Join(words, ", ")
 }
