@@ -125,7 +125,7 @@ func argument(s string) (value string, ok bool) {
 		return "", false
 	}
 	if s[0] != '"' {
-		return s, isToken(s)
+		return s, message.IsToken(s)
 	}
 	if len(s) < 2 || s[len(s)-1] != '"' {
 		return "", false
@@ -152,18 +152,6 @@ func unquote(s string) (string, bool) {
 		b = append(b, s[i])
 	}
 	return string(b), true
-}
-
-// isToken reports whether s is a token (RFC 9110 §5.6.2).
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 var flagNames = []struct {

@@ -1,6 +1,10 @@
 package cache
 
-import "strings"
+import (
+	"strings"
+
+	"nearcast/proxy/message"
+)
 
 // sfKind is the type of a Dictionary member's value, as far as directives care.
 type sfKind uint8
@@ -143,7 +147,7 @@ func (p *sfParser) bareItem(m *sfMember) bool {
 	case c == ':':
 		return p.bytes()
 	case c == '*' || isLower(c|0x20) && c >= 'A':
-		p.while(func(c byte) bool { return c == ':' || c == '/' || isToken(string(rune(c))) && c < 0x80 })
+		p.while(func(c byte) bool { return c == ':' || c == '/' || message.IsToken(string(rune(c))) && c < 0x80 })
 		return true
 	}
 	return false

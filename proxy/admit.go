@@ -33,7 +33,7 @@ func (p *Proxy) admit(x *exchange) (done bool, err error) {
 		return false, clientError(400, "missing or malformed host")
 	case r.Method == "CONNECT", r.Method == "TRACE":
 		return false, clientError(405, "method not allowed")
-	case !isToken(r.Method):
+	case !message.IsToken(r.Method):
 		return false, clientError(400, "malformed method")
 	case r.Target.Path == "*" && r.Method != "OPTIONS":
 		return false, clientError(400, "malformed request target")
@@ -81,16 +81,6 @@ func (p *Proxy) loops(f message.Fields) bool {
 
 func clientError(status int, reason string) *message.Error {
 	return &message.Error{Blame: message.BlameClient, Status: status, Reason: reason}
-}
-
-func isToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // requestBody enforces the limit on a body of unknown length, and remembers whether it has been touched: a request whose body

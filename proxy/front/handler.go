@@ -109,5 +109,5 @@ func (l *tcpListener) setHandler(h message.Handler, f *Front) (err error) {
 
 // connInfo is what the socket knows of a connection.
 func connInfo(c net.Conn) message.ConnInfo {
-	return message.ConnInfo{Client: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr())}
+	return message.ConnInfo{Client: message.AddrPort(c.RemoteAddr()), Local: message.AddrPort(c.LocalAddr())}
 }

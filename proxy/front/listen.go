@@ -29,7 +29,7 @@ func (f *Front) listen(i int, cfg *ListenConfig, certs *certificates) error {
 			return listenError(i, cfg, "TCP", err)
 		}
 		l := &tcpListener{ln: ln, m: f.m.listener(cfg.Address), info: Listener{
-			Name: cfg.Address, Address: addrPort(ln.Addr()), Protocols: []message.Protocol{message.HTTP1, message.HTTP2},
+			Name: cfg.Address, Address: message.AddrPort(ln.Addr()), Protocols: []message.Protocol{message.HTTP1, message.HTTP2},
 			TLS: cfg.TLS, Redirect: cfg.RedirectToHTTPS}}
 		if cfg.TLS {
 			l.tls = certs.tcp
@@ -65,7 +65,7 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener, certs
 		return nil, err
 	}
 	q := &quicListener{m: l.m, info: Listener{
-		Name: cfg.Address, Address: addrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
+		Name: cfg.Address, Address: message.AddrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
 	q.srv, err = h3.Listen(pc.(*net.UDPConn), h3.Config{
 		TLS:              certs.quic,
 		HandshakeTimeout: f.limits.HeaderTimeout,
@@ -97,17 +97,6 @@ func network(proto, host string) string {
 	default:
 		return proto + "6"
 	}
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	var ap netip.AddrPort
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		ap = a.AddrPort()
-	case *net.UDPAddr:
-		ap = a.AddrPort()
-	}
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // listenError says what is wrong with an address and what to do.

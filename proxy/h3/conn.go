@@ -3,9 +3,7 @@ package h3
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -75,19 +73,10 @@ func (s *Server) serveConn(ctx context.Context, qc *quic.Conn, handler http.Hand
 func connInfo(qc *quic.Conn) message.ConnInfo {
 	state := qc.ConnectionState().TLS
 	return message.ConnInfo{
-		Client: addrPort(qc.RemoteAddr()),
-		Local:  addrPort(qc.LocalAddr()),
+		Client: message.AddrPort(qc.RemoteAddr()),
+		Local:  message.AddrPort(qc.LocalAddr()),
 		TLS:    &message.TLS{Version: state.Version, ServerName: state.ServerName, Resumed: state.DidResume},
 	}
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := u.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // ServeHTTP keeps count of the requests around the handler.

@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"io"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -82,6 +83,18 @@ type ResponseWriter interface {
 	// Abort ends the exchange so that the client sees the response as incomplete
 	// (a closed connection, RST_STREAM, a reset stream). The handler returns at once afterwards.
 	Abort()
+}
+
+// AddrPort is the address of a TCP or UDP socket, an IPv4 address in its own form; invalid for any other.
+func AddrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // Handler serves one request. When it returns, the exchange is over. ctx ends when the client goes away or the server stops.

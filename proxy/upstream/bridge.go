@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/nethttp"
 )
 
 // progress is how far an attempt came. The transport's goroutines write it, so each field is its own atomic or is written
@@ -163,23 +164,7 @@ var connectionFields = map[string]bool{
 }
 
 func fromHeader(h http.Header) message.Fields {
-	named := map[string]bool{}
-	for _, v := range h["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			named[strings.ToLower(strings.TrimSpace(name))] = true
-		}
-	}
-	f := make(message.Fields, 0, len(h))
-	for name, values := range h {
-		name = strings.ToLower(name)
-		if connectionFields[name] || named[name] {
-			continue
-		}
-		for _, v := range values {
-			f.Add(name, v)
-		}
-	}
-	return f
+	return nethttp.Fields(h, func(name string, _ []string) bool { return connectionFields[name] })
 }
 
 func toHeader(f message.Fields) http.Header {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -132,46 +131,15 @@ func hopByHop(name string) bool {
 	return false
 }
 
-// fields turns a header map into a field list: lower-case names in alphabetical order, each one's lines in the order received.
-// It leaves out connection-specific fields; "te: trailers" stays, for gRPC needs it end to end.
+// fields are those of a client's message: without connection-specific ones, but with "te: trailers", which gRPC needs end to end.
 func fields(h http.Header) message.Fields {
-	if len(h) == 0 {
-		return nil
-	}
-	names := make([]string, 0, len(h))
-	lines := 0
-	for name, values := range h {
-		names = append(names, name)
-		lines += len(values)
-	}
-	slices.Sort(names)
-	named := connectionOptions(h["Connection"])
-	f := make(message.Fields, 0, lines)
-	for _, canonical := range names {
-		name := strings.ToLower(canonical)
-		if hopByHop(name) && !(name == "te" && trailersOnly(h[canonical])) || slices.Contains(named, name) {
-			continue
-		}
-		for _, v := range h[canonical] {
-			f = append(f, message.Field{Name: name, Value: v})
-		}
-	}
-	return f
+	return Fields(h, func(name string, values []string) bool {
+		return hopByHop(name) && !(name == "te" && trailersOnly(values))
+	})
 }
 
 func trailersOnly(te []string) bool {
 	return len(te) == 1 && strings.EqualFold(te[0], "trailers")
-}
-
-// connectionOptions returns the field names that Connection lists, in lower case.
-func connectionOptions(values []string) []string {
-	var names []string
-	for _, v := range values {
-		for name := range strings.SplitSeq(v, ",") {
-			names = append(names, strings.ToLower(strings.Trim(name, " \t")))
-		}
-	}
-	return names
 }
 
 // body reads a request body and gives up when the client stalls. Whoever reads it may still be at it when the handler has returned, as
