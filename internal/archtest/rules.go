@@ -35,6 +35,8 @@ var rules = []rule{
 		"the configuration composes what the components declare"},
 	{[]string{"internal/archtest"}, nil,
 		"the diagram is read, not linked"},
+	{[]string{"internal/pki"}, nil,
+		"certificates for trials need nothing of the product"},
 	{[]string{"internal/lab/...", "internal/demo/...", "bench/..."},
 		[]string{"internal/...", "bench/...", "proxy/...", "bgp/...", "admin/...", "cache/...", "health/...", "geo/..."},
 		"what tries the whole out uses the whole"},
@@ -47,5 +49,6 @@ var importers = []rule{
 	{[]string{"cmd/..."}, []string{"cmd/..."}, "nothing depends on the wiring"},
 	{[]string{"bench/..."}, []string{"cmd/...", "bench/...", "internal/lab/...", "internal/demo/..."}, "the product does not need its measuring"},
 	{[]string{"internal/lab/..."}, []string{"cmd/...", "internal/lab/..."}, "the product does not need its trials"},
+	{[]string{"internal/pki"}, []string{"internal/pki", "internal/lab/...", "internal/demo/..."}, "the product does not make its own certificates"},
 	{[]string{"internal/demo/..."}, []string{"cmd/...", "internal/demo/..."}, "the product does not need its demonstration"},
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"nearcast/internal/pki"
 )
 
 const (
@@ -24,7 +26,7 @@ type cluster struct {
 	dir       string
 	ports     ports
 	screen    *screen
-	authority *authority
+	authority *pki.Authority
 	rib       *rib
 	router    *router
 	forwards  []*forwarder
@@ -69,7 +71,7 @@ func (c *cluster) discard() {
 }
 
 func (c *cluster) writeFiles() error {
-	if err := os.WriteFile(filepath.Join(c.dir, "ca.pem"), c.authority.pem, 0o644); err != nil {
+	if err := c.authority.WriteFile(filepath.Join(c.dir, "ca.pem")); err != nil {
 		return err
 	}
 	for _, p := range places {
@@ -77,7 +79,7 @@ func (c *cluster) writeFiles() error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(os.WriteFile(filepath.Join(c.dir, p.edgeName()+".yaml"), conf, 0o644), c.authority.issue(c.dir, p)); err != nil {
+		if err := errors.Join(os.WriteFile(filepath.Join(c.dir, p.edgeName()+".yaml"), conf, 0o644), issue(c.authority, c.dir, p)); err != nil {
 			return err
 		}
 	}

@@ -144,7 +144,7 @@ func TestGeneratedConfiguration(t *testing.T) {
 		if err := os.WriteFile(file, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.issue(dir, p); err != nil {
+		if err := issue(a, dir, p); err != nil {
 			t.Fatal(err)
 		}
 		cfg, err := config.Load(file)
@@ -163,7 +163,7 @@ func TestCertificatesAreForTheAnycastAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := a.issue(dir, places[tyo]); err != nil {
+	if err := issue(a, dir, places[tyo]); err != nil {
 		t.Fatal(err)
 	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tyo-1.pem"), filepath.Join(dir, "tyo-1.key"))
@@ -171,11 +171,19 @@ func TestCertificatesAreForTheAnycastAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range places {
-		if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: a.pool(), DNSName: p.anycastAddr().String()}); err != nil {
+		if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: a.Pool(), DNSName: p.anycastAddr().String()}); err != nil {
 			t.Errorf("as %s: %v", p.anycastAddr(), err)
 		}
 	}
-	if b, _ := pem.Decode(a.pem); b == nil || pair.Leaf.Subject.CommonName != "tyo-1" {
+	ca := filepath.Join(dir, "ca.pem")
+	if err := a.WriteFile(ca); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := pem.Decode(text); b == nil || pair.Leaf.Subject.CommonName != "tyo-1" {
 		t.Errorf("the common name must name the edge: %v", pair.Leaf.Subject)
 	}
 }

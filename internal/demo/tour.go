@@ -59,7 +59,7 @@ func (t *tour) run(ctx context.Context) error {
 // load is what a client in a place asks for.
 func (t *tour) load(from int, p bench.Protocol, path string) bench.Options {
 	return bench.Options{URL: places[from].url(t.cluster.ports, path), Protocol: p, Rate: 20, Duration: time.Minute, Timeout: 5 * time.Second,
-		TLS: &tls.Config{RootCAs: t.cluster.authority.pool()}, Retry: bench.RetryIdleClosed, ResponseField: originField}
+		TLS: &tls.Config{RootCAs: t.cluster.authority.Pool()}, Retry: bench.RetryIdleClosed, ResponseField: originField}
 }
 
 // ask makes one request.

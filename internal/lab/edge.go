@@ -15,8 +15,8 @@ import (
 	"text/template"
 	"time"
 
-	"nearcast/internal/lab/pki"
 	"nearcast/internal/lab/process"
+	"nearcast/internal/pki"
 )
 
 // EdgeOptions are what scenarios vary of an edge's configuration.
@@ -84,8 +84,7 @@ func edgeConfig(r Region, dir string, holdTime time.Duration, o EdgeOptions) ([]
 
 // makeCertificates makes the authority and one certificate for each edge.
 func (l *Lab) makeCertificates() error {
-	now := time.Now()
-	authority, err := pki.NewAuthority(now)
+	authority, err := pki.NewAuthority(time.Now(), "nearcast lab authority", 30*24*time.Hour)
 	if err != nil {
 		return err
 	}
@@ -94,7 +93,7 @@ func (l *Lab) makeCertificates() error {
 	}
 	for _, r := range regions {
 		dir := regionDir(r.Name)
-		err := authority.Issue(now, r.EdgeName(), []string{Host, "localhost"},
+		err := authority.Issue(r.EdgeName(), []string{Host, "localhost"},
 			[]net.IP{Service4.AsSlice(), Service6.AsSlice(), net.IPv4(127, 0, 0, 1)},
 			filepath.Join(dir, "edge.pem"), filepath.Join(dir, "edge.key"))
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"nearcast/internal/lab/browser"
-	"nearcast/internal/lab/pki"
+	"nearcast/internal/pki"
 )
 
 // scenarioTime bounds one scenario with the repair after it.

@@ -11,7 +11,7 @@ import (
 
 	"nearcast/bench"
 	"nearcast/internal/lab/browser"
-	"nearcast/internal/lab/pki"
+	"nearcast/internal/pki"
 )
 
 // reach: every client gets its own region's edge, and through it the region's own origin.

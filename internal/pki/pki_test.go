@@ -12,7 +12,7 @@ import (
 
 func TestLeafIsTrustedForItsNamesAndAddresses(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
-	a, err := NewAuthority(now)
+	a, err := NewAuthority(now, "test authority", 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func TestLeafIsTrustedForItsNamesAndAddresses(t *testing.T) {
 	if err := a.WriteFile(ca); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Issue(now, "tyo-1", []string{"www.lab.example"}, []net.IP{net.ParseIP("192.0.2.1"), net.ParseIP("2001:db8:53::1")}, cert, key); err != nil {
+	if err := a.Issue("tyo-1", []string{"www.lab.example"}, []net.IP{net.ParseIP("192.0.2.1"), net.ParseIP("2001:db8:53::1")}, cert, key); err != nil {
 		t.Fatal(err)
 	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
@@ -30,6 +30,9 @@ func TestLeafIsTrustedForItsNamesAndAddresses(t *testing.T) {
 	pool, err := LoadPool(ca)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: a.Pool(), CurrentTime: now.Add(23 * time.Hour)}); err != nil {
+		t.Errorf("by the authority's own pool: %v", err)
 	}
 	if pair.Leaf.Subject.CommonName != "tyo-1" {
 		t.Errorf("common name %q", pair.Leaf.Subject.CommonName)

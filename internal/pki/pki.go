@@ -1,4 +1,4 @@
-// Package pki makes the lab's certificate authority and one leaf certificate for each edge. The common name of a leaf is the edge's
+// Package pki makes the certificate authority of a lab or a demonstration, and one leaf certificate for each edge. The common name of a leaf is the edge's
 // name, which is how a client on an anycast address learns who answered.
 package pki
 
@@ -19,22 +19,21 @@ import (
 	"time"
 )
 
-// lifetime suits a browser, which refuses leaf certificates of more than 398 days, and any lab.
-const lifetime = 30 * 24 * time.Hour
-
 // Authority signs leaf certificates.
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes a certificate authority with a key of its own, valid from an hour before now.
-func NewAuthority(now time.Time) (*Authority, error) {
+// NewAuthority makes a certificate authority with a key of its own. It and what it issues are valid from an hour before now, for a lifetime
+// from now. Browsers refuse leaf certificates of more than 398 days.
+func NewAuthority(now time.Time, name string, lifetime time.Duration) (*Authority, error) {
 	template := &x509.Certificate{
-		Subject:  pkix.Name{CommonName: "nearcast lab authority"},
+		Subject:   pkix.Name{CommonName: name},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(lifetime),
 		KeyUsage: x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
 	}
-	key, der, err := sign(template, now, nil)
+	key, der, err := sign(template, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -50,14 +49,22 @@ func (a *Authority) WriteFile(path string) error {
 	return writePEM(path, "CERTIFICATE", a.cert.Raw, 0o644)
 }
 
+// Pool trusts the authority.
+func (a *Authority) Pool() *x509.CertPool {
+	p := x509.NewCertPool()
+	p.AddCert(a.cert)
+	return p
+}
+
 // Issue writes a leaf certificate and its key as PEM.
-func (a *Authority) Issue(now time.Time, commonName string, hosts []string, addresses []net.IP, certFile, keyFile string) error {
+func (a *Authority) Issue(commonName string, hosts []string, addresses []net.IP, certFile, keyFile string) error {
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: commonName}, DNSNames: hosts, IPAddresses: addresses,
+		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 	}
-	key, der, err := sign(template, now, a)
+	key, der, err := sign(template, a)
 	if err != nil {
 		return fmt.Errorf("certificate for %s: %w", commonName, err)
 	}
@@ -100,7 +107,7 @@ func KeyHash(certFile string) (string, error) {
 }
 
 // sign makes a key and a certificate for it, signed by the authority, or by itself when that is nil.
-func sign(template *x509.Certificate, now time.Time, by *Authority) (*ecdsa.PrivateKey, []byte, error) {
+func sign(template *x509.Certificate, by *Authority) (*ecdsa.PrivateKey, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -109,7 +116,6 @@ func sign(template *x509.Certificate, now time.Time, by *Authority) (*ecdsa.Priv
 	if err != nil {
 		return nil, nil, err
 	}
-	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(lifetime)
 	parent, signer := template, key
 	if by != nil {
 		parent, signer = by.cert, by.key
