@@ -63,6 +63,9 @@ func (c *client) Write(p []byte) (int, error) {
 func (c *client) Flush() error                         { return nil }
 func (c *client) WriteTrailers(f message.Fields) error { c.trailers = f; return nil }
 func (c *client) Abort()                               { c.aborted = true }
+func (c *client) SwitchProtocols(message.Fields) (message.Tunnel, error) {
+	return nil, errors.ErrUnsupported
+}
 
 // edge is a proxy in front of origins that the test made.
 type edge struct {

@@ -34,6 +34,9 @@ func (p Protocol) String() string {
 func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // Request is one request as the front end decoded it. The front end has already refused what its RFC calls malformed.
+//
+// Its strings and Fields may be parts of a buffer of the front end's: they are valid until the exchange is over, which is when Serve
+// has returned or [Ready.Done] was called. Whoever keeps them longer, or passes them to a goroutine that may, calls [Request.Detach] first.
 type Request struct {
 	Protocol  Protocol
 	Method    string
@@ -53,10 +56,20 @@ type Request struct {
 	Local  netip.AddrPort
 	TLS    *TLS // nil on a plain connection
 
+	// Upgrade is the protocol, in lower case, that the client asks to change to: "websocket" from an Upgrade field of HTTP/1.1
+	// (RFC 9110 §7.8), or :protocol of an extended CONNECT (RFC 8441, RFC 9220), whose Method is then given as GET. "" for none.
+	// A handler that does not change protocols answers as if it were not there.
+	Upgrade string
+
+	// AltSvc is the Alt-Svc value (RFC 7838) that the response must carry instead of any other; "" for none.
+	AltSvc string
 	// RedirectPort is not 0 on a listener that only sends clients on to https: the port to send them to.
 	RedirectPort uint16
 
 	Received time.Time
+
+	// State is the handler's own, between Quick and Serve. Front ends set it to nil when the exchange is over.
+	State any
 }
 
 // TLS is what the request's connection negotiated.
@@ -80,6 +93,9 @@ type ResponseWriter interface {
 	Flush() error
 	// WriteTrailers sends the trailer section; nothing may follow.
 	WriteTrailers(fields Fields) error
+	// SwitchProtocols answers a request with Upgrade set instead of WriteHeader: 101 on HTTP/1.1, 200 on a stream of HTTP/2 or
+	// HTTP/3. The front end adds Connection and Upgrade where the version has them. The tunnel ends when Serve returns.
+	SwitchProtocols(fields Fields) (Tunnel, error)
 	// Abort ends the exchange so that the client sees the response as incomplete
 	// (a closed connection, RST_STREAM, a reset stream). The handler returns at once afterwards.
 	Abort()
@@ -97,6 +113,15 @@ func AddrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
+// Tunnel is an exchange that has changed to another protocol. Read and Write may be called by two goroutines.
+// Only the idle timeout bounds a wait: a tunnel on which nothing moves either way for that long is ended.
+type Tunnel interface {
+	io.Reader // what the client sends; io.EOF when it has ended its side
+	io.Writer // to the client, sent at once
+	// CloseWrite ends our side; the client may still send.
+	CloseWrite() error
+}
+
 // Handler serves one request. When it returns, the exchange is over. ctx ends when the client goes away or the server stops.
 type Handler interface {
 	Serve(ctx context.Context, w ResponseWriter, r *Request)
@@ -107,4 +132,15 @@ type ConnInfo struct {
 	Client netip.AddrPort // the peer, never an IPv4-mapped address
 	Local  netip.AddrPort
 	TLS    *TLS // nil on a plain connection
+	// Corker is what lies below TLS, where that can hold back writes; else nil.
+	Corker Corker
+}
+
+// Corker is a connection that can collect what is written to it, so that the many records of one TLS flush leave in one system call.
+// It is used by the goroutine that writes.
+type Corker interface {
+	// Cork keeps what is written from now on in memory, up to a bound of the connection's own.
+	Cork()
+	// Uncork sends what was kept, and lets writes through again.
+	Uncork() error
 }

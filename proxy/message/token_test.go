@@ -16,3 +16,18 @@ func TestATokenIsEveryVisibleCharacterButTheDelimiters(t *testing.T) {
 		t.Error("a token has at least one character")
 	}
 }
+
+func TestAFieldValueHasNoControlsAndNothingAroundIt(t *testing.T) {
+	for v, want := range map[string]bool{"": true, "a b": true, "a\tb": true, "\xff": true, " a": false, "a ": false, "\ta": false,
+		"a\x00": false, "a\rb": false, "a\nb": false, "a\x7f": false} {
+		if got := IsFieldValue(v); got != want {
+			t.Errorf("%q: %t, want %t", v, got, want)
+		}
+	}
+}
+
+func TestALowerTokenHasNoCapitals(t *testing.T) {
+	if !IsLowerToken("content-type") || IsLowerToken("Content-Type") || IsLowerToken("") || IsLowerToken("a b") {
+		t.Error("field names are tokens in lower case")
+	}
+}

@@ -182,6 +182,11 @@ func (w *writer) WriteTrailers(fields message.Fields) error {
 	return nil
 }
 
+// SwitchProtocols implements message.ResponseWriter. No request that asks for it is ever handed out.
+func (w *writer) SwitchProtocols(message.Fields) (message.Tunnel, error) {
+	return nil, errors.ErrUnsupported
+}
+
 // Abort implements message.ResponseWriter.
 func (w *writer) Abort() { w.aborted = true }
 
