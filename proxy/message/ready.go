@@ -29,6 +29,9 @@ type Ready struct {
 	BodyLength int64
 	// Owner is told of the end.
 	Owner ReadyOwner
+	// Err is set by the front end, before Done, when it was not the client's doing that the answer is incomplete: the edge stops. It is nil
+	// in a Ready that Quick returns.
+	Err error
 }
 
 // Pieces is a body in memory.
