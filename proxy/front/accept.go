@@ -155,8 +155,8 @@ func looksLikeHTTP(start []byte) bool {
 }
 
 // runQUIC serves HTTP/3 on l until it is closed.
-func (f *Front) runQUIC(ctx context.Context, l *quicListener, h message.Handler) {
-	if err := l.srv.Serve(ctx, h); err != nil {
+func (f *Front) runQUIC(ctx context.Context, l *quicListener) {
+	if err := l.srv.Serve(ctx, l.h); err != nil {
 		l.dead.Store(true)
 		f.died(l.info.Name+" (UDP)", err)
 	}

@@ -45,11 +45,11 @@ type Front struct {
 
 	// shared
 	open     atomic.Int64  // client connections
-	inFlight atomic.Int64  // requests
 	stopping chan struct{} // closed when nothing is to be accepted any more
 	done     chan struct{} // closed when Run has ended
 
 	mu        sync.Mutex
+	handlers  []*handler              // of the listeners
 	cancel    context.CancelCauseFunc // cuts every connection; nil before Run
 	cutEarly  context.CancelFunc      // cuts those that have not begun to speak HTTP
 	drainedAt time.Time               // zero before Drain
@@ -77,6 +77,7 @@ type quicListener struct {
 	info Listener
 	m    *listenerMetrics
 	srv  *h3.Server
+	h    *handler // set by Run
 	dead atomic.Bool
 }
 
@@ -86,8 +87,8 @@ func Open(cfg []ListenConfig, tlsCfg TLSConfig, limits LimitsConfig, log *slog.L
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	f := &Front{log: log, limits: limits, m: newFrontMetrics(set), dead: map[string]error{},
-		stopping: make(chan struct{}), done: make(chan struct{})}
+	f := &Front{log: log, limits: limits, dead: map[string]error{}, stopping: make(chan struct{}), done: make(chan struct{})}
+	f.m = newFrontMetrics(set, f.requestsInFlight)
 	var certs *certificates
 	var errs []error
 	if needTLS(cfg) {
@@ -127,7 +128,6 @@ func (f *Front) Run(ctx context.Context, h message.Handler) error {
 	defer cancel(nil)
 	early, cutEarly := context.WithCancel(ctx)
 	defer cutEarly()
-	h = f.counted(h)
 	if err := f.begin(h, cancel, cutEarly); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (f *Front) Run(ctx context.Context, h message.Handler) error {
 		work.Go(func() { f.runTCP(ctx, early, l, &work) })
 	}
 	for _, l := range f.quic {
-		work.Go(func() { f.runQUIC(ctx, l, h) })
+		work.Go(func() { f.runQUIC(ctx, l) })
 	}
 	select { // not only when the last listener has died
 	case <-ctx.Done():

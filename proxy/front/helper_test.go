@@ -277,6 +277,13 @@ func noLeak(t *testing.T, before int) {
 	}
 }
 
+// handlerFunc is a function that is a message.Handler.
+type handlerFunc func(ctx context.Context, w message.ResponseWriter, r *message.Request)
+
+func (f handlerFunc) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+	f(ctx, w, r)
+}
+
 func text(status int, body string) message.Handler {
 	return handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) {
 		_ = w.WriteHeader(status, message.Fields{{Name: "content-type", Value: "text/plain"}}, int64(len(body)))

@@ -230,7 +230,7 @@ func TestTLSIsModern(t *testing.T) {
 
 func TestEveryMetricHasHelp(t *testing.T) {
 	set := metrics.NewSet()
-	m := newFrontMetrics(set)
+	m := newFrontMetrics(set, func() int64 { return 0 })
 	l := m.listener(":443")
 	l.h2Error("some_error")
 	var b strings.Builder

@@ -47,10 +47,7 @@ const (
 	failOther    = "other"
 )
 
-type frontMetrics struct {
-	set      *metrics.Set
-	inFlight *metrics.Gauge
-}
+type frontMetrics struct{ set *metrics.Set }
 
 // listenerMetrics are those of one listener; its TCP and its UDP socket share them.
 type listenerMetrics struct {
@@ -63,11 +60,12 @@ type listenerMetrics struct {
 	failures     map[string]*metrics.Counter
 }
 
-func newFrontMetrics(set *metrics.Set) *frontMetrics {
+func newFrontMetrics(set *metrics.Set, inFlight func() int64) *frontMetrics {
 	if set == nil {
 		set = metrics.NewSet()
 	}
-	return &frontMetrics{set: set, inFlight: set.GetOrCreateGauge("nearcast_front_requests_in_flight", nil)}
+	set.GetOrCreateGauge("nearcast_front_requests_in_flight", func() float64 { return float64(inFlight()) })
+	return &frontMetrics{set: set}
 }
 
 func (m *frontMetrics) listener(name string) *listenerMetrics {
