@@ -122,7 +122,7 @@ func (f *Front) serveTCP(ctx, early context.Context, l *tcpListener, c net.Conn)
 			answerPlain(err)
 		}
 	} else {
-		conn, http2, err = sniff(c)
+		conn, http2, err = sniff(c, nil)
 	}
 	if err != nil || !endEarly() {
 		return

@@ -306,6 +306,7 @@ func TestSniff(t *testing.T) {
 		http2 bool
 	}{
 		{"G", false}, {"P", false}, {"PUT / HTTP/1.1\r\n", false}, {"PRI * HTTP/1.1\r\n", false}, {preface, true}, {preface + "more", true}, {"\x00", false},
+		{"PRO", false}, {"PROXY TCP4", false},
 	}
 	for _, tt := range tests {
 		for _, size := range []int{1, 3, 100} {
@@ -318,7 +319,7 @@ func TestSniff(t *testing.T) {
 				}
 				client.Close()
 			}()
-			c, http2, err := sniff(server)
+			c, http2, err := sniff(server, nil)
 			if tt.sent == "P" { // could still have become either
 				if err == nil {
 					t.Error("decided after P alone")

@@ -100,7 +100,7 @@ func TestAReadyAnswerCostsNoAllocation(t *testing.T) {
 	h := newHandler(m, marks{altSvc: `h3=":443"`, quic: &quicListener{}})
 	m.inFlight = h.inFlight.Load
 	r := &message.Request{Method: "GET"}
-	if n := testing.AllocsPerRun(1000, func() { h.Quick(r).Done(1, true) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { h.Quick(r).Done(1, true) }); n != 0 && !raceDetector {
 		t.Errorf("%v allocations an answer", n)
 	}
 }
