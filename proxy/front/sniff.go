@@ -90,4 +90,3 @@ func (r *replayTCP) WriteTo(w io.Writer) (n int64, err error) {
 	m, err := r.TCPConn.WriteTo(w)
 	return n + m, err
 }
-
