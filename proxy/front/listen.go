@@ -74,10 +74,10 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener, certs
 		MaxStreams:       f.limits.MaxStreams,
 		Log:              f.log,
 		Events: h3.Events{
-			Admit:           func() bool { return f.admit(q.m) },
+			Admit:           func(netip.AddrPort) bool { return f.admit(q.m) },
 			Accepted:        func() { q.m.accepted[message.HTTP3].Inc() },
 			HandshakeFailed: func(err error) { q.m.handshakeFailed(err) },
-			Closed:          func() { f.release(q.m) },
+			Closed:          func(netip.AddrPort) { f.release(q.m) },
 		},
 	})
 	if err != nil {
