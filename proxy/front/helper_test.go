@@ -108,8 +108,13 @@ func startEdge(t *testing.T, h message.Handler, limits LimitsConfig) *edge {
 
 func startListeners(t *testing.T, h message.Handler, limits LimitsConfig, cfg []ListenConfig, pairs ...CertificateConfig) *edge {
 	t.Helper()
+	return startTLS(t, h, limits, TLSConfig{Certificates: pairs}, cfg)
+}
+
+func startTLS(t *testing.T, h message.Handler, limits LimitsConfig, tlsCfg TLSConfig, cfg []ListenConfig) *edge {
+	t.Helper()
 	set := metrics.NewSet()
-	f, err := Open(cfg, TLSConfig{Certificates: pairs}, limits, testLog(t), set)
+	f, err := Open(cfg, tlsCfg, limits, testLog(t), set)
 	if err != nil {
 		t.Fatal(err)
 	}

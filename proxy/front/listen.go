@@ -72,15 +72,19 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 	q.srv, err = h3.Listen(pc.(*net.UDPConn), h3.Config{
 		TLS:              f.certs.quic,
 		HandshakeTimeout: f.limits.HeaderTimeout,
+		HeaderTimeout:    f.limits.HeaderTimeout,
 		IdleTimeout:      f.limits.IdleTimeout,
+		Pace:             f.limits.pace(),
 		MaxHeader:        int(f.limits.MaxHeaderSize),
 		MaxStreams:       f.limits.MaxStreams,
+		EarlyData:        f.certs.earlyData,
+		CountError:       f.m.protocolErrors(message.HTTP3, h3.ErrorKinds),
 		Log:              f.log,
 		Events: h3.Events{
-			Admit:           func() bool { return f.admit(q.m, netip.Addr{}, true) },
+			Admit:           func(client netip.AddrPort) bool { return f.admit(q.m, client.Addr(), true) },
 			Accepted:        func() { q.m.accepted[message.HTTP3].Inc() },
 			HandshakeFailed: func(err error) { q.m.handshakeFailed(err) },
-			Closed:          func() { f.release(q.m, netip.Addr{}) },
+			Closed:          func(client netip.AddrPort) { f.release(q.m, client.Addr()) },
 		},
 	})
 	if err != nil {

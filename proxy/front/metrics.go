@@ -30,6 +30,7 @@ var MetricHelp = map[string]string{
 	"nearcast_tls_certificate_not_after_seconds": "Unix time of the end of each certificate that is served, by file.",
 	"nearcast_tls_ocsp_stapled":                  "1 where a certificate's status is stapled to it, by the certificate's file.",
 	"nearcast_tls_reloads_total":                 "Certificates read again because their files had changed, by result.",
+	"nearcast_protocol_errors_total":             "Breaches of a protocol and clients that were too slow, by protocol and kind.",
 	"nearcast_front_requests_in_flight":          "Requests being answered now.",
 }
 
@@ -113,6 +114,24 @@ func (m *frontMetrics) listener(name string) *listenerMetrics {
 		l.failures[r] = counter("nearcast_front_handshake_failures_total", "reason", r)
 	}
 	return l
+}
+
+// protocolErrors returns what counts the breaches of a protocol. kinds are all its words.
+func (m *frontMetrics) protocolErrors(p message.Protocol, kinds []string) func(kind string) {
+	counter := func(kind string) *metrics.Counter {
+		return m.set.GetOrCreateCounter(fmt.Sprintf("nearcast_protocol_errors_total{protocol=%q,kind=%q}", p, kind))
+	}
+	all := make(map[string]*metrics.Counter, len(kinds))
+	for _, kind := range kinds {
+		all[kind] = counter(kind)
+	}
+	return func(kind string) {
+		if c := all[kind]; c != nil {
+			c.Inc()
+		} else {
+			counter(kind).Inc()
+		}
+	}
 }
 
 // h2Error counts what the HTTP/2 library calls kind, one of some thirty words.

@@ -22,6 +22,7 @@ const reloadEvery = 2 * time.Second
 type certificates struct {
 	// immutable
 	tcp, quic *tls.Config
+	earlyData bool
 	log       *slog.Logger
 	loaded    *metrics.Counter
 	failed    *metrics.Counter
@@ -69,7 +70,7 @@ func loadCertificates(cfg TLSConfig, now time.Time, log *slog.Logger, set *metri
 	if len(cfg.Certificates) == 0 {
 		return nil, errors.New("tls.certificates is empty, but a listener has tls: true; add a cert_file and a key_file")
 	}
-	s := &certificates{log: log,
+	s := &certificates{log: log, earlyData: cfg.EarlyData,
 		loaded: set.GetOrCreateCounter(`nearcast_tls_reloads_total{result="loaded"}`),
 		failed: set.GetOrCreateCounter(`nearcast_tls_reloads_total{result="failed"}`)}
 	var errs []error
@@ -99,10 +100,6 @@ func (s *certificates) configure(cfg *TLSConfig) {
 	}
 	s.tcp, s.quic = base.Clone(), base.Clone()
 	s.tcp.NextProtos = []string{"h2", "http/1.1"}
-	// QUIC gives every connection a copy of its configuration; the keys of the tickets must be one configuration's, which changes them
-	// daily, for a ticket of one connection to be good on another.
-	keys := base.Clone()
-	s.quic.WrapSession, s.quic.UnwrapSession = keys.EncryptTicket, keys.DecryptTicket
 }
 
 func (s *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {

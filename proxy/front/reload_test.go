@@ -414,6 +414,38 @@ func quicState(t *testing.T, e *edge, cfg *tls.Config) tls.ConnectionState {
 	return c.ConnectionState().TLS
 }
 
+// TestEarlyDataWhereItIsWanted: 0-RTT is taken only with tls.early_data.
+func TestEarlyDataWhereItIsWanted(t *testing.T) {
+	pair := writePair(t, t.TempDir(), "site", time.Now().Add(90*24*time.Hour), "example.test")
+	for _, want := range []bool{false, true} {
+		e := startTLS(t, text(200, "ok"), testLimits(), TLSConfig{EarlyData: want, Certificates: []CertificateConfig{pair}},
+			[]ListenConfig{{Address: "127.0.0.1:0", TLS: true}})
+		cfg := insecure.Clone()
+		cfg.NextProtos, cfg.ClientSessionCache = []string{"h3"}, tls.NewLRUClientSessionCache(1)
+		quicState(t, e, cfg)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		c, err := quic.DialAddrEarly(ctx, e.addr(tlsListener), cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.OpenStreamSync(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = s.Write([]byte{0x01}) // the beginning of a request, to have something to send
+		select {
+		case <-c.HandshakeComplete():
+		case <-c.Context().Done():
+			t.Fatal(context.Cause(c.Context()))
+		}
+		if got := c.ConnectionState(); got.Used0RTT != want || !got.TLS.DidResume {
+			t.Errorf("early_data %t: used %t, resumed %t", want, got.Used0RTT, got.TLS.DidResume)
+		}
+		_ = c.CloseWithError(0x100, "")
+	}
+}
+
 func TestPostQuantumKeyExchange(t *testing.T) {
 	e := startEdge(t, text(200, "ok"), testLimits())
 	cfg := insecure.Clone()
