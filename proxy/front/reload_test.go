@@ -421,10 +421,20 @@ func TestEarlyDataWhereItIsWanted(t *testing.T) {
 		e := startTLS(t, text(200, "ok"), testLimits(), TLSConfig{EarlyData: want, Certificates: []CertificateConfig{pair}},
 			[]ListenConfig{{Address: "127.0.0.1:0", TLS: true}})
 		cfg := insecure.Clone()
-		cfg.NextProtos, cfg.ClientSessionCache = []string{"h3"}, tls.NewLRUClientSessionCache(1)
-		quicState(t, e, cfg)
+		cache := &waitingCache{ClientSessionCache: tls.NewLRUClientSessionCache(1), came: make(chan struct{}, 10)}
+		cfg.NextProtos, cfg.ClientSessionCache = []string{"h3"}, cache
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
+		first, err := quic.DialAddr(ctx, e.addr(tlsListener), cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-cache.came:
+		case <-ctx.Done():
+			t.Fatal("no ticket came")
+		}
+		_ = first.CloseWithError(0x100, "")
 		c, err := quic.DialAddrEarly(ctx, e.addr(tlsListener), cfg, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -444,6 +454,17 @@ func TestEarlyDataWhereItIsWanted(t *testing.T) {
 		}
 		_ = c.CloseWithError(0x100, "")
 	}
+}
+
+// waitingCache tells when a ticket has come.
+type waitingCache struct {
+	tls.ClientSessionCache
+	came chan struct{}
+}
+
+func (c *waitingCache) Put(key string, s *tls.ClientSessionState) {
+	c.ClientSessionCache.Put(key, s)
+	c.came <- struct{}{}
 }
 
 func TestPostQuantumKeyExchange(t *testing.T) {
