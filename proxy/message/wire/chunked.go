@@ -52,7 +52,8 @@ const (
 )
 
 // ChunkedDecoder takes the chunked coding off a body (RFC 9112 §7.1), however its bytes are divided among calls. Chunk extensions
-// must be well-formed, and are ignored. Use it behind [ChunkedDecoder.Reset].
+// must be well-formed, and are ignored; white space right behind a size is refused though RFC 9112 §7.1.1 knows it as bad white space,
+// because other readers refuse it or take it for something else. Use it behind [ChunkedDecoder.Reset].
 type ChunkedDecoder struct {
 	state    chunkState
 	digits   int8
@@ -167,8 +168,6 @@ func (d *ChunkedDecoder) size(c byte) fault {
 		d.state = sizeLF
 	case ';':
 		d.state = extName0
-	case ' ', '\t':
-		d.state = extSpace
 	case '\n':
 		return faultBareLF
 	default:

@@ -39,7 +39,7 @@ func decode(in string, part, limit int) (body string, rest string, tr message.Fi
 }
 
 func TestAChunkedBodyIsDecodedHoweverItComes(t *testing.T) {
-	const in = "5\r\nhello\r\n00000a;a;b=c;d=\"e;\\\"\r \";f = g ; h\r\n, chunked \r\n1 \t;x\r\n!\r\n000\r\nX-A: 1 \r\ncontent-type: x\r\nGrpc-Status:0\r\n\r\nGET /"
+	const in = "5\r\nhello\r\n00000a;a;b=c;d=\"e;\\\"\r \";f = g ; h\r\n, chunked \r\n1; \tx\r\n!\r\n000\r\nX-A: 1 \r\ncontent-type: x\r\nGrpc-Status:0\r\n\r\nGET /"
 	good := strings.Replace(in, "\r ", " ", 1)
 	want := message.Fields{{Name: "x-a", Value: "1"}, {Name: "grpc-status", Value: "0"}}
 	for part := 1; part <= len(good); part++ {
@@ -69,8 +69,8 @@ func TestMalformedChunksAreRefused(t *testing.T) {
 		"1\r\r\n":                               "bare CR",
 		"1234567890123456\r\n":                  "chunk too large",
 		"0000000000000001\r\n":                  "chunk too large",
-		"1 \r\na\r\n":                           "malformed chunk extension",
-		"1 2\r\n":                               "malformed chunk extension",
+		"1 \r\na\r\n":                           "malformed chunk size",
+		"1 2\r\n":                               "malformed chunk size",
 		"1;\r\n":                                "malformed chunk extension",
 		"1;a b\r\n":                             "malformed chunk extension",
 		"1;a=\r\n":                              "malformed chunk extension",

@@ -50,9 +50,6 @@ type Scanner struct {
 // b[start:end] is for [RequestHead.Parse]; end is 0 when more must come.
 func (s *Scanner) Request(b []byte, lim *Limits) (start, end int, err error) {
 	end, f := s.scan(b, lim, maxEmptyLines)
-	if f == 0 && end == 0 && s.line == s.start && s.start < len(b) && lower[b[s.start]] == 0 && b[s.start] != '\r' {
-		f = faultMethod // such as TLS: its line may never end
-	}
 	return s.start, end, f.of(false)
 }
 
@@ -62,6 +59,14 @@ func (s *Scanner) Response(b []byte, lim *Limits) (end int, err error) {
 	return end, f.of(true)
 }
 
+// mayBegin is a byte that a start line may begin with, or that the search says more of.
+var mayBegin = func() (t [256]bool) {
+	for c := range 256 {
+		t[c] = lower[c] != 0 || c == '\r' || c == '\n'
+	}
+	return t
+}()
+
 func (s *Scanner) scan(b []byte, lim *Limits, empty int) (end int, f fault) {
 	for {
 		limit, over := s.start+or(lim.Head, defaultHead), faultLarge
@@ -69,6 +74,9 @@ func (s *Scanner) scan(b []byte, lim *Limits, empty int) (end int, f fault) {
 			limit, over = n, faultLongLine
 		}
 		part := b[:min(len(b), limit)]
+		if s.line == s.start && s.start < len(part) && !mayBegin[b[s.start]] {
+			return 0, faultMethod // such as TLS: its line may never end
+		}
 		i := bytes.IndexByte(part[s.at:], '\n')
 		if i < 0 {
 			s.at = len(part)
