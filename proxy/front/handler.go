@@ -90,21 +90,22 @@ func (w *altSvcWriter) WriteHeader(status int, fields message.Fields, length int
 }
 
 // setHandler makes the listener's servers.
-func (l *tcpListener) setHandler(h message.Handler, f *Front) (err error) {
+func (l *tcpListener) setHandler(h message.Handler, f *Front) error {
 	l.h1 = h1.New(h, h1.Config{
 		HeaderTimeout: f.limits.HeaderTimeout,
 		IdleTimeout:   f.limits.IdleTimeout,
 		MaxHeader:     int(f.limits.MaxHeaderSize),
 		Log:           f.log,
 	})
-	l.h2, err = h2.New(h, h2.Config{
-		IdleTimeout: f.limits.IdleTimeout,
-		MaxHeader:   int(f.limits.MaxHeaderSize),
-		MaxStreams:  f.limits.MaxStreams,
-		CountError:  l.m.h2Error,
-		Log:         f.log,
+	l.h2 = h2.New(h, h2.Config{
+		HeaderTimeout: f.limits.HeaderTimeout,
+		IdleTimeout:   f.limits.IdleTimeout,
+		MaxHeader:     int(f.limits.MaxHeaderSize),
+		MaxStreams:    f.limits.MaxStreams,
+		CountError:    l.m.h2Error,
+		Log:           f.log,
 	})
-	return err
+	return nil
 }
 
 // connInfo is what the socket knows of a connection.
