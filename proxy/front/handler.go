@@ -138,49 +138,25 @@ func (f *Front) httpsPort() uint16 {
 	return 443
 }
 
-// bridged adds the Alt-Svc field for front ends that do not write Request.AltSvc themselves.
-type bridged struct{ *handler }
-
-func (b bridged) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
-	b.mark.write(r)
-	if r.AltSvc != "" {
-		w = &altSvcWriter{ResponseWriter: w, value: r.AltSvc}
-	}
-	b.handler.Serve(ctx, w, r)
-}
-
-type altSvcWriter struct {
-	message.ResponseWriter
-	value string
-}
-
-// WriteHeader replaces an origin's Alt-Svc, which speaks of other sockets than ours. fields may be the cache's: it is not changed.
-func (w *altSvcWriter) WriteHeader(status int, fields message.Fields, length int64) error {
-	if fields.Has("alt-svc") {
-		fields = fields.Clone()
-		fields.Set("alt-svc", w.value)
-	} else {
-		fields = append(fields[:len(fields):len(fields)], message.Field{Name: "alt-svc", Value: w.value})
-	}
-	return w.ResponseWriter.WriteHeader(status, fields, length)
-}
-
 // setHandler makes the listener's servers.
-func (l *tcpListener) setHandler(h *handler, f *Front) (err error) {
-	l.h1 = h1.New(bridged{h}, h1.Config{
+func (l *tcpListener) setHandler(h *handler, f *Front) {
+	l.h1 = h1.New(h, h1.Config{
 		HeaderTimeout: f.limits.HeaderTimeout,
 		IdleTimeout:   f.limits.IdleTimeout,
+		Pace:          f.limits.pace(),
 		MaxHeader:     int(f.limits.MaxHeaderSize),
+		CountError:    f.m.protocolErrors(message.HTTP1, h1.ErrorKinds),
 		Log:           f.log,
 	})
-	l.h2, err = h2.New(bridged{h}, h2.Config{
-		IdleTimeout: f.limits.IdleTimeout,
-		MaxHeader:   int(f.limits.MaxHeaderSize),
-		MaxStreams:  f.limits.MaxStreams,
-		CountError:  l.m.h2Error,
-		Log:         f.log,
+	l.h2 = h2.New(h, h2.Config{
+		HeaderTimeout: f.limits.HeaderTimeout,
+		IdleTimeout:   f.limits.IdleTimeout,
+		Pace:          f.limits.pace(),
+		MaxHeader:     int(f.limits.MaxHeaderSize),
+		MaxStreams:    f.limits.MaxStreams,
+		CountError:    f.m.protocolErrors(message.HTTP2, h2.ErrorKinds),
+		Log:           f.log,
 	})
-	return err
 }
 
 // connInfo is what the socket knows of a connection.

@@ -231,8 +231,7 @@ func TestTLSIsModern(t *testing.T) {
 func TestEveryMetricHasHelp(t *testing.T) {
 	set := metrics.NewSet()
 	m := newFrontMetrics(set, func() int64 { return 0 }, func() int { return 0 })
-	l := m.listener(":443")
-	l.h2Error("some_error")
+	m.listener(":443")
 	m.protocolErrors(message.HTTP3, []string{"H3_FRAME_ERROR"})
 	pair := writePair(t, t.TempDir(), "site", time.Now().Add(90*24*time.Hour), "example.test")
 	pair.OCSPFile = "none"

@@ -24,7 +24,6 @@ var MetricHelp = map[string]string{
 	"nearcast_front_connections_refused_total":   "Client connections closed or refused at once, by reason.",
 	"nearcast_front_accept_errors_total":         "Errors of accept on a TCP listener, by reason.",
 	"nearcast_front_handshake_failures_total":    "TLS and QUIC handshakes that failed, by reason.",
-	"nearcast_front_h2_errors_total":             "HTTP/2 connections and streams ended because the client broke the protocol or a limit, by reason.",
 	"nearcast_front_addresses":                   "Client addresses that are remembered for the limits of one address.",
 	"nearcast_front_addresses_forgotten_total":   "Client addresses forgotten before their time, because as many are remembered as may be.",
 	"nearcast_tls_certificate_not_after_seconds": "Unix time of the end of each certificate that is served, by file.",
@@ -70,8 +69,6 @@ type frontMetrics struct {
 
 // listenerMetrics are those of one listener; its TCP and its UDP socket share them.
 type listenerMetrics struct {
-	name         string
-	set          *metrics.Set
 	open         *metrics.Gauge
 	refused      map[string]*metrics.Counter
 	accepted     map[message.Protocol]*metrics.Counter
@@ -93,8 +90,6 @@ func (m *frontMetrics) listener(name string) *listenerMetrics {
 		return m.set.GetOrCreateCounter(fmt.Sprintf("%s{listener=%q,%s=%q}", metric, name, label, value))
 	}
 	l := &listenerMetrics{
-		name:         name,
-		set:          m.set,
 		open:         m.set.GetOrCreateGauge(fmt.Sprintf("nearcast_front_connections_open{listener=%q}", name), nil),
 		refused:      map[string]*metrics.Counter{},
 		accepted:     map[message.Protocol]*metrics.Counter{},
@@ -132,11 +127,6 @@ func (m *frontMetrics) protocolErrors(p message.Protocol, kinds []string) func(k
 			counter(kind).Inc()
 		}
 	}
-}
-
-// h2Error counts what the HTTP/2 library calls kind, one of some thirty words.
-func (m *listenerMetrics) h2Error(kind string) {
-	m.set.GetOrCreateCounter(fmt.Sprintf("nearcast_front_h2_errors_total{listener=%q,reason=%q}", m.name, kind)).Inc()
 }
 
 func (m *listenerMetrics) handshakeFailed(err error) { m.failures[handshakeReason(err)].Inc() }

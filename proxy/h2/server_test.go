@@ -3,6 +3,7 @@ package h2
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -54,30 +55,52 @@ type (
 	}
 )
 
-func serve(t *testing.T, ctx context.Context, s *Server) *session {
-	return serveVia(t, ctx, s, func(c net.Conn) net.Conn { return c })
-}
-
-func serveVia(t *testing.T, ctx context.Context, s *Server, via func(net.Conn) net.Conn) *session {
+// begin is a connection whose client has said nothing yet.
+func begin(t *testing.T, ctx context.Context, s *Server) *session {
 	client, server := net.Pipe()
 	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), done: make(chan struct{})}
 	x.enc = hpack.NewEncoder(&x.block)
 	x.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	x.fr.AllowIllegalWrites = true
 	go func() {
 		defer close(x.done)
-		s.ServeConn(ctx, via(server), testInfo)
+		s.ServeConn(ctx, server, testInfo)
 	}()
 	go x.read()
-	_, _ = io.WriteString(client, http2.ClientPreface)
-	_ = x.fr.WriteSettings()
 	synctest.Wait()
 	return x
+}
+
+// greet sends the client's preface.
+func (x *session) greet() {
+	_, _ = io.WriteString(x, http2.ClientPreface)
+	_ = x.fr.WriteSettings()
+	synctest.Wait()
+}
+
+func serve(t *testing.T, ctx context.Context, s *Server) *session {
+	x := begin(t, ctx, s)
+	x.greet()
+	return x
+}
+
+// waiting is a handler that answers when release is closed.
+func waiting(release chan struct{}) handlerFunc {
+	return func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+		<-release
+		ok(ctx, w, r)
+	}
 }
 
 func (x *session) read() {
 	defer close(x.frames)
 	for {
 		f, err := x.fr.ReadFrame()
+		var se http2.StreamError
+		if errors.As(err, &se) {
+			x.t.Errorf("malformed response: %v", err)
+			continue
+		}
 		if err != nil {
 			return
 		}
@@ -124,11 +147,14 @@ func want[T any](t *testing.T, got any, ok func(*T) bool, what string) {
 
 func newServer(t *testing.T, h message.Handler, cfg Config) *Server {
 	t.Helper()
-	s, err := New(h, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return New(h, cfg)
+}
+
+// leaves is the GOAWAY that refuses nothing, and last the one after it.
+func leaves(g *goAway) bool { return g.last == maxStreamID && g.code == http2.ErrCodeNo }
+
+func last(id uint32) func(*goAway) bool {
+	return func(g *goAway) bool { return g.last == id && g.code == http2.ErrCodeNo }
 }
 
 func TestDrainFinishesStreams(t *testing.T) {
@@ -142,8 +168,10 @@ func TestDrainFinishesStreams(t *testing.T) {
 		busy, idle := serve(t, t.Context(), s), serve(t, t.Context(), s)
 		busy.request(1, "/", true)
 		s.Drain()
-		want(t, busy.next(), func(g *goAway) bool { return g.last == 1 && g.code == http2.ErrCodeNo }, "GOAWAY that lets stream 1 end")
-		want(t, idle.next(), func(g *goAway) bool { return g.code == http2.ErrCodeNo }, "GOAWAY on the idle connection")
+		want(t, busy.next(), leaves, "GOAWAY that refuses nothing")
+		want(t, busy.next(), last(1), "GOAWAY that lets stream 1 end")
+		want(t, idle.next(), leaves, "GOAWAY on the idle connection")
+		want(t, idle.next(), last(0), "the second GOAWAY there")
 		<-idle.done
 		busy.request(3, "/late", true)
 		close(release)
@@ -159,7 +187,6 @@ func TestConnectionDuringDrainIsServedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, ok, Config{IdleTimeout: time.Hour})
 		s.Drain()
-		synctest.Wait() // GOAWAY is sent by a goroutine
 		x, silent := serve(t, t.Context(), s), serve(t, t.Context(), s)
 		x.request(1, "/", true)
 		got := []any{x.next(), x.next()}
@@ -167,7 +194,8 @@ func TestConnectionDuringDrainIsServedOnce(t *testing.T) {
 			got[0], got[1] = got[1], got[0]
 		}
 		want(t, got[0], func(r *response) bool { return r.status == "200" }, "a response")
-		want(t, got[1], func(g *goAway) bool { return g.last == 1 }, "GOAWAY with it")
+		want(t, got[1], leaves, "GOAWAY with it")
+		want(t, x.next(), last(1), "the second GOAWAY")
 		<-x.done
 		select {
 		case <-silent.done:
@@ -215,7 +243,7 @@ func TestStalledUpload(t *testing.T) {
 			failed <- err
 			w.Abort()
 		})
-		x := serve(t, t.Context(), newServer(t, h, Config{IdleTimeout: time.Minute}))
+		x := serve(t, t.Context(), newServer(t, h, Config{Pace: message.Pace{Grace: time.Minute}}))
 		x.request(1, "/", false)
 		begin := time.Now()
 		if err, is := (<-failed).(*message.Error); !is || err.Blame != message.BlameClient {
