@@ -108,15 +108,15 @@ func (b *body) read(p []byte) (int, error) {
 // readTrailers reads the section into memory of its own.
 func (b *body) readTrailers(n uint64) error {
 	most := b.x.conn.server.cfg.MaxHeader
+	var t assemble.Trailers
+	t.Begin(most)
 	if n > uint64(most) {
-		return errLoad
+		return t.TooLarge()
 	}
 	section, err := b.x.r.payload(int(n))
 	if err != nil {
 		return err
 	}
-	var t assemble.Trailers
-	t.Begin(most)
 	switch _, err := qpack.Decode(nil, append([]byte(nil), section...), &t); {
 	case err == qpack.ErrDecompression:
 		return errDecompression

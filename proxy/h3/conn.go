@@ -44,15 +44,16 @@ const maxRequestID = 1<<62 - 4
 // conn is one connection.
 type conn struct {
 	// immutable
-	server  *Server
-	qc      *quic.Conn
-	kill    func(code uint64, why string)
-	ctx     context.Context // the server's: its end cuts
-	base    context.Context // the connection's
-	info    message.ConnInfo
-	work    sync.WaitGroup // all its goroutines but serveConn itself
-	control *quic.SendStream
-	settled atomic.Bool // the handshake is complete
+	server   *Server
+	qc       *quic.Conn
+	kill     func(code uint64, why string)
+	ctx      context.Context // the server's: its end cuts
+	base     context.Context // the connection's
+	info     message.ConnInfo
+	earlyTLS message.TLS    // of requests that may have been replayed
+	work     sync.WaitGroup // all its goroutines but serveConn itself
+	control  *quic.SendStream
+	settled  atomic.Bool // the handshake is complete
 
 	// shared
 	mu       sync.Mutex
@@ -71,10 +72,13 @@ type conn struct {
 }
 
 func (s *Server) newConn(ctx context.Context, qc *quic.Conn) *conn {
-	return &conn{
+	c := &conn{
 		server: s, qc: qc, ctx: ctx, base: qc.Context(), goAway: noGoAway, budget: allowance, idleAt: time.Now(), info: connInfo(qc),
 		kill: func(code uint64, why string) { _ = qc.CloseWithError(quic.ApplicationErrorCode(code), why) },
 	}
+	c.earlyTLS = *c.info.TLS
+	c.earlyTLS.EarlyData = true
+	return c
 }
 
 func connInfo(qc *quic.Conn) message.ConnInfo {

@@ -40,7 +40,6 @@ type exchange struct {
 	preset bool // a PRIORITY_UPDATE came before the request: it overrides the field (RFC 9218 §7)
 	r      reader
 	req    message.Request
-	tls    message.TLS
 	until  time.Time // when the header section must be there
 	body   *body
 	resp   *responder
@@ -105,7 +104,7 @@ func (x *exchange) run() {
 	if s.quick != nil {
 		if a := s.quick.Quick(&x.req); a != nil {
 			x.sendReady(a)
-			x.stopReading()
+			x.endBody()
 			return
 		}
 	}
@@ -150,9 +149,7 @@ func (x *exchange) read() error {
 	info := &x.conn.info
 	r.Protocol, r.Client, r.Local, r.TLS = message.HTTP3, info.Client, info.Local, info.TLS
 	if x.conn.early() {
-		x.tls = *info.TLS
-		x.tls.EarlyData = true
-		r.TLS = &x.tls
+		r.TLS = &x.conn.earlyTLS
 	}
 	if v := r.Fields.Get("priority"); v != "" && !x.preset {
 		x.prioritise(parsePriority(v))

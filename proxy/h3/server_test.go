@@ -47,7 +47,7 @@ func (f handlerFunc) Serve(ctx context.Context, w message.ResponseWriter, r *mes
 
 var ok = handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) { _ = w.WriteHeader(200, nil, 0) })
 
-func testTLS(t *testing.T) *tls.Config {
+func testTLS(t testing.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -81,7 +81,7 @@ type running struct {
 	ended  chan error
 }
 
-func start(t *testing.T, h message.Handler, cfg Config) *running {
+func start(t testing.TB, h message.Handler, cfg Config) *running {
 	t.Helper()
 	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -115,7 +115,7 @@ func start(t *testing.T, h message.Handler, cfg Config) *running {
 func (r *running) addr() string { return r.udp.LocalAddr().String() }
 
 // dial opens a bare QUIC connection that speaks no HTTP by itself.
-func (r *running) dial(t *testing.T) *quic.Conn {
+func (r *running) dial(t testing.TB) *quic.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -102,8 +102,7 @@ func (c *conn) exchange(w *worker, str stream, id quic.StreamID) {
 		x.run()
 		c.end(x)
 	} else {
-		c.server.count(errRejected.kind)
-		x.refuse(errRejected)
+		x.fail(errRejected)
 	}
 	x.release()
 	exchanges.Put(x)

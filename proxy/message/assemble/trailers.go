@@ -48,6 +48,14 @@ func (t *Trailers) field(name, value string) *Error {
 	return nil
 }
 
+// TooLarge refuses a section of which the encoded form is beyond a bound of the front end's.
+func (t *Trailers) TooLarge() error {
+	if t.err == nil {
+		t.err = errTooLarge
+	}
+	return t.err
+}
+
 // Fields is the section, or why it is refused.
 func (t *Trailers) Fields() (message.Fields, error) {
 	if t.err != nil {
