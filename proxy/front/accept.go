@@ -102,8 +102,9 @@ func (f *Front) serveTCP(ctx, early context.Context, l *tcpListener, g *guest) {
 	endEarly := context.AfterFunc(early, func() { c.Close() })
 	defer endEarly()
 	info := connInfo(c)
+	info.Accepted = time.Now()
 	if f.limits.HeaderTimeout > 0 {
-		_ = c.SetDeadline(time.Now().Add(f.limits.HeaderTimeout))
+		_ = c.SetDeadline(info.Accepted.Add(f.limits.HeaderTimeout))
 	}
 	ahead, ok := f.meet(l, g, &info)
 	if !ok {

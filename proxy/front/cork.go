@@ -102,6 +102,9 @@ func (c *corkable) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// NetConn is the socket, for what is not reading or writing.
+func (c *corkable) NetConn() net.Conn { return c.Conn }
+
 // SyscallConn gives access to the socket.
 func (c *corkable) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {

@@ -93,7 +93,11 @@ type conn struct {
 
 func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo) *conn {
 	now := time.Now()
-	return &conn{srv: s, nc: nc, ctx: ctx, info: info, now: now, begun: now, idleFrom: now,
+	begun := info.Accepted
+	if begun.IsZero() {
+		begun = now
+	}
+	return &conn{srv: s, nc: nc, ctx: ctx, info: info, now: now, begun: begun, idleFrom: now,
 		window: defaultWindow, peerWindow: defaultWindow, recvWindow: connWindow}
 }
 
