@@ -236,7 +236,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 // TestStalledBody: a client that stops in the middle of its body must not hold a handler for ever.
 func TestStalledBody(t *testing.T) {
 	limits := testLimits()
-	limits.IdleTimeout = 300 * time.Millisecond
+	limits.BodyTimeout = 300 * time.Millisecond
 	failed := make(chan error, 1)
 	e := startEdge(t, handlerFunc(func(_ context.Context, w message.ResponseWriter, r *message.Request) {
 		_, err := io.ReadAll(r.Body)

@@ -145,7 +145,7 @@ func (l *tcpListener) setHandler(h *handler, f *Front) {
 		IdleTimeout:   f.limits.IdleTimeout,
 		Pace:          f.limits.pace(),
 		MaxHeader:     int(f.limits.MaxHeaderSize),
-		CountError:    f.m.protocolErrors(message.HTTP1, h1.ErrorKinds),
+		CountError:    f.m.breaches[message.HTTP1],
 		Log:           f.log,
 	})
 	l.h2 = h2.New(h, h2.Config{
@@ -154,7 +154,7 @@ func (l *tcpListener) setHandler(h *handler, f *Front) {
 		Pace:          f.limits.pace(),
 		MaxHeader:     int(f.limits.MaxHeaderSize),
 		MaxStreams:    f.limits.MaxStreams,
-		CountError:    f.m.protocolErrors(message.HTTP2, h2.ErrorKinds),
+		CountError:    f.m.breaches[message.HTTP2],
 		Log:           f.log,
 	})
 }

@@ -178,6 +178,8 @@ type client struct {
 
 var insecure = &tls.Config{InsecureSkipVerify: true, ServerName: "example.test"}
 
+func tlsClient(c net.Conn) *tls.Conn { return tls.Client(c, insecure.Clone()) }
+
 // clients returns one client of each protocol and way to it.
 func (e *edge) clients() []*client {
 	return []*client{e.h1(), e.h1TLS(), e.h2(), e.h2c(), e.h3()}

@@ -78,7 +78,7 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		MaxHeader:        int(f.limits.MaxHeaderSize),
 		MaxStreams:       f.limits.MaxStreams,
 		EarlyData:        f.certs.earlyData,
-		CountError:       f.m.protocolErrors(message.HTTP3, h3.ErrorKinds),
+		CountError:       f.m.breaches[message.HTTP3],
 		Log:              f.log,
 		Events: h3.Events{
 			Admit:           func(client netip.AddrPort) bool { return f.admit(q.m, client.Addr(), true) },

@@ -14,6 +14,9 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/quic-go/quic-go"
 
+	"nearcast/proxy/h1"
+	"nearcast/proxy/h2"
+	"nearcast/proxy/h3"
 	"nearcast/proxy/message"
 )
 
@@ -65,6 +68,7 @@ const (
 type frontMetrics struct {
 	set       *metrics.Set
 	forgotten *metrics.Counter
+	breaches  map[message.Protocol]func(kind string) // what the front ends count errors with
 }
 
 // listenerMetrics are those of one listener; its TCP and its UDP socket share them.
@@ -82,7 +86,13 @@ func newFrontMetrics(set *metrics.Set, inFlight func() int64, addresses func() i
 	}
 	set.GetOrCreateGauge("nearcast_front_requests_in_flight", func() float64 { return float64(inFlight()) })
 	set.GetOrCreateGauge("nearcast_front_addresses", func() float64 { return float64(addresses()) })
-	return &frontMetrics{set: set, forgotten: set.GetOrCreateCounter("nearcast_front_addresses_forgotten_total")}
+	m := &frontMetrics{set: set, forgotten: set.GetOrCreateCounter("nearcast_front_addresses_forgotten_total")}
+	m.breaches = map[message.Protocol]func(string){
+		message.HTTP1: m.protocolErrors(message.HTTP1, h1.ErrorKinds),
+		message.HTTP2: m.protocolErrors(message.HTTP2, h2.ErrorKinds),
+		message.HTTP3: m.protocolErrors(message.HTTP3, h3.ErrorKinds),
+	}
+	return m
 }
 
 func (m *frontMetrics) listener(name string) *listenerMetrics {
