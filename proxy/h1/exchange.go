@@ -16,8 +16,8 @@ type exchange struct {
 	head wire.RequestHead
 
 	// of an answer from memory
-	ready  *message.Ready
-	bodyAt int // where its body is in the output
+	ready           *message.Ready
+	bodyAt, bodyLen int // where its body is in the output
 
 	w    writer
 	body *body // nil when the request has none

@@ -76,7 +76,7 @@ func (o *output) sent(n int, err error) {
 		o.c.srv.cfg.CountError(errNotTaken)
 	}
 	for i, x := range o.batch {
-		x.done(min(max(int64(n-x.bodyAt), 0), x.ready.BodyLength), err == nil)
+		x.done(int64(min(max(n-x.bodyAt, 0), x.bodyLen)), err == nil || n >= x.bodyAt+x.bodyLen)
 		o.batch[i] = nil
 	}
 	o.batch = o.batch[:0]
@@ -167,7 +167,7 @@ func (o *output) ready(x *exchange, a *message.Ready) bool {
 		}
 		return !last
 	}
-	x.bodyAt = len(o.buf)
+	x.bodyAt, x.bodyLen = len(o.buf), 0
 	if body && !o.copyBody(x) {
 		return false
 	}
@@ -186,14 +186,15 @@ func (o *output) ready(x *exchange, a *message.Ready) bool {
 // copyBody puts a small body behind its header section.
 func (o *output) copyBody(x *exchange) bool {
 	a := x.ready
-	o.grow(int(a.BodyLength))
+	x.bodyLen = int(a.BodyLength)
+	o.grow(x.bodyLen)
 	for p := a.Body.Next(); p != nil; p = a.Body.Next() {
-		if len(o.buf)-x.bodyAt+len(p) > int(a.BodyLength) {
+		if len(o.buf)-x.bodyAt+len(p) > x.bodyLen {
 			break
 		}
 		o.buf = append(o.buf, p...)
 	}
-	if len(o.buf)-x.bodyAt == int(a.BodyLength) {
+	if len(o.buf)-x.bodyAt == x.bodyLen {
 		return true
 	}
 	o.buf = o.buf[:x.bodyAt]
