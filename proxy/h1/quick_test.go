@@ -368,30 +368,6 @@ const hitRequest = "GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nUser-Ag
 // limited is how a server in use is set.
 var limited = Config{HeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, Pace: message.Pace{Grace: 30 * time.Second, Rate: 1024}}
 
-func TestAHitAllocatesNothing(t *testing.T) {
-	for _, tt := range []struct {
-		name      string
-		size, row int
-	}{{"1 KiB", 1 << 10, 1}, {"pipelined", 1 << 10, 8}, {"100 KiB", 100 << 10, 1}} {
-		s := &script{in: []byte(strings.Repeat(hitRequest, tt.row)), left: 1 << 30}
-		c := newConn(t.Context(), New(newReuse(tt.size), limited), s, testInfo)
-		if n := testing.AllocsPerRun(200, func() {
-			for range tt.row {
-				if !c.next() {
-					t.Fatal("the connection ended")
-				}
-			}
-		}); n > 0 {
-			t.Errorf("%s: %v allocations", tt.name, n)
-		}
-		if want := 200 * tt.row * tt.size; s.got < want {
-			t.Errorf("%s: %d bytes were sent, want more than %d", tt.name, s.got, want)
-		}
-		c.end()
-		c.endContext()
-	}
-}
-
 func BenchmarkHit(b *testing.B) {
 	for _, size := range []int{1 << 10, 100 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
