@@ -49,6 +49,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo)
 	own, cancel := context.WithCancel(ctx)
 	c.base, c.endContext = message.WithServer(own, ctx), cancel
 	c.in.c, c.out.c, c.watch.c = c, c, c
+	c.in.at = time.Now()
 	_, c.out.vectored = nc.(interface{ SetLinger(int) error }) // a TCP socket
 	return c
 }
@@ -131,7 +132,7 @@ func (c *conn) readHead() (head []byte, err error) {
 			continue
 		}
 		if begun.IsZero() {
-			begun = time.Now()
+			begun = c.in.at
 		}
 		if err := c.more(begun); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) && len(bytes.Trim(c.in.Buffered(), "\r\n")) > 0 {
@@ -153,7 +154,7 @@ func (c *conn) await() bool {
 		timeout = c.srv.cfg.HeaderTimeout
 	}
 	c.first = false
-	c.in.setDeadline(after(time.Now(), timeout))
+	c.in.setDeadline(c.in.at, after(c.in.at, timeout))
 	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
 		return false
 	}
@@ -166,7 +167,7 @@ func (c *conn) await() bool {
 
 // more waits for more of a header section that began to come at begun.
 func (c *conn) more(begun time.Time) error {
-	c.in.setDeadline(after(begun, c.srv.cfg.HeaderTimeout))
+	c.in.setDeadline(c.in.at, after(begun, c.srv.cfg.HeaderTimeout))
 	return c.in.more(c.srv.lim.HeadSize())
 }
 
