@@ -50,8 +50,9 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo)
 	own, cancel := context.WithCancel(ctx)
 	c.base, c.endContext = message.WithServer(own, ctx), cancel
 	c.in.c, c.out.c, c.watch.c = c, c, c
+	c.in.at = time.Now()
 	if c.since = info.Accepted; c.since.IsZero() {
-		c.since = time.Now()
+		c.since = c.in.at
 	}
 	_, c.out.vectored = nc.(interface{ SetLinger(int) error }) // a TCP socket
 	return c
@@ -138,7 +139,7 @@ func (c *conn) readHead() (head []byte, err error) {
 			continue
 		}
 		if begun.IsZero() {
-			begun = time.Now()
+			begun = c.in.at
 		}
 		if err := c.more(begun); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) && len(bytes.Trim(c.in.Buffered(), "\r\n")) > 0 {
@@ -155,12 +156,12 @@ var errSlow = &message.Error{Blame: message.BlameClient, Status: 408, Reason: re
 func (c *conn) await() bool {
 	c.out.release()
 	c.active.Store(false)
-	until := after(time.Now(), c.srv.cfg.IdleTimeout)
+	until := after(c.in.at, c.srv.cfg.IdleTimeout)
 	if c.first && c.srv.cfg.HeaderTimeout > 0 {
 		until = after(c.since, c.srv.cfg.HeaderTimeout)
 	}
 	c.first = false
-	c.in.setDeadline(until)
+	c.in.setDeadline(c.in.at, until)
 	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
 		return false
 	}
@@ -173,7 +174,7 @@ func (c *conn) await() bool {
 
 // more waits for more of a header section that began to come at begun.
 func (c *conn) more(begun time.Time) error {
-	c.in.setDeadline(after(begun, c.srv.cfg.HeaderTimeout))
+	c.in.setDeadline(c.in.at, after(begun, c.srv.cfg.HeaderTimeout))
 	return c.in.more(c.srv.lim.HeadSize())
 }
 

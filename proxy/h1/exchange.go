@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"nearcast/proxy/message"
 	"nearcast/proxy/message/wire"
@@ -16,8 +17,8 @@ type exchange struct {
 	head wire.RequestHead
 
 	// of an answer from memory
-	ready  *message.Ready
-	bodyAt int // where its body is in the output
+	ready           *message.Ready
+	bodyAt, bodyLen int // where its body is in the output
 
 	w    writer
 	body *body // nil when the request has none
@@ -51,7 +52,8 @@ func (x *exchange) free() {
 	f := x.req.Fields[:0]
 	clear(f[:cap(f)])
 	x.req = message.Request{Fields: f}
-	x.c, x.ready, x.body, x.w = nil, nil, nil, writer{}
+	x.c, x.ready, x.body = nil, nil, nil
+	x.w = writer{aborted: true} // for whoever writes too late
 	exchanges.Put(x)
 }
 
@@ -134,6 +136,7 @@ func (c *conn) serve(x *exchange) bool {
 	gone := c.watch.end()
 	ok := x.w.finish(ctx)
 	c.in.unpin()
+	c.in.at = time.Now() // what is buffered begins to be dealt with now
 	switch {
 	case !ok || gone:
 		return c.stop(ok)

@@ -49,7 +49,7 @@ func (o *output) release() {
 
 // setDeadline sets the deadline for a write of size bytes, to a client that has taken moved and kept us waiting before.
 func (o *output) setDeadline(now time.Time, waited time.Duration, moved, size int64) {
-	if t := o.c.srv.limit(now, waited, moved, size); moves(o.deadline, t) {
+	if t := o.c.srv.limit(now, waited, moved, size); moves(o.deadline, t, now) {
 		o.deadline = t
 		_ = o.c.nc.SetWriteDeadline(t)
 	}
@@ -62,7 +62,7 @@ func (o *output) flush() error {
 	}
 	n, err := 0, error(net.ErrClosed)
 	if !o.failed {
-		o.setDeadline(time.Now(), 0, 0, int64(len(o.buf)))
+		o.setDeadline(o.c.in.at, 0, 0, int64(len(o.buf)))
 		n, err = o.c.nc.Write(o.buf)
 	}
 	o.sent(n, err)
@@ -76,7 +76,7 @@ func (o *output) sent(n int, err error) {
 		o.c.srv.cfg.CountError(errNotTaken)
 	}
 	for i, x := range o.batch {
-		x.done(min(max(int64(n-x.bodyAt), 0), x.ready.BodyLength), err == nil)
+		x.done(int64(min(max(n-x.bodyAt, 0), x.bodyLen)), err == nil || n >= x.bodyAt+x.bodyLen)
 		o.batch[i] = nil
 	}
 	o.batch = o.batch[:0]
@@ -143,10 +143,12 @@ func (o *output) writeEach(parts [][]byte) (n int64, err error) {
 // ready sends an answer from memory, or puts it behind others to be sent. It returns false when the connection is to end.
 func (o *output) ready(x *exchange, a *message.Ready) bool {
 	x.ready = a
-	body := a.Body != nil && !x.noBody(a.Status)
-	length := a.ContentLength
-	if body {
-		length = a.BodyLength // what will come, whatever is said
+	body, length := false, a.ContentLength
+	if !x.noBody(a.Status) {
+		body, length = a.Body != nil, 0
+		if body {
+			length = a.BodyLength // what will come, whatever is said
+		}
 	}
 	last := !x.head.KeepAlive || o.c.closing()
 	var block []byte
@@ -167,7 +169,7 @@ func (o *output) ready(x *exchange, a *message.Ready) bool {
 		}
 		return !last
 	}
-	x.bodyAt = len(o.buf)
+	x.bodyAt, x.bodyLen = len(o.buf), 0
 	if body && !o.copyBody(x) {
 		return false
 	}
@@ -186,14 +188,15 @@ func (o *output) ready(x *exchange, a *message.Ready) bool {
 // copyBody puts a small body behind its header section.
 func (o *output) copyBody(x *exchange) bool {
 	a := x.ready
-	o.grow(int(a.BodyLength))
+	x.bodyLen = int(a.BodyLength)
+	o.grow(x.bodyLen)
 	for p := a.Body.Next(); p != nil; p = a.Body.Next() {
-		if len(o.buf)-x.bodyAt+len(p) > int(a.BodyLength) {
+		if len(o.buf)-x.bodyAt+len(p) > x.bodyLen {
 			break
 		}
 		o.buf = append(o.buf, p...)
 	}
-	if len(o.buf)-x.bodyAt == int(a.BodyLength) {
+	if len(o.buf)-x.bodyAt == x.bodyLen {
 		return true
 	}
 	o.buf = o.buf[:x.bodyAt]
@@ -245,6 +248,7 @@ func (o *output) large(x *exchange) bool {
 			return false
 		}
 	}
+	o.c.in.at = time.Now()
 	x.done(a.BodyLength, true)
 	return true
 }

@@ -14,7 +14,7 @@ type reader struct {
 	kept [][]byte
 	wide bool // requests are larger than small: wait for the next with a buffer
 
-	at       time.Time // of the last read for a header section
+	at       time.Time // of the last read for a header section, or of the end of what took longer: the time is not asked for more often
 	deadline time.Time // as set on the connection
 
 	// waited and moved are how long the request body in hand kept us waiting, and how much of it came.
@@ -35,20 +35,20 @@ func (r *reader) Buffered() []byte { return r.buf[r.r:r.w] }
 func (r *reader) Consume(n int) { r.r += n }
 
 // setDeadline sets the deadline of reads, unless that would put it off only a little: setting one is not free.
-func (r *reader) setDeadline(t time.Time) {
-	if moves(r.deadline, t) {
+func (r *reader) setDeadline(now, t time.Time) {
+	if moves(r.deadline, t, now) {
 		r.deadline = t
 		_ = r.c.nc.SetReadDeadline(t)
 	}
 }
 
 // moves reports whether a deadline of old is to be replaced by t.
-func moves(old, t time.Time) bool {
+func moves(old, t, now time.Time) bool {
 	if old.IsZero() || t.IsZero() {
 		return old.IsZero() != t.IsZero()
 	}
 	d := t.Sub(old)
-	return d < 0 || d > 0 && d >= min(time.Second, time.Until(t)/8)
+	return d < 0 || d > 0 && d >= min(time.Second, t.Sub(now)/8)
 }
 
 // interrupt sets the deadline whatever it was.
@@ -154,7 +154,7 @@ func (r *reader) Fill() error {
 func (r *reader) Read(p []byte) (int, error) {
 	now := time.Now()
 	if r.until.IsZero() {
-		r.setDeadline(r.c.srv.limit(now, r.waited, r.moved, 0))
+		r.setDeadline(now, r.c.srv.limit(now, r.waited, r.moved, 0))
 	} else if r.deadline != r.until {
 		r.interrupt(r.until)
 	}
