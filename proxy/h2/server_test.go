@@ -37,6 +37,7 @@ type session struct {
 	block  bytes.Buffer
 	frames chan any // copies of what came: *goAway, *reset, *response
 	done   chan struct{}
+	noData bool // leaves DATA out of frames
 }
 
 type (
@@ -52,7 +53,14 @@ type (
 		stream uint32
 		status string
 		ended  bool
+		fields []hpack.HeaderField
 	}
+	data struct {
+		stream uint32
+		n      int
+		ended  bool
+	}
+	update struct{ stream, n uint32 }
 )
 
 // begin is a connection whose client has said nothing yet.
@@ -110,15 +118,32 @@ func (x *session) read() {
 		case *http2.RSTStreamFrame:
 			x.frames <- &reset{f.StreamID, f.ErrCode}
 		case *http2.MetaHeadersFrame:
-			x.frames <- &response{f.StreamID, f.PseudoValue("status"), f.StreamEnded()}
+			x.frames <- &response{f.StreamID, f.PseudoValue("status"), f.StreamEnded(), f.Fields}
+		case *http2.DataFrame:
+			if !x.noData {
+				x.frames <- &data{f.StreamID, len(f.Data()), f.StreamEnded()}
+			}
 		}
 	}
 }
 
+func (r *response) get(name string) string {
+	for _, f := range r.fields {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
 // request sends a GET on a stream; more are further fields.
 func (x *session) request(stream uint32, path string, end bool, more ...string) {
+	x.ask("GET", stream, path, end, more...)
+}
+
+func (x *session) ask(method string, stream uint32, path string, end bool, more ...string) {
 	x.block.Reset()
-	fields := append([]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", path}, more...)
+	fields := append([]string{":method", method, ":scheme", "http", ":authority", "a", ":path", path}, more...)
 	for i := 0; i < len(fields); i += 2 {
 		_ = x.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
