@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -108,7 +109,10 @@ func (h *hits) Done(a *message.Ready, sent int64, complete bool) {
 	}
 }
 
-func (h *hits) Refused(x message.Refusal) { h.refusals = append(h.refusals, x) }
+func (h *hits) Refused(x message.Refusal) {
+	x.Method, x.Authority = strings.Clone(x.Method), strings.Clone(x.Authority)
+	h.refusals = append(h.refusals, x)
+}
 
 func (h *hits) ends() []doneCall {
 	h.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,12 +33,15 @@ var testInfo = message.ConnInfo{Client: netip.MustParseAddrPort("192.0.2.7:4711"
 type session struct {
 	t *testing.T
 	net.Conn
-	fr     *http2.Framer
-	enc    *hpack.Encoder
-	block  bytes.Buffer
-	frames chan any // copies of what came: *goAway, *reset, *response
-	done   chan struct{}
-	noData bool // leaves DATA out of frames
+	fr      *http2.Framer
+	enc     *hpack.Encoder
+	block   bytes.Buffer
+	frames  chan any // copies of what came: *goAway, *reset, *response
+	done    chan struct{}
+	updates bool // puts WINDOW_UPDATE into frames
+	deaf    atomic.Bool
+	noData  bool         // leaves DATA out of frames
+	pings   chan [8]byte // answers to PING
 }
 
 type (
@@ -65,14 +69,18 @@ type (
 
 // begin is a connection whose client has said nothing yet.
 func begin(t *testing.T, ctx context.Context, s *Server) *session {
+	return beginAs(t, ctx, s, testInfo)
+}
+
+func beginAs(t *testing.T, ctx context.Context, s *Server, info message.ConnInfo) *session {
 	client, server := net.Pipe()
-	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), done: make(chan struct{})}
+	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), pings: make(chan [8]byte, 10), done: make(chan struct{})}
 	x.enc = hpack.NewEncoder(&x.block)
 	x.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	x.fr.AllowIllegalWrites = true
 	go func() {
 		defer close(x.done)
-		s.ServeConn(ctx, server, testInfo)
+		s.ServeConn(ctx, server, info)
 	}()
 	go x.read()
 	synctest.Wait()
@@ -103,6 +111,10 @@ func waiting(release chan struct{}) handlerFunc {
 func (x *session) read() {
 	defer close(x.frames)
 	for {
+		if x.deaf.Load() {
+			<-x.done
+			return
+		}
 		f, err := x.fr.ReadFrame()
 		var se http2.StreamError
 		if errors.As(err, &se) {
@@ -117,6 +129,14 @@ func (x *session) read() {
 			x.frames <- &goAway{f.LastStreamID, f.ErrCode}
 		case *http2.RSTStreamFrame:
 			x.frames <- &reset{f.StreamID, f.ErrCode}
+		case *http2.WindowUpdateFrame:
+			if x.updates {
+				x.frames <- &update{f.StreamID, f.Increment}
+			}
+		case *http2.PingFrame:
+			if f.IsAck() {
+				x.pings <- f.Data
+			}
 		case *http2.MetaHeadersFrame:
 			x.frames <- &response{f.StreamID, f.PseudoValue("status"), f.StreamEnded(), f.Fields}
 		case *http2.DataFrame:
@@ -152,6 +172,15 @@ func (x *session) ask(method string, stream uint32, path string, end bool, more 
 	}
 	synctest.Wait()
 }
+
+// stopReading makes the client take nothing any more, after one frame.
+func (x *session) stopReading() {
+	x.deaf.Store(true)
+	_ = x.fr.WritePing(false, [8]byte{})
+	synctest.Wait()
+}
+
+func hf(name, value string) hpack.HeaderField { return hpack.HeaderField{Name: name, Value: value} }
 
 // next returns the next frame that says something.
 func (x *session) next() any {
