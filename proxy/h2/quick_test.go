@@ -213,7 +213,7 @@ func TestAQuickHitAllocatesNothing(t *testing.T) {
 	for range 50 {
 		burst()
 	}
-	if a := testing.AllocsPerRun(200, burst); a > 0 { // the average is rounded down: what a collection takes out of pools does not count
+	if a := testing.AllocsPerRun(200, burst); a > 0 && !underRace { // the average is rounded down: what a collection takes out of pools does not count
 		t.Errorf("%v allocations in a burst of %d", a, n)
 	}
 	close(c.in)
