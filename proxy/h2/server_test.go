@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,11 +33,15 @@ var testInfo = message.ConnInfo{Client: netip.MustParseAddrPort("192.0.2.7:4711"
 type session struct {
 	t *testing.T
 	net.Conn
-	fr     *http2.Framer
-	enc    *hpack.Encoder
-	block  bytes.Buffer
-	frames chan any // copies of what came: *goAway, *reset, *response
-	done   chan struct{}
+	fr      *http2.Framer
+	enc     *hpack.Encoder
+	block   bytes.Buffer
+	frames  chan any // copies of what came: *goAway, *reset, *response
+	done    chan struct{}
+	updates bool // puts WINDOW_UPDATE into frames
+	deaf    atomic.Bool
+	noData  bool         // leaves DATA out of frames
+	pings   chan [8]byte // answers to PING
 }
 
 type (
@@ -52,19 +57,30 @@ type (
 		stream uint32
 		status string
 		ended  bool
+		fields []hpack.HeaderField
 	}
+	data struct {
+		stream uint32
+		n      int
+		ended  bool
+	}
+	update struct{ stream, n uint32 }
 )
 
 // begin is a connection whose client has said nothing yet.
 func begin(t *testing.T, ctx context.Context, s *Server) *session {
+	return beginAs(t, ctx, s, testInfo)
+}
+
+func beginAs(t *testing.T, ctx context.Context, s *Server, info message.ConnInfo) *session {
 	client, server := net.Pipe()
-	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), done: make(chan struct{})}
+	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), pings: make(chan [8]byte, 10), done: make(chan struct{})}
 	x.enc = hpack.NewEncoder(&x.block)
 	x.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	x.fr.AllowIllegalWrites = true
 	go func() {
 		defer close(x.done)
-		s.ServeConn(ctx, server, testInfo)
+		s.ServeConn(ctx, server, info)
 	}()
 	go x.read()
 	synctest.Wait()
@@ -95,6 +111,10 @@ func waiting(release chan struct{}) handlerFunc {
 func (x *session) read() {
 	defer close(x.frames)
 	for {
+		if x.deaf.Load() {
+			<-x.done
+			return
+		}
 		f, err := x.fr.ReadFrame()
 		var se http2.StreamError
 		if errors.As(err, &se) {
@@ -109,16 +129,41 @@ func (x *session) read() {
 			x.frames <- &goAway{f.LastStreamID, f.ErrCode}
 		case *http2.RSTStreamFrame:
 			x.frames <- &reset{f.StreamID, f.ErrCode}
+		case *http2.WindowUpdateFrame:
+			if x.updates {
+				x.frames <- &update{f.StreamID, f.Increment}
+			}
+		case *http2.PingFrame:
+			if f.IsAck() {
+				x.pings <- f.Data
+			}
 		case *http2.MetaHeadersFrame:
-			x.frames <- &response{f.StreamID, f.PseudoValue("status"), f.StreamEnded()}
+			x.frames <- &response{f.StreamID, f.PseudoValue("status"), f.StreamEnded(), f.Fields}
+		case *http2.DataFrame:
+			if !x.noData {
+				x.frames <- &data{f.StreamID, len(f.Data()), f.StreamEnded()}
+			}
 		}
 	}
 }
 
+func (r *response) get(name string) string {
+	for _, f := range r.fields {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
 // request sends a GET on a stream; more are further fields.
 func (x *session) request(stream uint32, path string, end bool, more ...string) {
+	x.ask("GET", stream, path, end, more...)
+}
+
+func (x *session) ask(method string, stream uint32, path string, end bool, more ...string) {
 	x.block.Reset()
-	fields := append([]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", path}, more...)
+	fields := append([]string{":method", method, ":scheme", "http", ":authority", "a", ":path", path}, more...)
 	for i := 0; i < len(fields); i += 2 {
 		_ = x.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
@@ -127,6 +172,15 @@ func (x *session) request(stream uint32, path string, end bool, more ...string) 
 	}
 	synctest.Wait()
 }
+
+// stopReading makes the client take nothing any more, after one frame.
+func (x *session) stopReading() {
+	x.deaf.Store(true)
+	_ = x.fr.WritePing(false, [8]byte{})
+	synctest.Wait()
+}
+
+func hf(name, value string) hpack.HeaderField { return hpack.HeaderField{Name: name, Value: value} }
 
 // next returns the next frame that says something.
 func (x *session) next() any {
