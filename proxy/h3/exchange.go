@@ -47,6 +47,7 @@ type exchange struct {
 	// the sending side
 	moved  int64         // octets written
 	waited time.Duration // for the client to take them
+	broken bool          // not all was
 	reset  bool
 	closed bool
 }
@@ -58,7 +59,7 @@ func (x *exchange) begin(c *conn, w *worker, str stream, now time.Time) {
 	x.req.Received = now
 	x.out = x.out[:0]
 	x.arena = x.arena[:0]
-	x.moved, x.waited, x.reset, x.closed, x.preset = 0, 0, false, false, false
+	x.moved, x.waited, x.broken, x.reset, x.closed, x.preset = 0, 0, false, false, false, false
 	x.asm.Begin("https", c.server.cfg.MaxHeader)
 }
 
@@ -333,8 +334,14 @@ func (x *exchange) stopReading() {
 	}
 }
 
-// send writes p. It waits for the client as long as the pace allows.
+// send writes p. It waits for the client as long as the pace allows. After an error the response is incomplete for good.
 func (x *exchange) send(p []byte) (int, error) {
+	n, err := x.write(p)
+	x.broken = x.broken || err != nil
+	return n, err
+}
+
+func (x *exchange) write(p []byte) (int, error) {
 	if x.moved+int64(len(p)) <= alwaysTaken {
 		n, err := x.str.Write(p)
 		x.moved += int64(n)

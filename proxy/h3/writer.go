@@ -236,7 +236,7 @@ func (w *responder) finish(ctx context.Context) {
 	case w.tunnel != nil:
 		w.tunnel.end()
 		w.x.close()
-	case w.wrote.Load() && (w.noBody || w.length < 0 || w.written == w.length) && w.flush() == nil:
+	case w.wrote.Load() && (w.noBody || w.length < 0 || w.written == w.length) && w.flush() == nil && !w.x.broken:
 		w.x.close()
 	default:
 		w.x.abort(codeInternal)
