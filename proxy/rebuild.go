@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/upstream"
 )
 
 // cdnID is our name in CDN-Loop (RFC 8586) and Via.
@@ -66,8 +67,7 @@ func forwardedNode(addr string) string {
 // of a structured field can't begin with a digit, as an edge's name may (RFC 8941 §3.3.4).
 func (p *Proxy) nameHop() {
 	edge := p.opts.Edge
-	p.vias = map[message.Protocol]string{}
-	for proto, version := range map[message.Protocol]string{message.HTTP1: "1.1 ", message.HTTP2: "2.0 ", message.HTTP3: "3.0 "} {
+	for proto, version := range [...]string{0: "1.1 ", message.HTTP1: "1.1 ", message.HTTP2: "2.0 ", message.HTTP3: "3.0 "} {
 		p.vias[proto] = version + edge + " (" + cdnID + ")"
 	}
 	p.loopEntry = cdnID + "; edge=" + edge
@@ -77,11 +77,14 @@ func (p *Proxy) nameHop() {
 }
 
 func (p *Proxy) via(proto message.Protocol) string {
-	if v, ok := p.vias[proto]; ok {
-		return v
+	if int(proto) >= len(p.vias) {
+		proto = message.HTTP1
 	}
-	return p.vias[message.HTTP1]
+	return p.vias[proto]
 }
+
+// viaOf is our Via entry for a response.
+func (p *Proxy) viaOf(*upstream.Response) string { return p.via(message.HTTP1) } // origins speak HTTP/1.1
 
 // wholeFields are the request's fields for a fetch that others share: the whole resource, without the client's own preconditions
 // and range, and with conditions of the cache's.

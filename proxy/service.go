@@ -14,6 +14,7 @@ import (
 func newService(name string, cfg ServiceConfig, o *Options, m *meters) (*service, error) {
 	s := &service{name: name, cfg: cfg, meters: m.service(name)}
 	s.policy = &s.cfg.Cache
+	s.logged = string(appendText(nil, `,"service":"`, name))
 	regions := make([]string, 0, len(cfg.Origins))
 	for region := range cfg.Origins {
 		regions = append(regions, region)
@@ -42,6 +43,7 @@ func newOrigin(s *service, region, raw string, o *Options, m *meters) (*origin, 
 		url:    u,
 		meters: m.origin(s.name, raw),
 	}
+	org.logged = string(appendText(appendText(nil, `,"origin":"`, raw), `,"origin_region":"`, region))
 	org.location, org.placed = originLocation(u, region, o)
 	org.conn = upstream.New(u, upstream.Config{
 		ConnectTimeout:  s.cfg.Upstream.ConnectTimeout,

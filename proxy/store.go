@@ -68,7 +68,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 	ctx, cancel := p.detach(x.ctx)
 	bg := x.behind(ctx)
 	gate := &informGate{to: p.inform(x)}
-	arrived := make(chan arrival)
+	arrived, left := make(chan arrival), x.ctx.Done()
 	p.background(func() {
 		defer close(arrived)
 		defer f.Fail(errLeaderGone)
@@ -78,7 +78,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 		}
 		select {
 		case arrived <- arrival{got, err}:
-		case <-x.ctx.Done(): // others may still want it
+		case <-left: // others may still want it
 			finish(bg.service, got, cancel)
 		}
 	})
@@ -89,7 +89,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 			cancel()
 			return errLeaderGone
 		}
-		x.found(bg)
+		x.learn(bg)
 		return p.answerLeader(x, a, cancel)
 	case <-x.ctx.Done():
 		gate.close()
@@ -122,7 +122,7 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
 	a, err := func() (*answer, error) {
 		defer p.background(func() { finish(x.service, got.fetched, cancel) }) // whatever happens here: others wait for the body
-		return p.plan(x, got.writer.Object(), got.res.Fields)
+		return p.plan(x, got.writer.Object(), got.res)
 	}()
 	if err != nil {
 		return err
@@ -146,16 +146,18 @@ func (s *service) guard(cancel context.CancelFunc) *stallGuard {
 	return newStallGuard(s.cfg.Upstream.ResponseTimeout, cancel)
 }
 
-// behind is an exchange for a fetch that may outlive x: it shares nothing with it that x goes on to change.
+// behind is an exchange for a fetch that may outlive x: it shares nothing with it that x goes on to change or that ends with it.
 func (x *exchange) behind(ctx context.Context) *exchange {
 	r := *x.r
-	r.Body, r.ContentLength, r.Trailers = nil, 0, nil
-	r.Fields = x.r.Fields.Clone()
-	return &exchange{ctx: ctx, r: &r, service: x.service, key: x.key, result: x.result, place: x.place, located: x.located}
+	r.Body, r.ContentLength, r.Trailers, r.State = nil, 0, nil, nil
+	r.Detach()
+	bg := &exchange{ctx: ctx, r: &r, found: x.found}
+	bg.key = cache.KeyOf(x.service.name, &r)
+	return bg
 }
 
-// found takes over what the fetch came upon.
-func (x *exchange) found(bg *exchange) {
+// learn takes over what the fetch came upon.
+func (x *exchange) learn(bg *exchange) {
 	x.origin, x.attempts, x.outcome, x.place, x.located = bg.origin, bg.attempts, bg.outcome, bg.place, bg.located
 }
 
@@ -187,7 +189,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 			return fetched{}, err
 		}
 		x.outcome.Forwarded, x.outcome.Status = true, res.Status
-		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields), Length: res.ContentLength, Requested: requested, Received: time.Now()}
+		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength, Requested: requested, Received: time.Now()}
 		if conditions != nil && res.Status == 304 {
 			res.Body.Close()
 			if obj := f.NotModified(x.r, head, x.result.Object, x.service.policy); obj != nil {
