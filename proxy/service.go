@@ -45,12 +45,16 @@ func newOrigin(s *service, region, raw string, o *Options, m *meters) (*origin, 
 	}
 	org.logged = string(appendText(appendText(nil, `,"origin":"`, raw), `,"origin_region":"`, region))
 	org.location, org.placed = originLocation(u, region, o)
-	org.conn = upstream.New(u, upstream.Config{
+	org.conn, err = upstream.New(u, upstream.Config{
 		ConnectTimeout:  s.cfg.Upstream.ConnectTimeout,
 		ResponseTimeout: s.cfg.Upstream.ResponseTimeout,
 		MaxConnections:  s.cfg.Upstream.MaxConnections,
 		MaxHeaderSize:   o.MaxHeader,
-	}, org.meters.limited.Inc)
+		Events:          upstream.Events{Limited: org.meters.limited.Inc},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("origin %s: %w", raw, err)
+	}
 	return org, nil
 }
 

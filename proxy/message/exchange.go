@@ -144,3 +144,10 @@ type Corker interface {
 	// Uncork sends what was kept, and lets writes through again.
 	Uncork() error
 }
+
+// Interrupter is a Request.Body of which a Read can be ended by another goroutine: Interrupt makes a Read in progress, and all later ones,
+// return an error soon. It is called while the exchange lasts, by whoever has no more use for the body; that nobody reads it after the
+// exchange is then certain.
+type Interrupter interface {
+	Interrupt()
+}

@@ -1,0 +1,89 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+
+	"nearcast/proxy/message/wire"
+)
+
+var errBodyClosed = errors.New("the response's body is closed")
+
+// Read reads from the response's body.
+func (x *exchange) Read(p []byte) (int, error) {
+	if x.over {
+		return 0, x.ended()
+	}
+	n, err := x.body.Read(p)
+	switch {
+	case x.body.Ended():
+		x.trailers = x.body.Trailers()
+		x.whole()
+		return n, io.EOF
+	case err != nil:
+		return n, x.broken(err)
+	}
+	return n, nil
+}
+
+// ended is what a Read gets after the end.
+func (x *exchange) ended() error {
+	if x.failed != nil {
+		return x.failed
+	}
+	return io.EOF
+}
+
+// Close ends the exchange. The connection is kept when all of the body has come.
+func (x *exchange) Close() error {
+	if x.over {
+		return nil
+	}
+	x.failed = errBodyClosed
+	if x.head.Framing == wire.ByLength && x.body.Left() == int64(x.w-x.r) {
+		x.r = x.w
+		x.whole()
+		return nil
+	}
+	x.end(closeUnread)
+	return nil
+}
+
+// broken ends the exchange with its body incomplete.
+func (x *exchange) broken(err error) error {
+	send := x.send
+	x.end(closeFault)
+	if send != nil && send.fault != nil {
+		err = send.fault
+	}
+	x.failed = bodyFault(x.ctx, err)
+	return x.failed
+}
+
+// source is the exchange as the body sees it.
+type source exchange
+
+func (s *source) Buffered() []byte { return s.b[s.r:s.w] }
+
+func (s *source) Consume(n int) { s.r += n }
+
+func (s *source) Fill() error {
+	s.r = 0
+	n, err := s.Read(s.b)
+	s.w = n
+	return err
+}
+
+// Read is one wait for the connection.
+func (s *source) Read(p []byte) (int, error) {
+	s.c.readBy(after(s.o.cfg.ReadTimeout))
+	for {
+		n, err := s.c.Conn.Read(p)
+		if n > 0 {
+			return n, nil // an error comes again
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
