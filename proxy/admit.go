@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -66,7 +65,7 @@ func (p *Proxy) admissible(r *message.Request) *message.Error {
 		return errTarget
 	case r.ContentLength > p.opts.MaxBody:
 		return errBody
-	case early(r) && !safe(r.Method):
+	case early(r) && (!safe(r.Method) || r.Upgrade == websocket):
 		return errEarly
 	case p.loops(r.Fields):
 		return errLoop
@@ -118,28 +117,21 @@ func clientError(status int, reason string) *message.Error {
 }
 
 // requestBody enforces the limit on a body of unknown length, and remembers whether it has been touched: a request whose body
-// is partly gone can't be sent again. The transport reads it in a goroutine of its own, which an early answer of the origin leaves
-// behind: once the exchange is over it must not read from what is the front end's again.
+// is partly gone can't be sent again.
 type requestBody struct {
 	r    io.Reader
-	left int64 // the reader's alone
-
-	read, over atomic.Bool
+	left int64
+	read atomic.Bool
 }
 
-var errOver = errors.New("the exchange is over")
-
-// end lets no further Read reach the client's connection. A nil body is none.
-func (b *requestBody) end() {
-	if b != nil {
-		b.over.Store(true)
+// Interrupt implements message.Interrupter.
+func (b *requestBody) Interrupt() {
+	if i, ok := b.r.(message.Interrupter); ok {
+		i.Interrupt()
 	}
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.over.Load() {
-		return 0, errOver
-	}
 	b.read.Store(true)
 	if b.left < 0 {
 		return 0, errBody

@@ -8,6 +8,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/upstream"
 )
 
 // MetricHelp says what each metric of this package counts.
@@ -23,6 +24,8 @@ var MetricHelp = map[string]string{
 	"nearcast_origin_requests_total":            "Attempts made on an origin.",
 	"nearcast_origin_failures_total":            "Attempts on an origin that brought no response, by reason.",
 	"nearcast_origin_response_duration_seconds": "Time from an attempt's start to the response's header section.",
+	"nearcast_origin_connections_total":         "Exchanges with an origin by the connection they got: a new one, or one that was kept.",
+	"nearcast_origin_connections_closed_total":  "HTTP/1.1 connections to an origin that were closed, by reason.",
 	"nearcast_origin_limited_total":             "Attempts refused because the origin's max_connections were in use.",
 }
 
@@ -57,7 +60,7 @@ func classOf(status int) codeClass {
 
 var (
 	// failureReasons are those of package upstream; another is counted as "other".
-	failureReasons = []string{"connection refused", "connect timeout", "connect failed", "connection closed", "response timeout", "malformed response", "other"}
+	failureReasons = append(upstream.Reasons[:len(upstream.Reasons):len(upstream.Reasons)], "other")
 	// durations in seconds: from a memory hit to a response that someone gives up on.
 	durations = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 )
@@ -83,7 +86,8 @@ type serviceMeters struct {
 
 type originMeters struct {
 	requests, limited *metrics.Counter
-	failures          map[string]*metrics.Counter
+	dialed, reused    *metrics.Counter
+	failures, closed  map[string]*metrics.Counter
 	duration          *metrics.PrometheusHistogram
 }
 
@@ -125,12 +129,27 @@ func (m *meters) origin(service, url string) *originMeters {
 		requests: m.set.GetOrCreateCounter(`nearcast_origin_requests_total{` + labels + `}`),
 		limited:  m.set.GetOrCreateCounter(`nearcast_origin_limited_total{` + labels + `}`),
 		duration: m.set.GetOrCreatePrometheusHistogramExt(`nearcast_origin_response_duration_seconds{`+labels+`}`, durations),
+		dialed:   m.set.GetOrCreateCounter(`nearcast_origin_connections_total{` + labels + `,use="new"}`),
+		reused:   m.set.GetOrCreateCounter(`nearcast_origin_connections_total{` + labels + `,use="kept"}`),
 		failures: map[string]*metrics.Counter{},
+		closed:   map[string]*metrics.Counter{},
+	}
+	for _, reason := range upstream.CloseReasons {
+		o.closed[reason] = m.set.GetOrCreateCounter(fmt.Sprintf(`nearcast_origin_connections_closed_total{%s,reason=%q}`, labels, reason))
 	}
 	for _, reason := range failureReasons {
 		o.failures[reason] = m.set.GetOrCreateCounter(fmt.Sprintf(`nearcast_origin_failures_total{%s,reason=%q}`, labels, reason))
 	}
 	return o
+}
+
+// events counts what happens to the origin's connections.
+func (o *originMeters) events() upstream.Events {
+	return upstream.Events{Dialed: o.dialed.Inc, Reused: o.reused.Inc, Limited: o.limited.Inc, Closed: func(reason string) {
+		if c := o.closed[reason]; c != nil {
+			c.Inc()
+		}
+	}}
 }
 
 func (o *originMeters) attempted(took time.Duration, err error) {

@@ -139,7 +139,6 @@ func (p *Proxy) Serve(ctx context.Context, w message.ResponseWriter, r *message.
 		q.release()
 	}
 	defer p.record(x)
-	defer func() { x.body.end() }()
 	if err := p.serve(x); err != nil {
 		p.fail(x, err)
 	}
@@ -152,6 +151,10 @@ func (p *Proxy) serve(x *exchange) error {
 	if err := p.route(x); err != nil {
 		return err
 	}
+	if x.r.Upgrade == websocket && x.r.Method == "GET" {
+		return p.tunnel(x)
+	}
+	x.r.Upgrade = "" // any other is as if it were not there (RFC 9110 §7.8)
 	if !x.asked {
 		p.lookup(x, time.Now())
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/wire"
 	"nearcast/proxy/upstream"
 )
 
@@ -14,9 +15,14 @@ const cdnID = "nearcast"
 // rebuild makes the fields that go to the origin out of those that came: nothing that names the client's address is believed, since
 // the client itself may have written it, and this hop adds its own.
 func (p *Proxy) rebuild(r *message.Request, fields message.Fields) message.Fields {
-	out := make(message.Fields, 0, len(fields)+6)
+	out := make(message.Fields, 0, len(fields)+8)
+	named := fields.Values("connection") // nil: front ends have taken out what belongs to the client's connection
 	for _, f := range fields {
-		if dropped(f.Name) {
+		if f.Name == "te" && hasMember(f.Value, "trailers") {
+			out.Set("te", "trailers") // for origins over HTTP/2, which want it for gRPC; the client's other codings are this hop's affair
+			continue
+		}
+		if dropped(f.Name) || named != nil && isNamed(named, f.Name) {
 			continue
 		}
 		if f.Name == "max-forwards" && r.Method == "OPTIONS" {
@@ -31,7 +37,31 @@ func (p *Proxy) rebuild(r *message.Request, fields message.Fields) message.Field
 	out.Add("forwarded", "for="+forwardedNode(client)+";host=\""+r.Authority+"\";proto="+r.Scheme)
 	out.Add("via", p.via(r.Protocol))
 	out.Add("cdn-loop", p.loopEntry)
+	if early(r) {
+		out.Add("early-data", "1") // RFC 8470 §5.1
+	}
 	return out
+}
+
+// isNamed reports whether a connection option names the field (RFC 9110 §7.6.1).
+func isNamed(connection []string, name string) bool {
+	for _, line := range connection {
+		if hasMember(line, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasMember reports whether a list has the token, whatever its case and parameters.
+func hasMember(list, token string) bool {
+	for m := range strings.SplitSeq(list, ",") {
+		m, _, _ = strings.Cut(m, ";")
+		if strings.EqualFold(strings.TrimSpace(m), token) {
+			return true
+		}
+	}
+	return false
 }
 
 // dropped names what the origin gets from this hop alone or not at all. Many servers take an underscore for a hyphen.
@@ -40,10 +70,10 @@ func dropped(name string) bool {
 		name = strings.ReplaceAll(name, "_", "-")
 	}
 	switch name {
-	case "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "expect", "te", "proxy-authorization", "host":
+	case "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "proxy-authorization", "early-data":
 		return true
 	}
-	return strings.HasPrefix(name, "x-forwarded-")
+	return wire.HopByHop(name) || strings.HasPrefix(name, "x-forwarded-")
 }
 
 // oneLess is Max-Forwards for the next hop (RFC 9110 §7.6.2). What is no number stays as it is.
@@ -84,7 +114,7 @@ func (p *Proxy) via(proto message.Protocol) string {
 }
 
 // viaOf is our Via entry for a response.
-func (p *Proxy) viaOf(*upstream.Response) string { return p.via(message.HTTP1) } // origins speak HTTP/1.1
+func (p *Proxy) viaOf(res *upstream.Response) string { return p.via(res.Protocol) }
 
 // wholeFields are the request's fields for a fetch that others share: the whole resource, without the client's own preconditions
 // and range, and with conditions of the cache's.

@@ -77,7 +77,7 @@ func (p *Proxy) status(x *exchange, out message.Fields) message.Fields {
 }
 
 // respondLive streams a response that nobody shares.
-func (p *Proxy) respondLive(x *exchange, res *upstream.Response, guard *stallGuard) error {
+func (p *Proxy) respondLive(x *exchange, res *upstream.Response) error {
 	if err := p.writeHeader(x, res.Status, p.live(x, res), res.ContentLength); err != nil {
 		return err
 	}
@@ -87,16 +87,16 @@ func (p *Proxy) respondLive(x *exchange, res *upstream.Response, guard *stallGua
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
 	for {
-		n, err := guard.read(res, *buf)
+		// Of unknown length: it may be events that someone waits for, or a stream of messages. The header section is one of them.
+		if res.ContentLength < 0 && !buffered(res) {
+			if err := x.w.Flush(); err != nil {
+				return p.clientGone(x, err)
+			}
+		}
+		n, err := res.Body.Read(*buf)
 		if n > 0 {
 			if werr := p.write(x, (*buf)[:n]); werr != nil {
 				return werr
-			}
-			if res.ContentLength < 0 && err == nil {
-				// Of unknown length: it may be events that someone waits for.
-				if werr := x.w.Flush(); werr != nil {
-					return p.clientGone(x, werr)
-				}
 			}
 		}
 		if err == io.EOF {
@@ -107,6 +107,12 @@ func (p *Proxy) respondLive(x *exchange, res *upstream.Response, guard *stallGua
 			return err
 		}
 	}
+}
+
+// buffered reports whether more of the body has come already, where that is known: then what there is need not be sent apart.
+func buffered(res *upstream.Response) bool {
+	b, ok := res.Body.(interface{ Buffered() bool })
+	return ok && b.Buffered()
 }
 
 // answer is a response made from an object, ready to be sent.
@@ -178,6 +184,11 @@ func (p *Proxy) send(x *exchange, a *answer) error {
 
 func (p *Proxy) copyObject(x *exchange, a *answer) error {
 	for {
+		if a.object.Length < 0 && !a.reader.Ready() { // as in respondLive
+			if err := x.w.Flush(); err != nil {
+				return p.clientGone(x, err)
+			}
+		}
 		b, err := a.reader.Next()
 		if len(b) > 0 {
 			if werr := p.write(x, b); werr != nil {
@@ -275,7 +286,12 @@ var proxyErrors = map[string]string{
 	"connect timeout":         "connection_timeout",
 	"connect failed":          "destination_unavailable",
 	"connection closed":       "connection_terminated",
+	staleConnection:           "connection_terminated",
+	"tls failed":              "tls_protocol_error",
 	"response timeout":        "connection_read_timeout",
+	"read timeout":            "connection_read_timeout",
+	"response body cut":       "http_response_incomplete",
+	"upgrade not supported":   "http_upgrade_failed",
 	"malformed response":      "http_protocol_error",
 	"origin connection limit": "connection_limit_reached",
 	"no origin":               "destination_not_found",

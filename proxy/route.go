@@ -60,6 +60,7 @@ type origin struct {
 	placed   bool // location is known
 	url      *url.URL
 	conn     *upstream.Origin
+	probe    health.Probe
 	meters   *originMeters
 	suspect  suspicion
 }
@@ -162,8 +163,7 @@ func (t *table) targets() []health.Target {
 	var out []health.Target
 	for _, s := range t.services {
 		for _, o := range s.origins {
-			out = append(out, health.Target{ID: o.id, Config: s.cfg.Health,
-				Probe: health.HTTPProbe(o.url, s.cfg.Health.Path, s.probeHost(o))})
+			out = append(out, health.Target{ID: o.id, Config: s.cfg.Health, Probe: o.probe})
 		}
 	}
 	return out

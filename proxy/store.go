@@ -28,7 +28,7 @@ func (p *Proxy) pass(x *exchange) error {
 	if p.cache != nil && x.service.policy.Enabled {
 		p.cache.Invalidate(x.service.name, x.r, res.Status, res.Fields)
 	}
-	return p.respondLive(x, res, x.service.guard(cancel))
+	return p.respondLive(x, res)
 }
 
 // fill makes or joins the one fetch for what the cache does not have.
@@ -79,7 +79,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 		select {
 		case arrived <- arrival{got, err}:
 		case <-left: // others may still want it
-			finish(bg.service, got, cancel)
+			finish(got, cancel)
 		}
 	})
 	select {
@@ -117,11 +117,11 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 		defer cancel()
 		defer context.AfterFunc(x.ctx, cancel)()
 		defer got.res.Body.Close()
-		return p.respondLive(x, got.res, x.service.guard(cancel))
+		return p.respondLive(x, got.res)
 	}
 	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
 	a, err := func() (*answer, error) {
-		defer p.background(func() { finish(x.service, got.fetched, cancel) }) // whatever happens here: others wait for the body
+		defer p.background(func() { finish(got.fetched, cancel) }) // whatever happens here: others wait for the body
 		return p.plan(x, got.writer.Object(), got.res)
 	}()
 	if err != nil {
@@ -131,19 +131,14 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 }
 
 // finish takes a fetch to its end without a client of its own.
-func finish(s *service, got fetched, cancel context.CancelFunc) {
+func finish(got fetched, cancel context.CancelFunc) {
 	defer cancel()
 	switch {
 	case got.writer != nil:
-		pump(got.writer, got.res, s.guard(cancel))
+		pump(got.writer, got.res)
 	case got.res != nil:
 		got.res.Body.Close()
 	}
-}
-
-// guard watches over the body of an origin's response.
-func (s *service) guard(cancel context.CancelFunc) *stallGuard {
-	return newStallGuard(s.cfg.Upstream.ResponseTimeout, cancel)
 }
 
 // behind is an exchange for a fetch that may outlive x: it shares nothing with it that x goes on to change or that ends with it.
@@ -215,12 +210,12 @@ func staleOnStatus(status int) bool {
 }
 
 // pump copies the body into the fill. Its readers, the leader's client among them, each read at their own pace.
-func pump(w *cache.Writer, res *upstream.Response, guard *stallGuard) {
+func pump(w *cache.Writer, res *upstream.Response) {
 	defer res.Body.Close()
 	defer w.Abort(errLeaderGone) // harmless after Commit
 	buf := make([]byte, 32<<10)
 	for {
-		n, err := guard.read(res, buf)
+		n, err := res.Body.Read(buf)
 		if n > 0 {
 			if _, werr := w.Write(buf[:n]); werr != nil {
 				w.Abort(werr)
@@ -254,8 +249,11 @@ func (p *Proxy) revalidate(x *exchange) {
 	}
 	ctx, cancel := p.detach(x.ctx)
 	bg := x.behind(ctx)
-	bg.r.Method = "GET"                                                                                           // the answer to a HEAD would refresh nothing
-	bg.r.Fields.DeleteFunc(func(f message.Field) bool { return f.Name == "cache-control" || f.Name == "pragma" }) // its client is served
+	bg.r.TLS = nil      // and so are its wish for speed, and the risk that it took for that
+	bg.r.Method = "GET" // the answer to a HEAD would refresh nothing
+	bg.r.Fields.DeleteFunc(func(f message.Field) bool {
+		return f.Name == "cache-control" || f.Name == "pragma" || f.Name == "early-data"
+	}) // its client is served
 	f, leader := p.cache.Begin(time.Now(), bg.key, bg.r)
 	if !leader {
 		cancel()
@@ -267,7 +265,7 @@ func (p *Proxy) revalidate(x *exchange) {
 		if err != nil {
 			f.Fail(err)
 		}
-		finish(bg.service, got, cancel)
+		finish(got, cancel)
 	})
 }
 
