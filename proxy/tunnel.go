@@ -40,11 +40,14 @@ func (p *Proxy) tunnel(x *exchange) error {
 	t := &tunnel{client: client, origin: res.Tunnel, cut: func() {
 		cancel() // ends what waits for the origin
 		res.Tunnel.Close()
-		x.w.Abort() // and what waits for the client
+		if i, ok := client.(message.Interrupter); ok { // and what waits for the client
+			i.Interrupt()
+		}
 	}}
 	p.carry(x, t)
 	if t.fault != nil {
 		x.fault, x.incomplete = x.tunnelFault(t), true
+		x.w.Abort()
 	}
 	return nil
 }
@@ -122,14 +125,19 @@ func (x *exchange) tunnelFault(t *tunnel) *message.Error {
 		return stopped(cut)
 	}
 	e := &message.Error{Blame: t.blame, Status: x.status, Reason: "tunnel cut", Err: t.fault}
-	switch {
-	case isIdle(t.fault), gone && isIdle(context.Cause(x.ctx)):
-		e.Blame, e.Reason = message.BlameEdge, "tunnel idle"
-	case gone: // the origin's side, too, ends with the client's connection
+	if t.blame == message.BlameClient && isIdle(t.fault) || gone && isIdle(context.Cause(x.ctx)) {
+		e.Reason = tunnelIdle
+	}
+	if gone { // the origin's side, too, ends with the client's connection
 		e.Blame = message.BlameClient
 	}
 	return e
 }
 
-// isIdle reports whether the front end has given a tunnel up because nothing moved.
-func isIdle(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+// tunnelIdle is the reason by which a front end says that it has given a tunnel up because nothing moved.
+const tunnelIdle = "tunnel idle"
+
+func isIdle(err error) bool {
+	var e *message.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &e) && e.Reason == tunnelIdle
+}
