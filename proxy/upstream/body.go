@@ -53,7 +53,7 @@ func (x *exchange) Close() error {
 func (x *exchange) broken(err error) error {
 	send := x.send
 	x.end(closeFault)
-	if send != nil && send.fault != nil {
+	if send != nil && send.fault != nil && x.ctx.Err() == nil {
 		err = send.fault
 	}
 	x.failed = bodyFault(x.ctx, err)
@@ -76,7 +76,10 @@ func (s *source) Fill() error {
 
 // Read is one wait for the connection.
 func (s *source) Read(p []byte) (int, error) {
-	s.c.readBy(after(s.o.cfg.ReadTimeout))
+	if d := s.o.cfg.ReadTimeout; d > 0 || !s.unbounded {
+		s.c.readBy(after(d))
+		s.unbounded = d <= 0
+	}
 	for {
 		n, err := s.c.Conn.Read(p)
 		if n > 0 {

@@ -28,7 +28,9 @@ type exchange struct {
 	holds  bool // the end frees the attempt's place
 	probe  bool // not one of the origin's exchanges: its connection is never kept, and it has no place
 	over   bool
-	failed error // what a Read returns afterwards; nil is io.EOF
+
+	unbounded bool  // no deadline is set for what follows the header section
+	failed    error // what a Read returns afterwards; nil is io.EOF
 
 	pooled *buffer
 	b      []byte // pooled, or a larger one
@@ -304,7 +306,7 @@ func (x *exchange) fail(err error) *message.Error {
 	send := x.send
 	x.holds = false // the attempt goes on, or frees its place itself
 	x.end(closeFault)
-	if send != nil && send.fault != nil {
+	if send != nil && send.fault != nil && x.ctx.Err() == nil {
 		err = send.fault
 	}
 	e := waitFault(x.ctx, err)
