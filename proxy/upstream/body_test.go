@@ -74,7 +74,9 @@ func TestAnEarlyAnswerIsNotMissed(t *testing.T) {
 				var res *Response
 				var got string
 				var err error
-				took := in(func() { res, got, err = fetch(t.Context(), s.Origin, &Attempt{Request: with("POST", length), Body: body}) })
+				took := in(func() {
+					res, got, err = fetch(t.Context(), s.Origin, &Attempt{Request: with("POST", length), Body: body})
+				})
 				if err != nil || res.Status != c.status || got != "no" || took != 0 {
 					t.Fatalf("%s: %v, %q, %v after %v", c.what, res, got, err, took)
 				}

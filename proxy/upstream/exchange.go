@@ -42,8 +42,7 @@ type exchange struct {
 	lines [20]message.Field // for Fields
 }
 
-// attempt1 makes the attempt on an HTTP/1.1 connection, which it keeps or closes. taken is true when it failed after some of the request's
-// body was read. Errors are *message.Error.
+// attempt1 makes the attempt on an HTTP/1.1 connection, which it keeps or closes. Errors are *message.Error.
 func (o *Origin) attempt1(ctx context.Context, a *Attempt, l line) (res *Response, taken bool, err error) {
 	x := &exchange{o: o, ctx: ctx, a: a, c: l.c, reused: l.reused, probe: a.last, holds: true}
 	if e := x.run(); e != nil {
