@@ -238,6 +238,18 @@ func TestABodyThatEndsEarlyIsTheClientsFault(t *testing.T) {
 	}
 }
 
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("a fault of the front end's") }
+
+func TestAPanicOfTheBodyEndsTheExchangeAlone(t *testing.T) {
+	url := cleartext(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	for _, o := range []*Origin{staged(t, quick, func(_ int, p *peer) { io.Copy(io.Discard, p) }).Origin, originOf(t, url, quick)} {
+		_, err := o.RoundTrip(t.Context(), &Attempt{Request: with("POST", -1), Body: panicking{}})
+		want(t, "a panic", err, message.BlameEdge, 500, "internal error", false)
+	}
+}
+
 func TestInformationalResponsesPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := staged(t, quick, answering("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n"+

@@ -29,6 +29,7 @@ type exchange struct {
 	probe  bool // not one of the origin's exchanges: its connection is never kept, and it has no place
 	over   bool
 
+	hasty     bool  // nothing more is read from the connection
 	unbounded bool  // no deadline is set for what follows the header section
 	failed    error // what a Read returns afterwards; nil is io.EOF
 

@@ -32,7 +32,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, errOver
 	}
 	b.touched.Store(true)
-	n, err := b.body.Read(p)
+	n, err := readBody(b.body, p)
 	switch {
 	case err == io.EOF:
 		b.ended()

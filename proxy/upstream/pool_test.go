@@ -92,6 +92,27 @@ func TestABodyThatIsNotReadCostsTheConnection(t *testing.T) {
 	})
 }
 
+func TestABodyThatHasComeNeedNotBeRead(t *testing.T) {
+	for _, reply := range []string{"Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\nX: y\r\n\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := staged(t, quick, answering("HTTP/1.1 500 Oh\r\n"+reply))
+			for range 2 {
+				res, err := s.RoundTrip(t.Context(), &Attempt{Request: get("/")})
+				if err != nil {
+					t.Fatal(err)
+				}
+				res.Body.Close()
+				if n, err := res.Body.Read(make([]byte, 9)); n != 0 || err != errBodyClosed {
+					t.Errorf("a closed body gives %d bytes, %v", n, err)
+				}
+			}
+			if s.dials != 1 || s.idle() != 1 {
+				t.Errorf("%q: %d connections, closed %q", reply, s.dials, s.saw())
+			}
+		})
+	}
+}
+
 func TestAnIdleConnectionIsClosedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := staged(t, quick, answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"))
