@@ -5,7 +5,7 @@ import "errors"
 // alive reports whether an idle connection is fit for another request: it is open, and nothing has come on it. What an origin sends
 // without being asked would be taken for the answer to the next request, so it makes a connection as useless as an end does. It never waits.
 func (c *conn) alive() bool {
-	if c.secured && !c.drained() {
+	if c.below != nil && !c.drained() {
 		return false
 	}
 	if c.socket == nil {
@@ -17,8 +17,8 @@ func (c *conn) alive() bool {
 
 // drained reports whether TLS holds nothing that it has read from the connection already.
 func (c *conn) drained() bool {
-	c.asking = true
-	defer func() { c.asking = false }()
+	c.below.asking = true
+	defer func() { c.below.asking = false }()
 	n, err := c.Conn.Read(c.one[:])
-	return n == 0 && errors.As(err, new(nothingYet))
+	return n == 0 && errors.As(err, new(nothingYet)) && c.below.whole()
 }

@@ -34,26 +34,43 @@ func (x *exchange) ended() error {
 	return io.EOF
 }
 
-// Close ends the exchange. The connection is kept when all of the body has come.
+// Close ends the exchange. The connection is kept when all of the body has come already.
 func (x *exchange) Close() error {
 	if x.over {
 		return nil
 	}
 	x.failed = errBodyClosed
-	if x.head.Framing == wire.ByLength && x.body.Left() == int64(x.w-x.r) {
-		x.r = x.w
+	if x.drain() {
 		x.whole()
-		return nil
+	} else {
+		x.end(closeUnread)
 	}
-	x.end(closeUnread)
 	return nil
 }
+
+// drain reads the rest of the body, if it can without waiting.
+func (x *exchange) drain() bool {
+	if x.head.Framing == wire.UntilClose {
+		return false
+	}
+	x.hasty = true
+	buf := getBuffer()
+	defer putBuffer(buf)
+	for !x.body.Ended() {
+		if _, err := x.body.Read(buf[:]); err != nil {
+			break
+		}
+	}
+	return x.body.Ended()
+}
+
+var errHasty = errors.New("more of the body is to come")
 
 // broken ends the exchange with its body incomplete.
 func (x *exchange) broken(err error) error {
 	send := x.send
 	x.end(closeFault)
-	if send != nil && send.fault != nil {
+	if send != nil && send.fault != nil && x.ctx.Err() == nil {
 		err = send.fault
 	}
 	x.failed = bodyFault(x.ctx, err)
@@ -76,7 +93,13 @@ func (s *source) Fill() error {
 
 // Read is one wait for the connection.
 func (s *source) Read(p []byte) (int, error) {
-	s.c.readBy(after(s.o.cfg.ReadTimeout))
+	if s.hasty {
+		return 0, errHasty
+	}
+	if d := s.o.cfg.ReadTimeout; d > 0 || !s.unbounded {
+		s.c.readBy(after(d))
+		s.unbounded = d <= 0
+	}
 	for {
 		n, err := s.c.Conn.Read(p)
 		if n > 0 {

@@ -13,17 +13,16 @@ import (
 // conn is a connection to an origin. It belongs to one exchange, or to the pool.
 type conn struct {
 	net.Conn // what is spoken on: TCP, or TLS above it
-	secured  bool
 	peer     netip.AddrPort
 	socket   syscall.RawConn // the TCP connection's; nil where it has none
 	idleAt   time.Time       // when it came to the pool
 	cut      func()          // interrupt, bound once
 
 	// for alive
-	look   func(fd uintptr)
-	one    [1]byte
-	quiet  bool
-	asking bool // reads from below TLS get errNothingYet
+	look  func(fd uintptr)
+	one   [1]byte
+	quiet bool
+	below *below // TLS, if there is TLS
 
 	mu          sync.Mutex
 	interrupted bool // no deadline counts any more
@@ -98,32 +97,4 @@ func after(d time.Duration) time.Time {
 		return time.Time{}
 	}
 	return time.Now().Add(d)
-}
-
-// pausable lets a read through TLS find out what has already come, without waiting for more.
-type pausable struct {
-	net.Conn
-	asked *bool
-}
-
-// errNothingYet is temporary, so that TLS does not keep it.
-type nothingYet struct{}
-
-func (nothingYet) Error() string   { return "nothing yet" }
-func (nothingYet) Timeout() bool   { return true }
-func (nothingYet) Temporary() bool { return true }
-
-func (p *pausable) Read(b []byte) (int, error) {
-	if *p.asked {
-		return 0, nothingYet{}
-	}
-	return p.Conn.Read(b)
-}
-
-// CloseWrite lets TLS end one side below its close_notify; nothing needs it here, but what is wrapped has it.
-func (p *pausable) CloseWrite() error {
-	if c, ok := p.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return nil
 }

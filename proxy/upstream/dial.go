@@ -54,11 +54,12 @@ func (o *Origin) secure(ctx context.Context, raw net.Conn) (*conn, bool, error) 
 	if o.tls == nil {
 		return c, o.multi != nil, nil
 	}
-	t := tls.Client(&pausable{Conn: raw, asked: &c.asking}, o.tls)
+	c.below = &below{Conn: raw}
+	t := tls.Client(c.below, o.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, false, &tlsError{err}
 	}
-	c.Conn, c.secured = t, true
+	c.Conn = t
 	return c, t.ConnectionState().NegotiatedProtocol == "h2", nil
 }

@@ -27,6 +27,7 @@ const (
 	reasonLimit       = "origin connection limit"
 	reasonNoUpgrade   = "upgrade not supported"
 	reasonUnsendable  = "unsendable request"
+	reasonInternal    = "internal error"
 	reasonBodyCut     = "request body cut"
 	reasonClient      = "client went away"
 )
@@ -35,7 +36,7 @@ const (
 // body cut" and "client went away", and whatever the request's Body returns as a *message.Error.
 var Reasons = []string{
 	reasonRefused, reasonDialTimeout, reasonDial, reasonTLS, reasonClosed, reasonStale, reasonTimeout, reasonReadTimeout, reasonCut,
-	reasonMalformed, reasonLimit, reasonNoUpgrade, reasonUnsendable,
+	reasonMalformed, reasonLimit, reasonNoUpgrade, reasonUnsendable, reasonInternal,
 }
 
 var (

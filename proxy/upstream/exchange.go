@@ -28,7 +28,10 @@ type exchange struct {
 	holds  bool // the end frees the attempt's place
 	probe  bool // not one of the origin's exchanges: its connection is never kept, and it has no place
 	over   bool
-	failed error // what a Read returns afterwards; nil is io.EOF
+
+	hasty     bool  // nothing more is read from the connection
+	unbounded bool  // no deadline is set for what follows the header section
+	failed    error // what a Read returns afterwards; nil is io.EOF
 
 	pooled *buffer
 	b      []byte // pooled, or a larger one
@@ -40,8 +43,7 @@ type exchange struct {
 	lines [20]message.Field // for Fields
 }
 
-// attempt1 makes the attempt on an HTTP/1.1 connection, which it keeps or closes. taken is true when it failed after some of the request's
-// body was read. Errors are *message.Error.
+// attempt1 makes the attempt on an HTTP/1.1 connection, which it keeps or closes. Errors are *message.Error.
 func (o *Origin) attempt1(ctx context.Context, a *Attempt, l line) (res *Response, taken bool, err error) {
 	x := &exchange{o: o, ctx: ctx, a: a, c: l.c, reused: l.reused, probe: a.last, holds: true}
 	if e := x.run(); e != nil {
@@ -304,7 +306,7 @@ func (x *exchange) fail(err error) *message.Error {
 	send := x.send
 	x.holds = false // the attempt goes on, or frees its place itself
 	x.end(closeFault)
-	if send != nil && send.fault != nil {
+	if send != nil && send.fault != nil && x.ctx.Err() == nil {
 		err = send.fault
 	}
 	e := waitFault(x.ctx, err)

@@ -141,6 +141,9 @@ func (x *exchange2) end() {
 // fault says why there is no response.
 func (x *exchange2) fault(ctx context.Context, err error) *message.Error {
 	var own *message.Error
+	if x.ctx.Err() != nil {
+		return waitFault(x.ctx, x.ctx.Err())
+	}
 	if x.body != nil {
 		if f := x.body.fault.Load(); f != nil {
 			return f
@@ -151,9 +154,6 @@ func (x *exchange2) fault(ctx context.Context, err error) *message.Error {
 	}
 	if context.Cause(ctx) == errAnswerLate {
 		return originFault(http.StatusGatewayTimeout, reasonTimeout, err)
-	}
-	if x.ctx.Err() != nil {
-		return waitFault(x.ctx, context.Cause(x.ctx))
 	}
 	untouched := x.body == nil || !x.body.touched.Load()
 	switch unprocessed := isUnprocessed(err); {

@@ -32,11 +32,11 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, errOver
 	}
 	b.touched.Store(true)
-	n, err := b.body.Read(p)
+	n, err := readBody(b.body, p)
 	switch {
 	case err == io.EOF:
 		b.ended()
-	case err != nil:
+	case err != nil && !b.over.Load():
 		e := bodyError(err)
 		b.fault.CompareAndSwap(nil, e)
 		return n, e
@@ -132,13 +132,13 @@ func (b *responseBody) fault(err error) *message.Error {
 	case errOver:
 		return &message.Error{Blame: message.BlameEdge, Status: http.StatusBadGateway, Reason: reasonCut, Err: errBodyClosed}
 	}
+	if b.x.ctx.Err() != nil {
+		return bodyFault(b.x.ctx, b.x.ctx.Err())
+	}
 	if b.x.body != nil {
 		if f := b.x.body.fault.Load(); f != nil {
 			return f
 		}
-	}
-	if b.x.ctx.Err() != nil {
-		return bodyFault(b.x.ctx, context.Cause(b.x.ctx))
 	}
 	return originFault(http.StatusBadGateway, reasonCut, err)
 }

@@ -108,13 +108,7 @@ func (o *Origin) attempt(ctx context.Context, a *Attempt) (*Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		var res *Response
-		taken := false
-		if l.shared != nil {
-			res, taken, err = o.attempt2(ctx, a, l)
-		} else {
-			res, taken, err = o.attempt1(ctx, a, l)
-		}
+		res, taken, err := o.attemptOn(ctx, a, l)
 		if err == nil {
 			return res, nil
 		}
@@ -122,6 +116,14 @@ func (o *Origin) attempt(ctx context.Context, a *Attempt) (*Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// attemptOn makes the attempt on a connection. taken is true when it failed after some of the request's body was read.
+func (o *Origin) attemptOn(ctx context.Context, a *Attempt, l line) (res *Response, taken bool, err error) {
+	if l.shared != nil {
+		return o.attempt2(ctx, a, l)
+	}
+	return o.attempt1(ctx, a, l)
 }
 
 // isStale reports whether a new connection may serve better than the kept one did.

@@ -17,9 +17,9 @@ import (
 
 var quick = Config{ConnectTimeout: 5 * time.Second, ResponseTimeout: 20 * time.Second, MaxConnections: 4, MaxHeaderSize: 64 << 10}
 
-func originOf(t *testing.T, rawURL string, cfg Config) *Origin {
+func originOf(t testing.TB, rawURL string, cfg Config) *Origin {
 	t.Helper()
-	o, err := New(parse(t, rawURL), cfg)
+	o, err := New(parseURL(t, rawURL), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func originOf(t *testing.T, rawURL string, cfg Config) *Origin {
 	return o
 }
 
-func parse(t *testing.T, rawURL string) *url.URL {
+func parseURL(t testing.TB, rawURL string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(rawURL)
 	if err != nil {

@@ -41,7 +41,17 @@ func (o *Origin) ProbeOn(ctx context.Context, raw net.Conn, method string, targe
 	if err != nil {
 		return 0, dialFault(ctx, err)
 	}
-	res, err := o.probe(ctx, a, c, h2)
+	l := line{c: c}
+	if h2 {
+		cc, err := o.multi.transport.NewClientConn(c.Conn)
+		if err != nil {
+			c.Conn.Close()
+			return 0, dialFault(ctx, err)
+		}
+		defer cc.Close()
+		l.shared = &stream2{ClientConn: cc, c: c}
+	}
+	res, _, err := o.attemptOn(ctx, a, l)
 	if err != nil {
 		return 0, err
 	}
@@ -51,19 +61,4 @@ func (o *Origin) ProbeOn(ctx context.Context, raw net.Conn, method string, targe
 		return 0, err
 	}
 	return res.Status, nil
-}
-
-func (o *Origin) probe(ctx context.Context, a *Attempt, c *conn, h2 bool) (*Response, error) {
-	if !h2 {
-		res, _, err := o.attempt1(ctx, a, line{c: c})
-		return res, err
-	}
-	cc, err := o.multi.transport.NewClientConn(c.Conn)
-	if err != nil {
-		c.Conn.Close()
-		return nil, dialFault(ctx, err)
-	}
-	cc.SetDoNotReuse() // it ends after this exchange
-	res, _, err := o.attempt2(ctx, a, line{shared: &stream2{ClientConn: cc, c: c}})
-	return res, err
 }

@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"strings"
 
 	"nearcast/proxy/message"
@@ -145,4 +147,17 @@ func bodyError(err error) *message.Error {
 		err = io.ErrUnexpectedEOF
 	}
 	return &message.Error{Blame: message.BlameClient, Status: 400, Reason: reasonBodyCut, Err: err}
+}
+
+// readBody reads from a request's body in a goroutine of ours: there, too, a panic of the reader ends no more than the exchange.
+func readBody(body io.Reader, p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			n, err = 0, &message.Error{
+				Blame: message.BlameEdge, Status: http.StatusInternalServerError, Reason: reasonInternal,
+				Err: fmt.Errorf("panic: %v\n%s", v, debug.Stack()),
+			}
+		}
+	}()
+	return body.Read(p)
 }

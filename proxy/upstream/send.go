@@ -68,7 +68,7 @@ func (s *sender) failed(err error) {
 // bytes sends a body of known length.
 func (s *sender) bytes(buf []byte) error {
 	for s.left > 0 {
-		n, err := s.body.Read(buf[:min(int64(len(buf)), s.left)])
+		n, err := readBody(s.body, buf[:min(int64(len(buf)), s.left)])
 		if s.stop.Load() {
 			return nil
 		}
@@ -91,7 +91,7 @@ const chunkRoom, chunkEnd = 6, 2
 // chunks sends a body of unknown length, and the trailers (RFC 9112 §7.1).
 func (s *sender) chunks(buf []byte) error {
 	for {
-		n, err := s.body.Read(buf[chunkRoom : len(buf)-chunkEnd])
+		n, err := readBody(s.body, buf[chunkRoom:len(buf)-chunkEnd])
 		if s.stop.Load() {
 			return nil
 		}
