@@ -52,7 +52,11 @@ func (o *Object) modified() time.Time {
 // NotModifiedFields is the header section of a 304 made from o (RFC 9110 §15.4.5): the fields that a 200 would have had and that the
 // client needs to update its copy. The representation's own metadata is left out, but for the validators.
 func NotModifiedFields(o *Object) message.Fields {
-	f := make(message.Fields, 0, len(o.Fields))
+	return AppendNotModified(make(message.Fields, 0, len(o.Fields)), o)
+}
+
+// AppendNotModified appends them to f.
+func AppendNotModified(f message.Fields, o *Object) message.Fields {
 	for _, x := range o.Fields {
 		if strings.HasPrefix(x.Name, "content-") && x.Name != "content-location" && !strings.HasPrefix(x.Name, "content-security-policy") {
 			continue

@@ -19,7 +19,8 @@ type Object struct {
 
 	received time.Time
 	terms
-	body *body
+	body    *body
+	encoded *encoded // nil unless it is in the index
 }
 
 // newObject is the stored form of a response whose terms have been worked out.
@@ -75,7 +76,7 @@ func (o *Object) NewReader(ctx context.Context, rg Range) (*Reader, error) {
 // index slots of one variant.
 const (
 	lineOverhead   = 32
-	objectOverhead = 768
+	objectOverhead = 832
 )
 
 // metaCost is what an object under the key takes in the budget, its body apart.

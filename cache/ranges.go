@@ -96,13 +96,17 @@ func ifRange(f message.Fields, o *Object) bool {
 
 // ContentRange is the Content-Range value of a 206 with rg of a body of that length (RFC 9110 §14.4).
 func (rg Range) ContentRange(length int64) string {
-	b := make([]byte, 0, 48)
+	return string(rg.AppendContentRange(make([]byte, 0, 48), length))
+}
+
+// AppendContentRange appends the value to b.
+func (rg Range) AppendContentRange(b []byte, length int64) []byte {
 	b = append(b, "bytes "...)
 	b = strconv.AppendInt(b, rg.Start, 10)
 	b = append(b, '-')
 	b = strconv.AppendInt(b, rg.End-1, 10)
 	b = append(b, '/')
-	return string(strconv.AppendInt(b, length, 10))
+	return strconv.AppendInt(b, length, 10)
 }
 
 // UnsatisfiedRange is the Content-Range value of a 416.

@@ -44,6 +44,21 @@ func (r *Reader) Next() ([]byte, error) {
 	return nil, io.EOF
 }
 
+// Ready reports whether Next would return at once: what is buffered on the way to the client had better be sent before a wait.
+func (r *Reader) Ready() bool {
+	b := r.body
+	if r.left <= 0 || b.frozen.Load() {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := r.index - b.first
+	if i < 0 || b.phase >= complete || i+1 < len(b.chunks) {
+		return true
+	}
+	return i < len(b.chunks) && r.off < len(b.chunks[i].data)
+}
+
 // advance is body.next, without the lock when the body is complete.
 func (r *Reader) advance() (p []byte, wait <-chan struct{}, err error) {
 	b := r.body

@@ -57,7 +57,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 	f.decide(func() {
 		f.reason = reason
 		f.endStaleUse(r, resp, reason)
-		if resp.Status < 500 && reason != ReasonHead && reason != ReasonMethod && reason != ReasonRequestNoStore {
+		if resp.Status < 500 && resp.Status != 425 && reason != ReasonHead && reason != ReasonMethod && reason != ReasonRequestNoStore {
 			f.c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
 		}
 	})
@@ -67,7 +67,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 // something else, which would not be seen as long as nobody waits for an answer. It may still serve when the origin fails.
 func (f *Fill) endStaleUse(r *message.Request, resp *Response, reason Reason) {
 	switch {
-	case resp.Status >= 500, reason == ReasonHead, reason == ReasonMethod, reason == ReasonRequestNoStore, reason == ReasonAuthorization,
+	case resp.Status >= 500, resp.Status == 425, reason == ReasonHead, reason == ReasonMethod, reason == ReasonRequestNoStore, reason == ReasonAuthorization,
 		reason == ReasonNoMemory:
 		return // which says nothing about other requests for it
 	}
@@ -195,6 +195,7 @@ func (w *Writer) publish(reason Reason) Reason {
 	f, b := w.fill, w.obj.body
 	final := *w.obj
 	final.Length = b.size
+	final.encoded = &encoded{c: f.c}
 
 	s := f.c.shard(f.hash)
 	s.mu.Lock()

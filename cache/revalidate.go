@@ -78,6 +78,8 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		if e := s.entryOf(f, stored); e != nil && affordable && cost-e.cost <= more {
 			c.budget.release(more - (cost - e.cost))
 			c.queues.resize(e, cost-e.cost)
+			o.encoded = &encoded{c: c}
+			e.obj.encoded.release()
 			e.obj, e.sel, e.cost = o, sel, cost
 		} else {
 			if e != nil {

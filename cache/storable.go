@@ -73,7 +73,7 @@ func forbidden(r *message.Request, resp *Response, d *directives) Reason {
 		return ReasonRequestNoStore
 	case resp.Status == 206:
 		return ReasonPartial
-	case resp.Status < 200 || resp.Status > 599 || resp.Status == 304:
+	case resp.Status < 200 || resp.Status > 599 || resp.Status == 304 || resp.Status == 425: // 425 is about the client's connection (RFC 8470 §5.2)
 		return ReasonStatus
 	case d.has(flagMustUnderstand) && traits&understood == 0:
 		return ReasonStatus

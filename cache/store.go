@@ -153,6 +153,7 @@ func (c *Cache) drop(s *shard, e *entry) bool {
 		s.unlink(res)
 	}
 	c.budget.release(e.cost)
+	e.obj.encoded.release()
 	e.body.detach()
 	c.objects.Add(-1)
 	return true

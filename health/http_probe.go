@@ -38,11 +38,36 @@ func HTTPProbe(origin *url.URL, path, host string) Probe {
 		if err != nil {
 			return rtt, ctxError(ctx, err)
 		}
-		if resp.StatusCode < 200 || resp.StatusCode > 399 {
-			return rtt, &Error{ReasonStatus, fmt.Errorf("status %d to GET %s, wanted 2xx or 3xx", resp.StatusCode, path)}
-		}
-		return rtt, nil
+		return rtt, judge(resp.StatusCode, path)
 	}
+}
+
+// Ask puts a probe's request to an origin on a connection that was made for it, which it closes, and returns the status of the response
+// once that has come whole.
+type Ask func(ctx context.Context, conn net.Conn) (status int, err error)
+
+// OriginProbe is HTTPProbe for an origin that is asked in another way than HTTP/1.1 without TLS. addr is its host:port; path is for the
+// error's text.
+func OriginProbe(addr, path string, ask Ask) Probe {
+	return func(ctx context.Context) (time.Duration, error) {
+		conn, rtt, err := dialTimed(ctx, addr)
+		if err != nil {
+			return 0, err
+		}
+		status, err := ask(ctx, conn)
+		if err != nil {
+			return rtt, ctxError(ctx, err)
+		}
+		return rtt, judge(status, path)
+	}
+}
+
+// judge is nil for a status that an origin in good health answers with.
+func judge(status int, path string) error {
+	if status < 200 || status > 399 {
+		return &Error{ReasonStatus, fmt.Errorf("status %d to GET %s, wanted 2xx or 3xx", status, path)}
+	}
+	return nil
 }
 
 // originAddress is the host and port to connect to.

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,22 +26,9 @@ func (p *Proxy) admit(x *exchange) (done bool, err error) {
 			return true, p.writeHeader(x, 200, message.Fields{{Name: health.SelfField, Value: health.SelfReply(token)}}, 0)
 		}
 	}
-	authority, ok := canonicalAuthority(r.Scheme, r.Authority)
-	switch {
-	case !ok:
-		return false, clientError(400, "missing or malformed host")
-	case r.Method == "CONNECT", r.Method == "TRACE":
-		return false, clientError(405, "method not allowed")
-	case !message.IsToken(r.Method):
-		return false, clientError(400, "malformed method")
-	case r.Target.Path == "*" && r.Method != "OPTIONS":
-		return false, clientError(400, "malformed request target")
-	case r.ContentLength > p.opts.MaxBody:
-		return false, clientError(413, "request body too large")
-	case p.loops(r.Fields):
-		return false, clientError(508, "request loop")
+	if e := p.admissible(r); e != nil {
+		return false, e
 	}
-	r.Authority = authority
 	if r.RedirectPort != 0 {
 		return true, p.redirect(x)
 	}
@@ -53,6 +39,53 @@ func (p *Proxy) admit(x *exchange) (done bool, err error) {
 		x.body = &requestBody{r: r.Body, left: p.opts.MaxBody}
 	}
 	return false, nil
+}
+
+var (
+	errHost    = clientError(400, "missing or malformed host")
+	errRefused = clientError(405, "method not allowed")
+	errMethod  = clientError(400, "malformed method")
+	errTarget  = clientError(400, "malformed request target")
+	errBody    = clientError(413, "request body too large")
+	errEarly   = clientError(425, "early data")
+	errLoop    = clientError(508, "request loop")
+)
+
+// admissible says why the request must not go further, nil when it may. It puts the authority into its one form.
+func (p *Proxy) admissible(r *message.Request) *message.Error {
+	authority, ok := canonicalAuthority(r.Scheme, r.Authority)
+	switch {
+	case !ok:
+		return errHost
+	case r.Method == "CONNECT", r.Method == "TRACE":
+		return errRefused
+	case !message.IsToken(r.Method):
+		return errMethod
+	case r.Target.Path == "*" && r.Method != "OPTIONS":
+		return errTarget
+	case r.ContentLength > p.opts.MaxBody:
+		return errBody
+	case early(r) && (!safe(r.Method) || r.Upgrade == websocket):
+		return errEarly
+	case p.loops(r.Fields):
+		return errLoop
+	}
+	r.Authority = authority
+	return nil
+}
+
+// early reports whether the request may be a replay (RFC 8470): it came in early data here, or at a hop before this one, which says so.
+func early(r *message.Request) bool {
+	return r.TLS != nil && r.TLS.EarlyData || r.Fields.Has("early-data")
+}
+
+// safe are the methods that may be repeated by someone else at will.
+func safe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS":
+		return true
+	}
+	return false
 }
 
 func (p *Proxy) isSelf(token string) bool {
@@ -84,31 +117,24 @@ func clientError(status int, reason string) *message.Error {
 }
 
 // requestBody enforces the limit on a body of unknown length, and remembers whether it has been touched: a request whose body
-// is partly gone can't be sent again. The transport reads it in a goroutine of its own, which an early answer of the origin leaves
-// behind: once the exchange is over it must not read from what is the front end's again.
+// is partly gone can't be sent again.
 type requestBody struct {
 	r    io.Reader
-	left int64 // the reader's alone
-
-	read, over atomic.Bool
+	left int64
+	read atomic.Bool
 }
 
-var errOver = errors.New("the exchange is over")
-
-// end lets no further Read reach the client's connection. A nil body is none.
-func (b *requestBody) end() {
-	if b != nil {
-		b.over.Store(true)
+// Interrupt implements message.Interrupter.
+func (b *requestBody) Interrupt() {
+	if i, ok := b.r.(message.Interrupter); ok {
+		i.Interrupt()
 	}
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.over.Load() {
-		return 0, errOver
-	}
 	b.read.Store(true)
 	if b.left < 0 {
-		return 0, clientError(413, "request body too large")
+		return 0, errBody
 	}
 	// One byte more than is allowed tells a body that is too long from one that just fits.
 	if int64(len(p))-1 > b.left {
@@ -116,7 +142,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return n, clientError(413, "request body too large")
+		return n, errBody
 	}
 	if err != nil && err != io.EOF {
 		err = &message.Error{Blame: message.BlameClient, Status: 400, Reason: "request body cut", Err: fmt.Errorf("reading the request body: %w", err)}

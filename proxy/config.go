@@ -13,7 +13,7 @@ type ServiceConfig struct {
 	Hosts []string `yaml:"hosts"`
 	// Paths are prefixes of whole segments. Default "/".
 	Paths []string `yaml:"paths"`
-	// Origins are http:// URLs without a path, by region.
+	// Origins are URLs without a path, by region: http://, https:// or h2c:// (package upstream says what is spoken with each).
 	Origins  map[string][]string `yaml:"origins"`
 	Health   health.Config       `yaml:"health"`
 	Upstream UpstreamConfig      `yaml:"upstream"`
@@ -32,11 +32,20 @@ func (c *ServiceConfig) SetDefaults() {
 type UpstreamConfig struct {
 	ConnectTimeout  time.Duration `yaml:"connect_timeout"`  // default 2s
 	ResponseTimeout time.Duration `yaml:"response_timeout"` // last byte of the request to the response's header section, default 30s
-	MaxConnections  int           `yaml:"max_connections"`  // to one origin, default 256
-	MaxAttempts     int           `yaml:"max_attempts"`     // origins tried for one request, default 3
+	// ReadTimeout bounds each wait for a part of the response's body. Default 5m: a stream of events or a gRPC stream is quiet for as long
+	// as nothing happens, and those that are quiet for longer send something to keep the connection (usually every 15 s to 60 s). An origin that has
+	// died is noticed earlier, by TCP keep-alive. A tunnel is not bounded by it.
+	ReadTimeout    time.Duration `yaml:"read_timeout"`
+	MaxConnections int           `yaml:"max_connections"` // to one origin, tunnels among them, default 256
+	MaxAttempts    int           `yaml:"max_attempts"`    // origins tried for one request, default 3
+
+	// CAFile is a file of PEM certificates: who may vouch for https:// origins, in place of the system's. Default "": the system's.
+	CAFile string `yaml:"ca_file"`
+	// ServerName is the name that https:// origins are asked for (SNI) and must prove. Default "": the host of their URL.
+	ServerName string `yaml:"server_name"`
 }
 
 // SetDefaults fills in the defaults.
 func (c *UpstreamConfig) SetDefaults() {
-	*c = UpstreamConfig{ConnectTimeout: 2 * time.Second, ResponseTimeout: 30 * time.Second, MaxConnections: 256, MaxAttempts: 3}
+	*c = UpstreamConfig{ConnectTimeout: 2 * time.Second, ResponseTimeout: 30 * time.Second, ReadTimeout: 5 * time.Minute, MaxConnections: 256, MaxAttempts: 3}
 }

@@ -24,7 +24,7 @@ func (c *ServiceConfig) Validate(report func(key, fault string)) {
 	}
 	validateList("paths", c.Paths, CanonicalPath, validPath, report)
 
-	total := 0
+	total, secure := 0, false
 	seen := make(map[string]bool)
 	for _, region := range slices.Sorted(maps.Keys(c.Origins)) {
 		for i, o := range c.Origins[region] {
@@ -39,6 +39,12 @@ func (c *ServiceConfig) Validate(report func(key, fault string)) {
 				report(key, "is the same origin as an earlier one")
 			}
 			seen[u.Host] = true
+			secure = secure || u.Scheme == "https"
+		}
+	}
+	for _, k := range [...]struct{ key, value string }{{"ca_file", c.Upstream.CAFile}, {"server_name", c.Upstream.ServerName}} {
+		if k.value != "" && !secure && total > 0 {
+			report("upstream."+k.key, "is of use to https:// origins alone, and the service has none")
 		}
 	}
 	if total == 0 {
@@ -144,17 +150,18 @@ func netipHost(host string) (netip.Addr, bool) {
 	return ip, err == nil && ip.Is6() == bracketed && ip.Zone() == ""
 }
 
-// ParseOrigin parses an origin as the configuration writes it: http://host or http://host:port. The URL returned always has a port
-// and a host in lower case.
+// originPorts are the schemes of origins and the ports that they stand for.
+var originPorts = map[string]string{"http": "80", "https": "443", "h2c": "80"}
+
+// ParseOrigin parses an origin as the configuration writes it: scheme://host or scheme://host:port, the scheme being http, https or h2c. The
+// URL returned always has a port and a host in lower case.
 func ParseOrigin(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Opaque != "" || u.Scheme == "":
 		return nil, errors.New("must be a URL such as http://10.0.0.10:8080")
-	case u.Scheme == "https":
-		return nil, errors.New("https to origins is not supported yet; write an http:// URL")
-	case u.Scheme != "http":
-		return nil, fmt.Errorf("has the scheme %q; write an http:// URL", u.Scheme)
+	case originPorts[u.Scheme] == "":
+		return nil, fmt.Errorf("has the scheme %q; write an http://, https:// or h2c:// URL", u.Scheme)
 	case u.User != nil:
 		return nil, errors.New("must not hold a user name or password")
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
@@ -168,11 +175,11 @@ func ParseOrigin(s string) (*url.URL, error) {
 	} else if ip.Zone() != "" {
 		return nil, errors.New("must be without a zone: an origin is reached by routing")
 	}
-	port, err := strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), originPorts[u.Scheme]), 10, 16)
 	if err != nil || port == 0 || strings.HasSuffix(u.Host, ":") {
-		return nil, errors.New("must have a port from 1 to 65535, or none for port 80")
+		return nil, errors.New("must have a port from 1 to 65535, or none for port " + originPorts[u.Scheme])
 	}
-	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.FormatUint(port, 10))}, nil
+	return &url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(host, strconv.FormatUint(port, 10))}, nil
 }
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -182,6 +189,16 @@ func (c *UpstreamConfig) Validate(report func(key, fault string)) {
 	}
 	if c.ResponseTimeout <= 0 {
 		report("response_timeout", "must be more than 0")
+	}
+	if c.ReadTimeout <= 0 {
+		report("read_timeout", "must be more than 0")
+	}
+	if c.ServerName != "" {
+		if _, ok := netipHost(c.ServerName); !ok {
+			if err := validHostName(c.ServerName); err != nil {
+				report("server_name", err.Error())
+			}
+		}
 	}
 	if c.MaxConnections < 1 {
 		report("max_connections", "must be at least 1")

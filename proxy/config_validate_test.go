@@ -14,8 +14,12 @@ func TestParseOrigin(t *testing.T) {
 		{"http://[2001:DB8::1]:81", "http://[2001:db8::1]:81", ""},
 		{"http://app_1:8080", "http://app_1:8080", ""},
 		{"HTTP://x", "http://x:80", ""},
-		{"https://10.0.0.10", "", "https to origins is not supported yet"},
-		{"ftp://x", "", `has the scheme "ftp"`},
+		{"https://10.0.0.10", "https://10.0.0.10:443", ""},
+		{"https://Origin.Example:8443/", "https://origin.example:8443", ""},
+		{"h2c://10.0.0.10:50051", "h2c://10.0.0.10:50051", ""},
+		{"h2c://x", "h2c://x:80", ""},
+		{"https://x:", "", "must have a port from 1 to 65535, or none for port 443"},
+		{"ftp://x", "", `has the scheme "ftp"; write an http://, https:// or h2c:// URL`},
 		{"10.0.0.10:8080", "", "must be a URL such as"},
 		{"localhost:8080", "", "must be a URL such as"},
 		{"http://[fe80::1%25eth0]:80", "", "must be without a zone"},
@@ -116,9 +120,14 @@ func TestServiceValidate(t *testing.T) {
 		{"a host twice", func(c *ServiceConfig) { c.Hosts = []string{"a", "b", "A"} }, []string{"hosts[2]"}},
 		{"a path twice", func(c *ServiceConfig) { c.Paths = []string{"/a", "/a/"} }, []string{"paths[1]"}},
 		{"an origin twice", func(c *ServiceConfig) { c.Origins["nyc"] = []string{"http://b", "http://A:80"} }, []string{"origins.nyc[1]"}},
+		{"an origin twice, over other protocols", func(c *ServiceConfig) { c.Origins["nyc"] = []string{"h2c://a:80"} }, []string{"origins.nyc[0]"}},
+		{"a CA for plain origins", func(c *ServiceConfig) { c.Upstream.CAFile, c.Upstream.ServerName = "f", "x" }, []string{"upstream.ca_file", "upstream.server_name"}},
+		{"a CA for one that has TLS", func(c *ServiceConfig) {
+			c.Upstream.CAFile, c.Upstream.ServerName, c.Origins["nyc"] = "f", "x", []string{"https://b"}
+		}, nil},
 		{"every fault at once", func(c *ServiceConfig) {
 			c.Hosts, c.Paths = []string{"x y", "", "ok"}, []string{"p"}
-			c.Origins = map[string][]string{"b": {"x", "http://ok"}, "a": {"https://x"}}
+			c.Origins = map[string][]string{"b": {"x", "http://ok"}, "a": {"ftp://x"}}
 		}, []string{"hosts[0]", "hosts[1]", "paths[0]", "origins.a[0]", "origins.b[0]"}},
 	}
 	for _, tt := range tests {
@@ -143,8 +152,8 @@ func TestUpstreamValidate(t *testing.T) {
 	if len(keys) > 0 {
 		t.Errorf("the defaults: %q", keys)
 	}
-	(&UpstreamConfig{}).Validate(report)
-	if want := []string{"connect_timeout", "response_timeout", "max_connections", "max_attempts"}; !slices.Equal(keys, want) {
+	(&UpstreamConfig{ServerName: "a b"}).Validate(report)
+	if want := []string{"connect_timeout", "response_timeout", "read_timeout", "server_name", "max_connections", "max_attempts"}; !slices.Equal(keys, want) {
 		t.Errorf("nothing: %q, want %q", keys, want)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -40,7 +39,7 @@ func TestWhoIsToBlameForAnExchangeThatWasCut(t *testing.T) {
 			})
 			var log strings.Builder
 			e := newEdge(t, map[string][]string{"fra": {url}}, func(o *Options, _ *ServiceConfig) {
-				o.Access = slog.New(slog.NewJSONHandler(&log, nil))
+				o.AccessLog = &log
 			})
 			server, stop := context.WithCancelCause(t.Context())
 			defer stop(nil)

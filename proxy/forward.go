@@ -23,7 +23,7 @@ func (p *Proxy) forward(ctx context.Context, x *exchange, fields message.Fields,
 		}
 		e := asError(err)
 		o.meters.failed(e)
-		if e.Blame == message.BlameOrigin {
+		if e.Blame == message.BlameOrigin && e.Reason != staleConnection {
 			o.suspect.raise(time.Now())
 		}
 		last = e
@@ -34,13 +34,14 @@ func (p *Proxy) forward(ctx context.Context, x *exchange, fields message.Fields,
 	return nil, last
 }
 
+// staleConnection is upstream's reason for a kept connection that turned out to be closed, which is no sign of a failing origin.
+const staleConnection = "stale connection"
+
 func (p *Proxy) attempt(ctx context.Context, x *exchange, o *origin, fields message.Fields, inform func(int, message.Fields)) (*upstream.Response, error) {
 	x.origin = o
 	x.attempts++
 	start := time.Now()
-	gate := &informGate{to: inform}
-	defer gate.close()
-	a := &upstream.Attempt{Request: x.r, Fields: fields, Informational: gate.pass}
+	a := &upstream.Attempt{Request: x.r, Fields: fields, Informational: inform}
 	if x.body != nil {
 		a.Body = x.body
 	}
@@ -52,8 +53,7 @@ func (p *Proxy) attempt(ctx context.Context, x *exchange, o *origin, fields mess
 	return res, err
 }
 
-// informGate lets 1xx responses through only while the attempt lasts: the transport reads them in a goroutine of its own, which may
-// outlive an attempt whose client has gone.
+// informGate lets 1xx responses through only while their client waits: a fetch may outlive it.
 type informGate struct {
 	mu     sync.Mutex
 	closed bool
@@ -63,7 +63,7 @@ type informGate struct {
 func (g *informGate) pass(status int, f message.Fields) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.closed && g.to != nil {
+	if !g.closed {
 		g.to(status, f)
 	}
 }
@@ -97,22 +97,4 @@ func idempotent(method string) bool {
 		return true
 	}
 	return false
-}
-
-// stallGuard cancels when nothing has arrived for a time. It is armed only while a read waits, so that a slow client is not the origin's fault.
-type stallGuard struct {
-	timer *time.Timer
-	after time.Duration
-}
-
-func newStallGuard(after time.Duration, cancel context.CancelFunc) *stallGuard {
-	g := &stallGuard{timer: time.AfterFunc(after, cancel), after: after}
-	g.timer.Stop()
-	return g
-}
-
-func (g *stallGuard) read(res *upstream.Response, b []byte) (int, error) {
-	g.timer.Reset(g.after)
-	defer g.timer.Stop()
-	return res.Body.Read(b)
 }

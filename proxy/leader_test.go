@@ -99,7 +99,7 @@ func TestWhoWaitedForAFetchThatWasGivenUpFetchesForItself(t *testing.T) {
 	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
 	x := &exchange{ctx: t.Context(), r: request("GET", "/a")}
 	x.service = e.table.services[0]
-	e.lookup(x)
+	e.lookup(x, time.Now())
 	f, leader := e.cache.Begin(time.Now(), x.key, x.r)
 	if !leader {
 		t.Fatal("nobody else asked")
@@ -174,7 +174,7 @@ func TestAPanicIsCountedOnceAndAsOurs(t *testing.T) {
 		defer func() { recover() }()
 		e.Serve(t.Context(), brokenWriter{&client{}}, request("POST", "/"))
 	}()
-	if n := e.table.services[0].meters.requests[message.HTTP2]["5xx"].Get(); n != 1 {
+	if n := e.table.services[0].meters.requests[message.HTTP2][code5xx].Get(); n != 1 {
 		t.Errorf("counted %d times", n)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // lookup asks the cache, once the service is known.
-func (p *Proxy) lookup(x *exchange) {
+func (p *Proxy) lookup(x *exchange, now time.Time) {
 	x.asked = true
 	if !x.service.policy.Enabled || p.cache == nil {
 		x.result = cache.Result{State: cache.Bypass, Reason: cache.ReasonDisabled}
@@ -22,7 +22,7 @@ func (p *Proxy) lookup(x *exchange) {
 		return
 	}
 	x.key = cache.KeyOf(x.service.name, x.r)
-	x.result = p.cache.Lookup(time.Now(), x.key, x.r, x.service.policy)
+	x.result = p.cache.Lookup(now, x.key, x.r, x.service.policy)
 }
 
 // changesMeaning reports whether the request has a field by which common frameworks take it for a request with another method or
@@ -40,14 +40,25 @@ func changesMeaning(f message.Fields) bool {
 // ownVary are the fields that this hop makes anew for each client: the cache can't tell its variants by what the client sent.
 var ownVary = []string{"x-forwarded-for", "forwarded"}
 
-// asShared is an answer's field section as the cache is to judge it: one that varies by what this hop adds is for nobody else.
-func asShared(f message.Fields) message.Fields {
-	for _, line := range f.Values("vary") {
-		for name := range strings.SplitSeq(line, ",") {
-			if slices.Contains(ownVary, strings.ToLower(strings.TrimSpace(name))) {
-				return append(f.Clone(), message.Field{Name: "vary", Value: "*"})
+// asShared is an answer's field section as the cache is to judge and store it: with this hop's Via, without the origin's own alternatives,
+// which are none of this edge's (RFC 7838 §3), and one that varies by what this hop adds is for nobody else.
+func asShared(f message.Fields, via string) message.Fields {
+	out := make(message.Fields, 0, len(f)+2)
+	own := false
+	for _, x := range f {
+		if x.Name == "alt-svc" {
+			continue
+		}
+		out = append(out, x)
+		if x.Name == "vary" {
+			for name := range strings.SplitSeq(x.Value, ",") {
+				own = own || slices.Contains(ownVary, strings.ToLower(strings.TrimSpace(name)))
 			}
 		}
 	}
-	return f
+	out.Add("via", via)
+	if own {
+		out.Add("vary", "*")
+	}
+	return out
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ import (
 )
 
 // Options is what a Proxy is made of. Services, Region and Edge are needed; a nil Health knows of no healthy origin, a nil
-// Places of no place, a nil Access logs nothing.
+// Places of no place, a nil AccessLog logs nothing.
 type Options struct {
 	Edge     string // this edge's name: in Via, CDN-Loop and Proxy-Status
 	Region   string
@@ -31,12 +32,13 @@ type Options struct {
 	// SelfToken is what the edge's own probe carries (package health).
 	SelfToken string
 
-	Log    *slog.Logger
-	Access *slog.Logger
-	Set    *metrics.Set
+	Log *slog.Logger
+	// AccessLog gets one line of JSON for each exchange, whole and in one call. It must not keep the line, nor hold the exchange up.
+	AccessLog io.Writer
+	Set       *metrics.Set
 }
 
-// Proxy serves exchanges. It implements message.Handler.
+// Proxy serves exchanges. It implements message.QuickHandler and message.Refuser.
 type Proxy struct {
 	// immutable
 	opts   Options
@@ -44,8 +46,10 @@ type Proxy struct {
 	cache  *cache.Cache
 	meters *meters
 	log    *slog.Logger
+	access *accessLog // nil: off
+	places *places
 	// what this hop calls itself in Via, in CDN-Loop and, as a structured field has it, in Proxy-Status
-	vias       map[message.Protocol]string
+	vias       [message.HTTP3 + 1]string
 	loopEntry  string
 	statusName string
 
@@ -53,6 +57,9 @@ type Proxy struct {
 	life    context.Context
 	end     context.CancelFunc
 	fetches sync.WaitGroup
+
+	clock  clock
+	quicks sync.Pool // of *quick
 }
 
 // New builds the proxy. It fails on a service that can't be built; nothing is dialed.
@@ -66,7 +73,8 @@ func New(o Options) (*Proxy, error) {
 	if o.Health == nil {
 		o.Health = health.New(nil, nil)
 	}
-	p := &Proxy{opts: o, cache: o.Cache, log: o.Log, meters: newMeters(o.Set)}
+	p := &Proxy{opts: o, cache: o.Cache, log: o.Log, meters: newMeters(o.Set), access: newAccessLog(&o), places: newPlaces(o.Places)}
+	p.quicks.New = func() any { return &quick{p: p} }
 	p.nameHop()
 	t, err := newTable(&p.opts, p.meters)
 	if err != nil {
@@ -95,14 +103,8 @@ type exchange struct {
 	w   message.ResponseWriter
 	r   *message.Request
 
-	// what the steps found, in their order
-	place   geo.Place
-	located bool
-	service *service
-	key     cache.Key
-	result  cache.Result
+	found
 	outcome cache.Outcome
-	asked   bool // lookup took place
 
 	// what became of it, for record
 	body       *requestBody
@@ -113,15 +115,30 @@ type exchange struct {
 	sent       int64
 	fault      *message.Error
 	selfProbe  bool
-	stale      bool // answered with a stale object
-	incomplete bool // the client did not get all of it
+	stale      bool  // answered with a stale object
+	incomplete bool  // the client did not get all of it
+	tunnel     bool  // it changed protocols
+	got        int64 // of the tunnel, from the client
+}
+
+// found is what the steps found that need no origin, in their order.
+type found struct {
+	place   geo.Place
+	located bool
+	service *service
+	asked   bool // lookup took place
+	key     cache.Key
+	result  cache.Result
 }
 
 // Serve takes one request through the steps.
 func (p *Proxy) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
 	x := &exchange{ctx: ctx, w: w, r: r}
+	if q, ok := r.State.(*quick); ok { // Quick has gone a part of the way
+		r.State, x.found = nil, q.found
+		q.release()
+	}
 	defer p.record(x)
-	defer func() { x.body.end() }()
 	if err := p.serve(x); err != nil {
 		p.fail(x, err)
 	}
@@ -134,7 +151,14 @@ func (p *Proxy) serve(x *exchange) error {
 	if err := p.route(x); err != nil {
 		return err
 	}
-	switch p.lookup(x); x.result.State {
+	if x.r.Upgrade == websocket && x.r.Method == "GET" {
+		return p.tunnel(x)
+	}
+	x.r.Upgrade = "" // any other is as if it were not there (RFC 9110 §7.8)
+	if !x.asked {
+		p.lookup(x, time.Now())
+	}
+	switch x.result.State {
 	case cache.Hit:
 		return p.respondObject(x, x.result.Object)
 	case cache.OnlyIfCached:

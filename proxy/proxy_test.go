@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -70,11 +69,11 @@ func (c *client) SwitchProtocols(message.Fields) (message.Tunnel, error) {
 // edge is a proxy in front of origins that the test made.
 type edge struct {
 	*Proxy
-	t *testing.T
+	t testing.TB
 }
 
 // newEdge builds a proxy whose service "shop" has the given origin URLs by region.
-func newEdge(t *testing.T, origins map[string][]string, change func(*Options, *ServiceConfig)) *edge {
+func newEdge(t testing.TB, origins map[string][]string, change func(*Options, *ServiceConfig)) *edge {
 	t.Helper()
 	var svc ServiceConfig
 	svc.SetDefaults()
@@ -83,7 +82,7 @@ func newEdge(t *testing.T, origins map[string][]string, change func(*Options, *S
 	var cfg cache.Config
 	cfg.SetDefaults()
 	set := metrics.NewSet()
-	o := Options{Edge: "fra-1", Region: "fra", Set: set, Access: slog.New(slog.NewJSONHandler(io.Discard, nil)), MaxBody: 1 << 20, MaxHeader: 64 << 10, SelfToken: "secret", Cache: cache.New(cfg, set),
+	o := Options{Edge: "fra-1", Region: "fra", Set: set, AccessLog: io.Discard, MaxBody: 1 << 20, MaxHeader: 64 << 10, SelfToken: "secret", Cache: cache.New(cfg, set),
 		Regions: map[string]geo.Region{"fra": {Location: geo.Location{50, 8}}, "nyc": {Location: geo.Location{40, -74}}, "tyo": {Location: geo.Location{35, 139}}}}
 	if change != nil {
 		change(&o, &svc)
@@ -111,9 +110,8 @@ func request(method, target string, fields ...string) *message.Request {
 }
 
 func (e *edge) serve(r *message.Request) *client {
-	e.t.Helper()
 	c := &client{}
-	e.Serve(e.t.Context(), c, r)
+	e.Serve(context.Background(), c, r)
 	return c
 }
 

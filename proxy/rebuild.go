@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/wire"
+	"nearcast/proxy/upstream"
 )
 
 // cdnID is our name in CDN-Loop (RFC 8586) and Via.
@@ -13,9 +15,14 @@ const cdnID = "nearcast"
 // rebuild makes the fields that go to the origin out of those that came: nothing that names the client's address is believed, since
 // the client itself may have written it, and this hop adds its own.
 func (p *Proxy) rebuild(r *message.Request, fields message.Fields) message.Fields {
-	out := make(message.Fields, 0, len(fields)+6)
+	out := make(message.Fields, 0, len(fields)+8)
+	named := fields.Values("connection") // nil: front ends have taken out what belongs to the client's connection
 	for _, f := range fields {
-		if dropped(f.Name) {
+		if f.Name == "te" && hasMember(f.Value, "trailers") {
+			out.Set("te", "trailers") // for origins over HTTP/2, which want it for gRPC; the client's other codings are this hop's affair
+			continue
+		}
+		if dropped(f.Name) || named != nil && isNamed(named, f.Name) {
 			continue
 		}
 		if f.Name == "max-forwards" && r.Method == "OPTIONS" {
@@ -30,7 +37,31 @@ func (p *Proxy) rebuild(r *message.Request, fields message.Fields) message.Field
 	out.Add("forwarded", "for="+forwardedNode(client)+";host=\""+r.Authority+"\";proto="+r.Scheme)
 	out.Add("via", p.via(r.Protocol))
 	out.Add("cdn-loop", p.loopEntry)
+	if early(r) {
+		out.Add("early-data", "1") // RFC 8470 §5.1
+	}
 	return out
+}
+
+// isNamed reports whether a connection option names the field (RFC 9110 §7.6.1).
+func isNamed(connection []string, name string) bool {
+	for _, line := range connection {
+		if hasMember(line, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasMember reports whether a list has the token, whatever its case and parameters.
+func hasMember(list, token string) bool {
+	for m := range strings.SplitSeq(list, ",") {
+		m, _, _ = strings.Cut(m, ";")
+		if strings.EqualFold(strings.TrimSpace(m), token) {
+			return true
+		}
+	}
+	return false
 }
 
 // dropped names what the origin gets from this hop alone or not at all. Many servers take an underscore for a hyphen.
@@ -39,10 +70,10 @@ func dropped(name string) bool {
 		name = strings.ReplaceAll(name, "_", "-")
 	}
 	switch name {
-	case "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "expect", "te", "proxy-authorization", "host":
+	case "forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "proxy-authorization", "early-data":
 		return true
 	}
-	return strings.HasPrefix(name, "x-forwarded-")
+	return wire.HopByHop(name) || strings.HasPrefix(name, "x-forwarded-")
 }
 
 // oneLess is Max-Forwards for the next hop (RFC 9110 §7.6.2). What is no number stays as it is.
@@ -66,8 +97,7 @@ func forwardedNode(addr string) string {
 // of a structured field can't begin with a digit, as an edge's name may (RFC 8941 §3.3.4).
 func (p *Proxy) nameHop() {
 	edge := p.opts.Edge
-	p.vias = map[message.Protocol]string{}
-	for proto, version := range map[message.Protocol]string{message.HTTP1: "1.1 ", message.HTTP2: "2.0 ", message.HTTP3: "3.0 "} {
+	for proto, version := range [...]string{0: "1.1 ", message.HTTP1: "1.1 ", message.HTTP2: "2.0 ", message.HTTP3: "3.0 "} {
 		p.vias[proto] = version + edge + " (" + cdnID + ")"
 	}
 	p.loopEntry = cdnID + "; edge=" + edge
@@ -77,11 +107,14 @@ func (p *Proxy) nameHop() {
 }
 
 func (p *Proxy) via(proto message.Protocol) string {
-	if v, ok := p.vias[proto]; ok {
-		return v
+	if int(proto) >= len(p.vias) {
+		proto = message.HTTP1
 	}
-	return p.vias[message.HTTP1]
+	return p.vias[proto]
 }
+
+// viaOf is our Via entry for a response.
+func (p *Proxy) viaOf(res *upstream.Response) string { return p.via(res.Protocol) }
 
 // wholeFields are the request's fields for a fetch that others share: the whole resource, without the client's own preconditions
 // and range, and with conditions of the cache's.

@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"nearcast/proxy/message"
@@ -11,20 +11,25 @@ import (
 // redirect sends the client to the same URL under https, with its method and content (RFC 9110 §15.4.9).
 func (p *Proxy) redirect(x *exchange) error {
 	if x.r.Target.Path == "*" {
-		return clientError(http.StatusBadRequest, "malformed request target") // nowhere to send it to
+		return errTarget // nowhere to send it to
 	}
-	location := "https://" + httpsAuthority(x.r.Authority, x.r.RedirectPort) + x.r.Target.String()
+	location := string(appendLocation(nil, x.r))
 	return p.writeHeader(x, http.StatusPermanentRedirect, message.Fields{{Name: "location", Value: location}}, 0)
 }
 
-// httpsAuthority replaces the port, which is the plain listener's, by that of https.
-func httpsAuthority(authority string, port uint16) string {
-	host := authority
-	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
-		host = authority[:i]
+// appendLocation appends the request's URL under https. The port is the plain listener's, and is replaced by that of https.
+func appendLocation(b []byte, r *message.Request) []byte {
+	host := r.Authority
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
 	}
-	if port == 443 {
-		return host
+	b = append(append(b, "https://"...), host...)
+	if r.RedirectPort != 443 {
+		b = strconv.AppendUint(append(b, ':'), uint64(r.RedirectPort), 10)
 	}
-	return fmt.Sprintf("%s:%d", host, port)
+	b = append(b, r.Target.Path...)
+	if r.Target.HasQuery {
+		b = append(append(b, '?'), r.Target.Query...)
+	}
+	return b
 }

@@ -18,6 +18,9 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return 
 // writeHeader is the one place where a final header section leaves.
 func (p *Proxy) writeHeader(x *exchange, status int, fields message.Fields, length int64) error {
 	x.status, x.firstByte = status, time.Now()
+	if !fields.Has("date") { // what we make ourselves, and an origin's answer without one (RFC 9110 §6.6.1)
+		fields = append(fields[:len(fields):len(fields)], message.Field{Name: "date", Value: p.clock.date(x.firstByte)})
+	}
 	if err := x.w.WriteHeader(status, fields, length); err != nil {
 		return p.clientGone(x, err)
 	}
@@ -29,6 +32,14 @@ func (p *Proxy) clientGone(x *exchange, err error) error {
 	return clientLeft(err)
 }
 
+// errLeft is a client that left a ready answer.
+var errLeft = clientLeft(nil)
+
+// stopped is an exchange that the edge's end cuts.
+func stopped(cause error) *message.Error {
+	return &message.Error{Blame: message.BlameEdge, Status: http.StatusServiceUnavailable, Reason: "edge stopped", Err: cause}
+}
+
 func clientLeft(err error) *message.Error {
 	return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
 }
@@ -38,16 +49,27 @@ func (p *Proxy) inform(x *exchange) func(int, message.Fields) {
 	return func(status int, f message.Fields) { _ = x.w.WriteInformational(status, f) }
 }
 
-// decorate adds to a response what this hop adds, in a copy.
-func (p *Proxy) decorate(x *exchange, fields message.Fields, extra ...message.Field) message.Fields {
-	out := make(message.Fields, 0, len(fields)+len(extra)+2)
-	for _, f := range fields {
+// live is the field section of an origin's answer, with what this hop adds.
+func (p *Proxy) live(x *exchange, res *upstream.Response, extra ...message.Field) message.Fields {
+	out := make(message.Fields, 0, len(res.Fields)+len(extra)+3)
+	for _, f := range res.Fields {
 		if f.Name != "alt-svc" { // the origin's own alternatives are none of this edge's (RFC 7838 §3)
 			out = append(out, f)
 		}
 	}
 	out = append(out, extra...)
-	out.Add("via", p.via(message.HTTP1)) // origins speak HTTP/1.1
+	out.Add("via", p.viaOf(res))
+	return p.status(x, out)
+}
+
+// stored is the field section of an object, which has our Via already, with what this hop adds.
+func (p *Proxy) stored(x *exchange, fields message.Fields, extra ...message.Field) message.Fields {
+	out := make(message.Fields, 0, len(fields)+len(extra)+2)
+	return p.status(x, append(append(out, fields...), extra...))
+}
+
+// status adds Cache-Status.
+func (p *Proxy) status(x *exchange, out message.Fields) message.Fields {
 	if x.asked && x.service.policy.CacheStatus {
 		out.Add("cache-status", cache.StatusField(x.result, x.outcome))
 	}
@@ -55,8 +77,8 @@ func (p *Proxy) decorate(x *exchange, fields message.Fields, extra ...message.Fi
 }
 
 // respondLive streams a response that nobody shares.
-func (p *Proxy) respondLive(x *exchange, res *upstream.Response, guard *stallGuard) error {
-	if err := p.writeHeader(x, res.Status, p.decorate(x, res.Fields), res.ContentLength); err != nil {
+func (p *Proxy) respondLive(x *exchange, res *upstream.Response) error {
+	if err := p.writeHeader(x, res.Status, p.live(x, res), res.ContentLength); err != nil {
 		return err
 	}
 	if noBody(x.r.Method, res.Status) {
@@ -65,16 +87,16 @@ func (p *Proxy) respondLive(x *exchange, res *upstream.Response, guard *stallGua
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
 	for {
-		n, err := guard.read(res, *buf)
+		// Of unknown length: it may be events that someone waits for, or a stream of messages. The header section is one of them.
+		if res.ContentLength < 0 && !buffered(res) {
+			if err := x.w.Flush(); err != nil {
+				return p.clientGone(x, err)
+			}
+		}
+		n, err := res.Body.Read(*buf)
 		if n > 0 {
 			if werr := p.write(x, (*buf)[:n]); werr != nil {
 				return werr
-			}
-			if res.ContentLength < 0 && err == nil {
-				// Of unknown length: it may be events that someone waits for.
-				if werr := x.w.Flush(); werr != nil {
-					return p.clientGone(x, werr)
-				}
 			}
 		}
 		if err == io.EOF {
@@ -85,6 +107,12 @@ func (p *Proxy) respondLive(x *exchange, res *upstream.Response, guard *stallGua
 			return err
 		}
 	}
+}
+
+// buffered reports whether more of the body has come already, where that is known: then what there is need not be sent apart.
+func buffered(res *upstream.Response) bool {
+	b, ok := res.Body.(interface{ Buffered() bool })
+	return ok && b.Buffered()
 }
 
 // answer is a response made from an object, ready to be sent.
@@ -106,16 +134,16 @@ func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
 	return p.send(x, a)
 }
 
-// plan evaluates the client's preconditions and range against an object. fields are those to send instead of the object's own: the
+// plan evaluates the client's preconditions and range against an object. live, when it is not nil, is what the object is made of: the
 // client that caused a fetch gets what the origin answered it. The answer must be sent: it may hold a reader, which
 // keeps a body that passes through from going on without it.
-func (p *Proxy) plan(x *exchange, o *cache.Object, fields message.Fields) (*answer, error) {
+func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*answer, error) {
 	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
-		return &answer{status: http.StatusNotModified, fields: p.decorate(x, cache.NotModifiedFields(o), age(o)), length: o.Length}, nil
+		return &answer{status: http.StatusNotModified, fields: p.stored(x, cache.NotModifiedFields(o), age(o)), length: o.Length}, nil
 	}
 	var extra []message.Field
-	if fields == nil {
-		fields, extra = o.Fields, append(extra, age(o))
+	if live == nil {
+		extra = append(extra, age(o))
 	}
 	rg, status := cache.ParseRange(x.r, o)
 	a := &answer{status: o.Status, length: o.Length, object: o, whole: rg == cache.Whole}
@@ -125,9 +153,13 @@ func (p *Proxy) plan(x *exchange, o *cache.Object, fields message.Fields) (*answ
 		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
 	case http.StatusRequestedRangeNotSatisfiable:
 		unsatisfied := message.Field{Name: "content-range", Value: cache.UnsatisfiedRange(o.Length)}
-		return &answer{status: status, fields: p.decorate(x, nil, unsatisfied)}, nil
+		return &answer{status: status, fields: p.stored(x, nil, unsatisfied)}, nil
 	}
-	a.fields = p.decorate(x, fields, extra...)
+	if live != nil {
+		a.fields = p.live(x, live, extra...)
+	} else {
+		a.fields = p.stored(x, o.Fields, extra...)
+	}
 	if noBody(x.r.Method, a.status) {
 		return a, nil
 	}
@@ -152,6 +184,11 @@ func (p *Proxy) send(x *exchange, a *answer) error {
 
 func (p *Proxy) copyObject(x *exchange, a *answer) error {
 	for {
+		if a.object.Length < 0 && !a.reader.Ready() { // as in respondLive
+			if err := x.w.Flush(); err != nil {
+				return p.clientGone(x, err)
+			}
+		}
 		b, err := a.reader.Next()
 		if len(b) > 0 {
 			if werr := p.write(x, b); werr != nil {
@@ -235,7 +272,7 @@ func (x *exchange) blame(err error) (e *message.Error, connected bool) {
 	}
 	// What fails now, such as the origin's body that nobody reads any more, fails because the client's connection has ended.
 	if cut := message.Cut(x.ctx); cut != nil {
-		return &message.Error{Blame: message.BlameEdge, Status: http.StatusServiceUnavailable, Reason: "edge stopped", Err: cut}, false
+		return stopped(cut), false
 	}
 	if e.Blame != message.BlameClient || e.Status != 499 {
 		e = clientLeft(err)
@@ -249,7 +286,12 @@ var proxyErrors = map[string]string{
 	"connect timeout":         "connection_timeout",
 	"connect failed":          "destination_unavailable",
 	"connection closed":       "connection_terminated",
+	staleConnection:           "connection_terminated",
+	"tls failed":              "tls_protocol_error",
 	"response timeout":        "connection_read_timeout",
+	"read timeout":            "connection_read_timeout",
+	"response body cut":       "http_response_incomplete",
+	"upgrade not supported":   "http_upgrade_failed",
 	"malformed response":      "http_protocol_error",
 	"origin connection limit": "connection_limit_reached",
 	"no origin":               "destination_not_found",

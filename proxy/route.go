@@ -15,11 +15,13 @@ import (
 
 // route finds the service for the request's host and path.
 func (p *Proxy) route(x *exchange) error {
-	x.service = p.table.find(hostOf(x.r.Authority), x.r.Target.Path)
+	if x.service == nil {
+		x.service = p.table.find(hostOf(x.r.Authority), x.r.Target.Path)
+	}
 	if x.service == nil {
 		// 421 and not 404: this edge does not speak for that host, and a client that came here over
 		// a connection it shares between hosts may ask again over another (RFC 9110 §15.5.20).
-		return clientError(421, "no service for this host and path")
+		return errNoService
 	}
 	return nil
 }
@@ -41,6 +43,7 @@ type pathRoute struct {
 // service is one configured service.
 type service struct {
 	name     string
+	logged   string // its member in the access log
 	cfg      ServiceConfig
 	policy   *cache.Policy
 	origins  []*origin
@@ -52,10 +55,12 @@ type service struct {
 type origin struct {
 	id       health.ID
 	region   string
+	logged   string // its members in the access log
 	location geo.Location
 	placed   bool // location is known
 	url      *url.URL
 	conn     *upstream.Origin
+	probe    health.Probe
 	meters   *originMeters
 	suspect  suspicion
 }
@@ -158,8 +163,7 @@ func (t *table) targets() []health.Target {
 	var out []health.Target
 	for _, s := range t.services {
 		for _, o := range s.origins {
-			out = append(out, health.Target{ID: o.id, Config: s.cfg.Health,
-				Probe: health.HTTPProbe(o.url, s.cfg.Health.Path, s.probeHost(o))})
+			out = append(out, health.Target{ID: o.id, Config: s.cfg.Health, Probe: o.probe})
 		}
 	}
 	return out
@@ -178,4 +182,9 @@ func (s *service) probeHost(o *origin) string {
 	return o.url.Host
 }
 
-var _ message.Handler = (*Proxy)(nil)
+var errNoService = clientError(421, "no service for this host and path")
+
+var (
+	_ message.QuickHandler = (*Proxy)(nil)
+	_ message.Refuser      = (*Proxy)(nil)
+)

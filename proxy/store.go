@@ -28,7 +28,7 @@ func (p *Proxy) pass(x *exchange) error {
 	if p.cache != nil && x.service.policy.Enabled {
 		p.cache.Invalidate(x.service.name, x.r, res.Status, res.Fields)
 	}
-	return p.respondLive(x, res, x.service.guard(cancel))
+	return p.respondLive(x, res)
 }
 
 // fill makes or joins the one fetch for what the cache does not have.
@@ -68,7 +68,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 	ctx, cancel := p.detach(x.ctx)
 	bg := x.behind(ctx)
 	gate := &informGate{to: p.inform(x)}
-	arrived := make(chan arrival)
+	arrived, left := make(chan arrival), x.ctx.Done()
 	p.background(func() {
 		defer close(arrived)
 		defer f.Fail(errLeaderGone)
@@ -78,8 +78,8 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 		}
 		select {
 		case arrived <- arrival{got, err}:
-		case <-x.ctx.Done(): // others may still want it
-			finish(bg.service, got, cancel)
+		case <-left: // others may still want it
+			finish(got, cancel)
 		}
 	})
 	select {
@@ -89,7 +89,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 			cancel()
 			return errLeaderGone
 		}
-		x.found(bg)
+		x.learn(bg)
 		return p.answerLeader(x, a, cancel)
 	case <-x.ctx.Done():
 		gate.close()
@@ -117,12 +117,12 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 		defer cancel()
 		defer context.AfterFunc(x.ctx, cancel)()
 		defer got.res.Body.Close()
-		return p.respondLive(x, got.res, x.service.guard(cancel))
+		return p.respondLive(x, got.res)
 	}
 	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
 	a, err := func() (*answer, error) {
-		defer p.background(func() { finish(x.service, got.fetched, cancel) }) // whatever happens here: others wait for the body
-		return p.plan(x, got.writer.Object(), got.res.Fields)
+		defer p.background(func() { finish(got.fetched, cancel) }) // whatever happens here: others wait for the body
+		return p.plan(x, got.writer.Object(), got.res)
 	}()
 	if err != nil {
 		return err
@@ -131,31 +131,28 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 }
 
 // finish takes a fetch to its end without a client of its own.
-func finish(s *service, got fetched, cancel context.CancelFunc) {
+func finish(got fetched, cancel context.CancelFunc) {
 	defer cancel()
 	switch {
 	case got.writer != nil:
-		pump(got.writer, got.res, s.guard(cancel))
+		pump(got.writer, got.res)
 	case got.res != nil:
 		got.res.Body.Close()
 	}
 }
 
-// guard watches over the body of an origin's response.
-func (s *service) guard(cancel context.CancelFunc) *stallGuard {
-	return newStallGuard(s.cfg.Upstream.ResponseTimeout, cancel)
-}
-
-// behind is an exchange for a fetch that may outlive x: it shares nothing with it that x goes on to change.
+// behind is an exchange for a fetch that may outlive x: it shares nothing with it that x goes on to change or that ends with it.
 func (x *exchange) behind(ctx context.Context) *exchange {
 	r := *x.r
-	r.Body, r.ContentLength, r.Trailers = nil, 0, nil
-	r.Fields = x.r.Fields.Clone()
-	return &exchange{ctx: ctx, r: &r, service: x.service, key: x.key, result: x.result, place: x.place, located: x.located}
+	r.Body, r.ContentLength, r.Trailers, r.State = nil, 0, nil, nil
+	r.Detach()
+	bg := &exchange{ctx: ctx, r: &r, found: x.found}
+	bg.key = cache.KeyOf(x.service.name, &r)
+	return bg
 }
 
-// found takes over what the fetch came upon.
-func (x *exchange) found(bg *exchange) {
+// learn takes over what the fetch came upon.
+func (x *exchange) learn(bg *exchange) {
 	x.origin, x.attempts, x.outcome, x.place, x.located = bg.origin, bg.attempts, bg.outcome, bg.place, bg.located
 }
 
@@ -187,7 +184,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 			return fetched{}, err
 		}
 		x.outcome.Forwarded, x.outcome.Status = true, res.Status
-		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields), Length: res.ContentLength, Requested: requested, Received: time.Now()}
+		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength, Requested: requested, Received: time.Now()}
 		if conditions != nil && res.Status == 304 {
 			res.Body.Close()
 			if obj := f.NotModified(x.r, head, x.result.Object, x.service.policy); obj != nil {
@@ -213,12 +210,12 @@ func staleOnStatus(status int) bool {
 }
 
 // pump copies the body into the fill. Its readers, the leader's client among them, each read at their own pace.
-func pump(w *cache.Writer, res *upstream.Response, guard *stallGuard) {
+func pump(w *cache.Writer, res *upstream.Response) {
 	defer res.Body.Close()
 	defer w.Abort(errLeaderGone) // harmless after Commit
 	buf := make([]byte, 32<<10)
 	for {
-		n, err := guard.read(res, buf)
+		n, err := res.Body.Read(buf)
 		if n > 0 {
 			if _, werr := w.Write(buf[:n]); werr != nil {
 				w.Abort(werr)
@@ -252,8 +249,11 @@ func (p *Proxy) revalidate(x *exchange) {
 	}
 	ctx, cancel := p.detach(x.ctx)
 	bg := x.behind(ctx)
-	bg.r.Method = "GET"                                                                                           // the answer to a HEAD would refresh nothing
-	bg.r.Fields.DeleteFunc(func(f message.Field) bool { return f.Name == "cache-control" || f.Name == "pragma" }) // its client is served
+	bg.r.TLS = nil      // and so are its wish for speed, and the risk that it took for that
+	bg.r.Method = "GET" // the answer to a HEAD would refresh nothing
+	bg.r.Fields.DeleteFunc(func(f message.Field) bool {
+		return f.Name == "cache-control" || f.Name == "pragma" || f.Name == "early-data"
+	}) // its client is served
 	f, leader := p.cache.Begin(time.Now(), bg.key, bg.r)
 	if !leader {
 		cancel()
@@ -265,7 +265,7 @@ func (p *Proxy) revalidate(x *exchange) {
 		if err != nil {
 			f.Fail(err)
 		}
-		finish(bg.service, got, cancel)
+		finish(got, cancel)
 	})
 }
 

@@ -140,17 +140,9 @@ func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *logWrit
 	}
 	e.token = o.SelfToken
 	if access != nil {
-		o.Access = slog.New(slog.NewJSONHandler(access, &slog.HandlerOptions{ReplaceAttr: accessAttr}))
+		o.AccessLog = access
 	}
 	return o
-}
-
-// accessAttr leaves out what is the same on every line of the access log.
-func accessAttr(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && (a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
-		return slog.Attr{}
-	}
-	return a
 }
 
 // selfTargets are the edge's questions to itself, one for each listener and protocol. Only the routes hang on them.

@@ -10,23 +10,30 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// maxPendingLog bounds what waits for a slow reader of a log, in bytes.
-const maxPendingLog = 4 << 20
+const (
+	// maxPendingLog bounds what waits for a slow reader of a log, in bytes.
+	maxPendingLog = 4 << 20
+	// logDelay is how long a line may wait for others to share a write with, logBatch what is written without a wait. The first line after
+	// a quiet time is written at once.
+	logDelay = 10 * time.Millisecond
+	logBatch = 64 << 10
+)
 
-// logWriter takes whole lines and writes them from a goroutine of its own, so that whoever reads the log can't hold requests or
-// decisions up. Lines that find maxPendingLog full, or a reader that is gone, are dropped and counted.
+// logWriter takes whole lines and writes them from a goroutine of its own, many at a time, so that whoever reads the log can't hold requests
+// or decisions up. Lines that find maxPendingLog full, or a reader that is gone, are dropped and counted.
 type logWriter struct {
 	// immutable
 	to      io.Writer
 	dropped *metrics.Counter
-	wake    chan struct{} // capacity one
+	wake    chan struct{} // capacity one: there is a line
+	full    chan struct{} // capacity one: there are logBatch bytes
 
 	mu      sync.Mutex
 	pending []byte
 }
 
 func newLogWriter(to io.Writer, dropped *metrics.Counter) *logWriter {
-	return &logWriter{to: to, wake: make(chan struct{}, 1), dropped: dropped}
+	return &logWriter{to: to, wake: make(chan struct{}, 1), full: make(chan struct{}, 1), dropped: dropped}
 }
 
 // Write takes one line. It never blocks on the reader and never fails.
@@ -37,13 +44,24 @@ func (a *logWriter) Write(line []byte) (int, error) {
 		a.dropped.Inc()
 		return len(line), nil
 	}
+	before := len(a.pending)
 	a.pending = append(a.pending, line...)
+	after := len(a.pending)
 	a.mu.Unlock()
-	select {
-	case a.wake <- struct{}{}:
-	default:
+	if before == 0 {
+		poke(a.wake)
+	}
+	if before < logBatch && after >= logBatch {
+		poke(a.full)
 	}
 	return len(line), nil
+}
+
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Run writes until ctx ends, and then what is left, for a second at most: a reader that takes nothing may not keep the process.
@@ -51,21 +69,33 @@ func (a *logWriter) Run(ctx context.Context) {
 	done := make(chan struct{})
 	go func() { // ends with its last write, which the kernel may hold for as long as the reader sleeps
 		defer close(done)
-		var spare []byte
-		for {
-			select {
-			case <-ctx.Done():
-				a.flush(spare)
-				return
-			case <-a.wake:
-				spare = a.flush(spare)
-			}
-		}
+		a.flush(a.copy(ctx))
 	}()
 	<-ctx.Done()
 	select {
 	case <-done:
 	case <-time.After(time.Second):
+	}
+}
+
+// copy writes until ctx ends, and returns a buffer for what is left.
+func (a *logWriter) copy(ctx context.Context) (spare []byte) {
+	pause := time.NewTimer(logDelay)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return spare
+		case <-a.wake:
+		}
+		spare = a.flush(spare)
+		pause.Reset(logDelay)
+		select {
+		case <-ctx.Done():
+			return spare
+		case <-a.full:
+		case <-pause.C:
+		}
 	}
 }
 

@@ -108,3 +108,42 @@ func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
 		t.Errorf("it ended with %v, want exit code 0", err)
 	}
 }
+
+// batches keeps each write apart.
+type batches struct{ writes []string }
+
+func (b *batches) Write(p []byte) (int, error) {
+	b.writes = append(b.writes, string(p))
+	return len(p), nil
+}
+
+func TestLinesThatComeTogetherAreWrittenTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &batches{}
+		a := newLogWriter(out, new(metrics.Counter))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); a.Run(ctx) }()
+		a.Write([]byte("1\n"))
+		synctest.Wait()
+		a.Write([]byte("2\n"))
+		a.Write([]byte("3\n"))
+		synctest.Wait()
+		if len(out.writes) != 1 || out.writes[0] != "1\n" {
+			t.Errorf("the first line is written at once, the next wait for others: %q", out.writes)
+		}
+		time.Sleep(logDelay + time.Millisecond)
+		synctest.Wait()
+		if len(out.writes) != 2 || out.writes[1] != "2\n3\n" {
+			t.Errorf("got %q", out.writes)
+		}
+		a.Write([]byte("4\n"))
+		a.Write(bytes.Repeat([]byte("x"), logBatch))
+		synctest.Wait()
+		if len(out.writes) != 3 {
+			t.Errorf("%d writes: a batch waits for nothing", len(out.writes))
+		}
+		cancel()
+		<-done
+	})
+}

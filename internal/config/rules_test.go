@@ -56,7 +56,11 @@ func TestServices(t *testing.T) {
 		{"a scheme in a host", service("\"https://x\"", ""), []string{"1:24: services.a.hosts[0]: must be a host name alone"}},
 		{"the same host in another case", service("x.example, X.example", ""), []string{"1:35: services.a.hosts[1]: is the same as an earlier one"}},
 		{"a path without a slash", service("x", ", paths: [a]"), []string{"1:71: services.a.paths[0]: must begin with \"/\""}},
-		{"an https origin", "services: {a: {hosts: [x], origins: {r: [\"https://10.0.0.1\"]}}}", []string{"1:42: services.a.origins.r[0]: https to origins is not supported yet"}},
+		{"an origin of another scheme", "services: {a: {hosts: [x], origins: {r: [\"ftp://10.0.0.1\"]}}}", []string{"1:42: services.a.origins.r[0]: has the scheme \"ftp\"; write an http://, https:// or h2c:// URL"}},
+		{"a CA file without TLS", service("x", ", upstream: {ca_file: f, server_name: \"a b\"}"), []string{
+			"1:83: services.a.upstream.ca_file: is of use to https:// origins alone, and the service has none",
+			"1:99: services.a.upstream.server_name: is of use to https:// origins alone, and the service has none",
+			"1:99: services.a.upstream.server_name: may have letters"}},
 		{"the same origin in two regions", "services: {a: {hosts: [x], origins: {r: [\"http://x:80\"], s: [\"http://X\"]}}}", []string{"1:62: services.a.origins.s[0]: is the same origin as an earlier one"}},
 		{"a region without origins", "services: {a: {hosts: [x], origins: {r: [\"http://x\"], s: []}}}", []string{"1:58: services.a.origins.s: must have at least one origin; leave the region out"}},
 		{"origins in a region that is not there", "edge: {name: e, region: nyc}\nregions: {nyc: {location: [1, 2]}}\nservices: {a: {hosts: [x], origins: {nyv: [\"http://x\"]}}}",

@@ -114,7 +114,11 @@ func AddrPort(a net.Addr) netip.AddrPort {
 }
 
 // Tunnel is an exchange that has changed to another protocol. Read and Write may be called by two goroutines.
-// Only the idle timeout bounds a wait: a tunnel on which nothing moves either way for that long is ended.
+// Only the idle timeout bounds a wait: a tunnel on which nothing moves either way for that long is ended, by an [Error] with the reason
+// "tunnel idle" where the front end can say so.
+//
+// A front end's Tunnel is an [Interrupter] besides: Interrupt, called by any goroutine, ends a Read and a Write in progress and all later ones.
+// That is how the handler, which returns when nobody uses the tunnel any more, ends the client's side when the origin's has failed.
 type Tunnel interface {
 	io.Reader // what the client sends; io.EOF when it has ended its side
 	io.Writer // to the client, sent at once
@@ -146,4 +150,11 @@ type Corker interface {
 	Cork()
 	// Uncork sends what was kept, and lets writes through again.
 	Uncork() error
+}
+
+// Interrupter is a Request.Body of which a Read can be ended by another goroutine: Interrupt makes a Read in progress, and all later ones,
+// return an error soon. It is called while the exchange lasts, by whoever has no more use for the body; that nobody reads it after the
+// exchange is then certain.
+type Interrupter interface {
+	Interrupt()
 }

@@ -1,37 +1,100 @@
 package upstream
 
 import (
-	"context"
 	"net"
-	"sync/atomic"
+	"net/netip"
+	"sync"
+	"syscall"
 	"time"
+
+	"nearcast/proxy/message"
 )
 
-// conn counts what was written to a connection, which is what tells whether an origin can have acted on a request, and gives up on an
-// origin that takes nothing for a time.
+// conn is a connection to an origin. It belongs to one exchange, or to the pool.
 type conn struct {
-	net.Conn
-	written atomic.Int64
-	stall   time.Duration
+	net.Conn // what is spoken on: TCP, or TLS above it
+	peer     netip.AddrPort
+	socket   syscall.RawConn // the TCP connection's; nil where it has none
+	idleAt   time.Time       // when it came to the pool
+	cut      func()          // interrupt, bound once
+
+	// for alive
+	look  func(fd uintptr)
+	one   [1]byte
+	quiet bool
+	below *below // TLS, if there is TLS
+
+	mu          sync.Mutex
+	interrupted bool // no deadline counts any more
+	answered    bool // the exchange has the response's header section: its wait is over
 }
 
-func (c *conn) Write(p []byte) (int, error) {
-	_ = c.SetWriteDeadline(time.Now().Add(c.stall))
-	// Counted first: the origin's answer may be read before Write returns.
-	c.written.Add(int64(len(p)))
-	n, err := c.Conn.Write(p)
-	c.written.Add(int64(n - len(p)))
-	return n, err
-}
-
-// dialWith makes connections that count.
-func dialWith(cfg Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 15 * time.Second}
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := dialer.DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return &conn{Conn: c, stall: cfg.ResponseTimeout}, nil
+func newConn(raw net.Conn) *conn {
+	c := &conn{Conn: raw, peer: message.AddrPort(raw.RemoteAddr())}
+	if s, ok := raw.(syscall.Conn); ok {
+		c.socket, _ = s.SyscallConn()
 	}
+	c.cut, c.look = c.interrupt, c.peek
+	return c
+}
+
+// past is a deadline that ends every wait.
+var past = time.Unix(1, 0)
+
+// interrupt ends every wait on the connection, now and later. It may be called by any goroutine.
+func (c *conn) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.interrupted = true
+	_ = c.Conn.SetDeadline(past)
+}
+
+// begin is for a new exchange: it waits for nothing past the deadline, the zero time being none.
+func (c *conn) begin(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answered = false
+	if !c.interrupted {
+		_ = c.Conn.SetDeadline(deadline)
+	}
+}
+
+// awaitAnswer bounds the wait for the response's header section, if that is not over.
+func (c *conn) awaitAnswer(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.interrupted && !c.answered {
+		_ = c.Conn.SetReadDeadline(deadline)
+	}
+}
+
+// answer ends the wait for the header section.
+func (c *conn) answer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answered = true
+}
+
+func (c *conn) readBy(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.interrupted {
+		_ = c.Conn.SetReadDeadline(deadline)
+	}
+}
+
+func (c *conn) writeBy(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.interrupted {
+		_ = c.Conn.SetWriteDeadline(deadline)
+	}
+}
+
+// after is the end of a wait that begins now; d 0 is no end.
+func after(d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
 }

@@ -17,14 +17,17 @@ import (
 
 var quick = Config{ConnectTimeout: 5 * time.Second, ResponseTimeout: 20 * time.Second, MaxConnections: 4, MaxHeaderSize: 64 << 10}
 
-func originOf(t *testing.T, rawURL string, cfg Config) *Origin {
+func originOf(t testing.TB, rawURL string, cfg Config) *Origin {
 	t.Helper()
-	o := New(parse(t, rawURL), cfg, nil)
+	o, err := New(parseURL(t, rawURL), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(o.Close)
 	return o
 }
 
-func parse(t *testing.T, rawURL string) *url.URL {
+func parseURL(t testing.TB, rawURL string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -169,8 +172,8 @@ func TestTheConnectionLimitRefusesAtOnceAndFreesOnClose(t *testing.T) {
 	one := quick
 	one.MaxConnections = 1
 	limited := 0
-	o := New(parse(t, s.URL), one, func() { limited++ })
-	defer o.Close()
+	one.Events.Limited = func() { limited++ }
+	o := originOf(t, s.URL, one)
 	first, err := o.RoundTrip(t.Context(), &Attempt{Request: get("/")})
 	if err != nil {
 		t.Fatal(err)

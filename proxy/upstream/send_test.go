@@ -1,11 +1,8 @@
 package upstream
 
 import (
-	"context"
 	"errors"
-	"io"
 	"net"
-	"net/http/httptrace"
 	"testing"
 	"time"
 
@@ -26,55 +23,6 @@ func TestTheLengthOf304IsTheRepresentationsOrNone(t *testing.T) {
 		if res.ContentLength != want {
 			t.Errorf("%q: length %d, want %d", reply, res.ContentLength, want)
 		}
-	}
-}
-
-func TestAStatusThatIsNoFinalOneIsMalformed(t *testing.T) {
-	for _, reply := range []string{
-		"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
-		"HTTP/1.1 099 What\r\nContent-Length: 0\r\n\r\n",
-	} {
-		o := originOf(t, rawOrigin(t, reply), quick)
-		_, err := o.RoundTrip(t.Context(), &Attempt{Request: get("/")})
-		var e *message.Error
-		if !errors.As(err, &e) || e.Blame != message.BlameOrigin || e.Status != 502 || e.Reason != "malformed response" || e.RetrySafe {
-			t.Errorf("%q: got %#v", reply, err)
-		}
-		if n := o.inFlight.Load(); n != 0 {
-			t.Errorf("%d still count as in flight", n)
-		}
-	}
-}
-
-func TestOnlyAKeptConnectionThatTookNothingIsStale(t *testing.T) {
-	gotConn := func(p *progress, c *conn, reused bool) {
-		httptrace.ContextClientTrace(p.trace(context.Background(), nil)).GotConn(httptrace.GotConnInfo{Conn: c, Reused: reused})
-	}
-	a, b := net.Pipe()
-	defer a.Close()
-	go io.Copy(io.Discard, b)
-	kept, fresh := &conn{Conn: a, stall: time.Minute}, &conn{Conn: a, stall: time.Minute}
-	io.WriteString(kept, "an earlier request")
-
-	p := &progress{}
-	if p.wrote() || p.stale() {
-		t.Error("without a connection nothing was sent, and nothing is stale")
-	}
-	gotConn(p, kept, true)
-	if p.wrote() || !p.stale() {
-		t.Error("what was written before is another request's")
-	}
-	io.WriteString(kept, "GET /")
-	if !p.wrote() || p.stale() {
-		t.Error("the origin may have acted on it")
-	}
-	gotConn(p, fresh, false)
-	if !p.wrote() {
-		t.Error("a second connection does not undo what the first one took")
-	}
-	p = &progress{}
-	if gotConn(p, fresh, false); p.wrote() || p.stale() {
-		t.Error("a fresh connection is not stale")
 	}
 }
 
@@ -110,12 +58,12 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestTrailersThatMeanSomethingElseStayBehind(t *testing.T) {
 	for _, name := range []string{"content-length", "transfer-encoding", "host", "authorization", "x-forwarded-for", "x_forwarded_for", "forwarded", "cookie", "content-type", "connection"} {
-		if trailing(name) {
+		if !held(name) {
 			t.Errorf("%s passed as a trailer", name)
 		}
 	}
 	for _, name := range []string{"grpc-status", "x-sum", "digest"} {
-		if !trailing(name) {
+		if held(name) {
 			t.Errorf("%s was held back", name)
 		}
 	}

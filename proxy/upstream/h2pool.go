@@ -1,0 +1,183 @@
+package upstream
+
+//lint:file-ignore SA1019 net/http gives no control over which HTTP/2 connection a request takes, nor over the ALPN of one that was dialed elsewhere.
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"nearcast/proxy/message"
+)
+
+// multiplexed keeps the HTTP/2 connections of one origin. Only one connection is made at a time: whoever comes meanwhile most
+// likely shares it.
+type multiplexed struct {
+	transport *http2.Transport
+
+	mu     sync.Mutex
+	conns  []*stream2
+	single bool  // the origin last chose HTTP/1.1: each exchange makes its own connection
+	making *call // nil when no connection is being made
+	closed bool
+}
+
+// stream2 is a connection that many exchanges share.
+type stream2 struct {
+	*http2.ClientConn
+	c *conn
+}
+
+// call is a connection being made, for everyone who waits.
+type call struct {
+	done chan struct{}
+	err  error // valid when done is closed
+}
+
+// pingAfter is the silence after which an HTTP/2 connection with requests on it is asked whether it still lives.
+const pingAfter = 15 * time.Second
+
+func newMultiplexed(cfg *Config, plain bool) *multiplexed {
+	return &multiplexed{transport: &http2.Transport{
+		AllowHTTP:                  plain,
+		DisableCompression:         true, // what the client asked for is what the origin is asked for
+		MaxHeaderListSize:          uint32(min(cfg.MaxHeaderSize, 1<<30)),
+		IdleConnTimeout:            idleTimeout,
+		ReadIdleTimeout:            pingAfter,
+		PingTimeout:                pingAfter,
+		WriteByteTimeout:           cfg.ResponseTimeout,
+		StrictMaxConcurrentStreams: false,
+	}}
+}
+
+// shared returns a connection with a stream reserved on it, nil when there is none. Those that have ended are forgotten.
+func (m *multiplexed) shared() *stream2 {
+	var found *stream2
+	kept := m.conns[:0]
+	for _, s := range m.conns {
+		if found == nil && s.ReserveNewRequest() {
+			found = s
+		}
+		if st := s.State(); !st.Closed && !st.Closing {
+			kept = append(kept, s)
+		}
+	}
+	clear(m.conns[len(kept):])
+	m.conns = kept
+	return found
+}
+
+// add takes in a connection on which HTTP/2 is spoken.
+func (m *multiplexed) add(c *conn) (*stream2, error) {
+	cc, err := m.transport.NewClientConn(c.Conn)
+	if err != nil {
+		c.Conn.Close()
+		return nil, err
+	}
+	s := &stream2{ClientConn: cc, c: c}
+	cc.ReserveNewRequest()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		cc.SetDoNotReuse() // it ends after this exchange
+	} else {
+		m.conns = append(m.conns, s)
+	}
+	return s, nil
+}
+
+// line is a connection for an exchange: one of the two.
+type line struct {
+	c      *conn
+	shared *stream2
+	reused bool
+}
+
+// line finds or makes a connection. Errors are *message.Error.
+func (o *Origin) line(ctx context.Context, fresh bool) (line, error) {
+	if !fresh {
+		if c := o.pool.get(); c != nil {
+			o.cfg.Events.Reused()
+			return line{c: c, reused: true}, nil
+		}
+	}
+	if o.multi == nil {
+		c, _, err := o.dial(ctx)
+		return line{c: c}, err
+	}
+	return o.multi.line(ctx, o)
+}
+
+func (m *multiplexed) line(ctx context.Context, o *Origin) (line, error) {
+	for {
+		m.mu.Lock()
+		if s := m.shared(); s != nil {
+			m.mu.Unlock()
+			o.cfg.Events.Reused()
+			return line{shared: s, reused: true}, nil
+		}
+		if m.single {
+			m.mu.Unlock()
+			return m.make(ctx, o)
+		}
+		if k := m.making; k != nil {
+			m.mu.Unlock()
+			select {
+			case <-k.done:
+			case <-ctx.Done():
+				return line{}, dialFault(ctx, context.Cause(ctx))
+			}
+			if k.err != nil {
+				return line{}, k.err
+			}
+			continue
+		}
+		k := &call{done: make(chan struct{})}
+		m.making = k
+		m.mu.Unlock()
+		l, err := m.make(ctx, o)
+		if e, ok := err.(*message.Error); ok && e.Blame == message.BlameOrigin {
+			k.err = err // the client's own are no others'
+		}
+		m.mu.Lock()
+		m.making = nil
+		m.mu.Unlock()
+		close(k.done)
+		return l, err
+	}
+}
+
+// make makes a connection, of which the origin chooses the version.
+func (m *multiplexed) make(ctx context.Context, o *Origin) (line, error) {
+	c, h2, err := o.dial(ctx)
+	if err != nil {
+		return line{}, err
+	}
+	m.mu.Lock()
+	m.single = !h2
+	m.mu.Unlock()
+	if !h2 {
+		return line{c: c}, nil
+	}
+	s, err := m.add(c)
+	if err != nil {
+		return line{}, dialFault(ctx, err)
+	}
+	return line{shared: s}, nil
+}
+
+// close ends the connections that are idle at once and the others when they are.
+func (m *multiplexed) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	for _, s := range m.conns {
+		s.SetDoNotReuse()
+		if st := s.State(); st.StreamsActive+st.StreamsReserved+st.StreamsPending == 0 {
+			s.Close()
+		}
+	}
+	m.conns = nil
+}
