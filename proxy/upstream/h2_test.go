@@ -168,6 +168,27 @@ func TestAnEarlyAnswerOverHTTP2EndsTheBody(t *testing.T) {
 	}
 }
 
+func TestARequestThatEndsAfterTheAnswerBeganTakesNothingFromIt(t *testing.T) {
+	url := cleartext(t, func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).Flush()
+		io.Copy(io.Discard, r.Body)
+		time.Sleep(100 * time.Millisecond)
+		io.WriteString(w, "ok")
+	})
+	cfg := quick
+	cfg.ResponseTimeout = 10 * time.Millisecond // it begins with the request's end
+	r, w := io.Pipe()
+	res, err := originOf(t, url, cfg).RoundTrip(t.Context(), &Attempt{Request: with("POST", -1), Body: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	w.Close()
+	if b, err := io.ReadAll(res.Body); string(b) != "ok" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 func TestABodyOverHTTP2ThatFailsIsTheClientsFault(t *testing.T) {
 	url := cleartext(t, func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err == nil {
