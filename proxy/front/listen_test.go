@@ -3,6 +3,8 @@ package front
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +16,9 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"nearcast/proxy/h1"
+	"nearcast/proxy/h2"
+	"nearcast/proxy/h3"
 	"nearcast/proxy/message"
 )
 
@@ -228,11 +233,42 @@ func TestTLSIsModern(t *testing.T) {
 	})
 }
 
+// TestBreachesOfAProtocolAreMetered by kind, and every kind is there from the start.
+func TestBreachesOfAProtocolAreMetered(t *testing.T) {
+	e := startEdge(t, echo, testLimits())
+	var b strings.Builder
+	e.set.WritePrometheus(&b)
+	for protocol, kinds := range map[string][]string{"h1": h1.ErrorKinds, "h2": h2.ErrorKinds, "h3": h3.ErrorKinds} {
+		if len(kinds) == 0 {
+			t.Errorf("%s has no kinds", protocol)
+		}
+		for _, kind := range kinds {
+			if want := fmt.Sprintf("nearcast_protocol_errors_total{protocol=%q,kind=%q} 0\n", protocol, kind); !strings.Contains(b.String(), want) {
+				t.Errorf("no %s", want)
+			}
+		}
+	}
+	c := dialPlain(t, e)
+	fmt.Fprintf(c, "%s\x00\x00\x00\x03\x00\x00\x00\x00\x01", preface) // RST_STREAM where SETTINGS must be
+	_, _ = io.Copy(io.Discard, c)
+	c = dialPlain(t, e)
+	fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n")
+	_, _ = io.Copy(io.Discard, c)
+	eventually(t, "both are counted", func() bool {
+		got := e.metric("nearcast_protocol_errors_total")
+		return strings.Contains(got, `protocol="h1"`) && strings.Contains(got, `protocol="h2"`)
+	})
+}
+
 func TestEveryMetricHasHelp(t *testing.T) {
 	set := metrics.NewSet()
-	m := newFrontMetrics(set)
-	l := m.listener(":443")
-	l.h2Error("some_error")
+	m := newFrontMetrics(set, func() int64 { return 0 }, func() int { return 0 })
+	m.listener(":443")
+	pair := writePair(t, t.TempDir(), "site", time.Now().Add(90*24*time.Hour), "example.test")
+	pair.OCSPFile = "none"
+	if _, err := loadCertificates(TLSConfig{Certificates: []CertificateConfig{pair}}, time.Now(), testLog(t), set); err != nil {
+		t.Fatal(err)
+	}
 	var b strings.Builder
 	set.WritePrometheus(&b)
 	seen := map[string]bool{}

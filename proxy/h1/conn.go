@@ -40,7 +40,8 @@ type conn struct {
 	in    reader
 	out   output
 	watch watcher
-	first bool // no request has come yet
+	first bool      // no request has come yet
+	since time.Time // the time of the first header section counts from then
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo) *conn {
@@ -50,6 +51,9 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo)
 	c.base, c.endContext = message.WithServer(own, ctx), cancel
 	c.in.c, c.out.c, c.watch.c = c, c, c
 	c.in.at = time.Now()
+	if c.since = info.Accepted; c.since.IsZero() {
+		c.since = c.in.at
+	}
 	_, c.out.vectored = nc.(interface{ SetLinger(int) error }) // a TCP socket
 	return c
 }
@@ -125,10 +129,13 @@ func (c *conn) readHead() (head []byte, err error) {
 			return nil, nil
 		}
 		if len(c.in.Buffered()) == 0 {
+			first := c.first
 			if !c.await() {
 				return nil, nil
 			}
-			begun = c.in.at
+			if begun = c.in.at; first {
+				begun = c.since
+			}
 			continue
 		}
 		if begun.IsZero() {
@@ -149,12 +156,12 @@ var errSlow = &message.Error{Blame: message.BlameClient, Status: 408, Reason: re
 func (c *conn) await() bool {
 	c.out.release()
 	c.active.Store(false)
-	timeout := c.srv.cfg.IdleTimeout
+	until := after(c.in.at, c.srv.cfg.IdleTimeout)
 	if c.first && c.srv.cfg.HeaderTimeout > 0 {
-		timeout = c.srv.cfg.HeaderTimeout
+		until = after(c.since, c.srv.cfg.HeaderTimeout)
 	}
 	c.first = false
-	c.in.setDeadline(c.in.at, after(c.in.at, timeout))
+	c.in.setDeadline(c.in.at, until)
 	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
 		return false
 	}

@@ -1,29 +1,12 @@
 package h2
 
 import (
-	"net"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
-// lateConn is a connection that the library gets to know only after its server's clients were told to leave.
-type lateConn struct {
-	net.Conn
-	leave func()
-}
-
-func (c *lateConn) RemoteAddr() net.Addr {
-	if c.leave != nil {
-		c.leave()
-		c.leave = nil
-		time.Sleep(time.Millisecond) // GOAWAY is sent by a goroutine
-	}
-	return c.Conn.RemoteAddr()
-}
-
+// TestAConnectionThatBeginsInTheMomentOfLeave: its client has sent nothing yet, or only the preface, and is served once before it goes.
 func TestAConnectionThatBeginsInTheMomentOfLeave(t *testing.T) {
 	tests := map[string]struct {
 		act  func(s *Server, x *session)
@@ -37,14 +20,16 @@ func TestAConnectionThatBeginsInTheMomentOfLeave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer(t, ok, Config{IdleTimeout: 24 * time.Hour})
-				x := serveVia(t, t.Context(), s, func(c net.Conn) net.Conn { return &lateConn{c, s.Leave} })
+				x := begin(t, t.Context(), s)
+				s.Leave()
+				x.greet()
 				time.Sleep(time.Second)
 				tt.act(s, x)
 				got := x.next()
 				if _, first := got.(*response); first { // they come in either order
 					got = x.next()
 				}
-				want(t, got, func(g *goAway) bool { return g.code == http2.ErrCodeNo }, tt.what)
+				want(t, got, leaves, tt.what)
 				x.Close()
 				<-x.done
 			})
@@ -52,16 +37,66 @@ func TestAConnectionThatBeginsInTheMomentOfLeave(t *testing.T) {
 	}
 }
 
-func TestGenerationsAreForgotten(t *testing.T) {
+// TestLeaveWaitsForItsPing: a request that crosses the first GOAWAY is served; the second follows the answer to the PING at once.
+func TestLeaveWaitsForItsPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, ok, Config{IdleTimeout: 24 * time.Hour})
+		s := newServer(t, ok, Config{IdleTimeout: time.Hour})
 		x := serve(t, t.Context(), s)
-		for range 5 {
-			s.Leave()
+		began := time.Now()
+		s.Leave()
+		want(t, x.next(), leaves, "the first GOAWAY")
+		x.request(1, "/", true)
+		want(t, x.next(), func(r *response) bool { return r.stream == 1 && r.status == "200" }, "a response to what was on its way")
+		_ = x.fr.WritePing(true, leavePing)
+		want(t, x.next(), last(1), "the second GOAWAY")
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it took %v", took)
 		}
 		<-x.done
-		if n := len(s.live); n != 1 {
-			t.Errorf("%d generations are held, want the one for new connections", n)
+	})
+}
+
+func TestLaterConnectionsAreServedAfterLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, ok, Config{IdleTimeout: time.Hour})
+		old := serve(t, t.Context(), s)
+		s.Leave()
+		x := serve(t, t.Context(), s)
+		x.request(1, "/", true)
+		want(t, x.next(), func(r *response) bool { return r.status == "200" }, "a response")
+		<-old.done
+		x.request(3, "/", true)
+		want(t, x.next(), func(r *response) bool { return r.stream == 3 }, "no GOAWAY, but a further response")
+		x.Close()
+		<-x.done
+	})
+}
+
+func TestCloseIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s := newServer(t, waiting(release), Config{})
+		busy, idle, silent := serve(t, t.Context(), s), serve(t, t.Context(), s), begin(t, t.Context(), s)
+		busy.request(1, "/", true)
+		s.CloseIdle()
+		want(t, idle.next(), last(0), "one GOAWAY")
+		<-idle.done
+		<-silent.done
+		close(release)
+		want(t, busy.next(), func(r *response) bool { return r.status == "200" }, "the response on the busy one")
+		busy.Close()
+		<-busy.done
+	})
+}
+
+func TestConnectionsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, ok, Config{})
+		x := serve(t, t.Context(), s)
+		x.Close()
+		<-x.done
+		if n := len(s.conns); n != 0 {
+			t.Errorf("%d connections are held", n)
 		}
 	})
 }

@@ -1,29 +1,37 @@
-// Package h2 serves HTTP/2 (RFC 9113) on connections that somebody else accepted: over TLS after ALPN, or plain with prior knowledge.
+// Package h2 serves HTTP/2 (RFC 9113, with RFC 8441 and RFC 9218) on connections that somebody else accepted: over TLS after ALPN, or
+// plain with prior knowledge.
+//
+// One goroutine a connection reads, and answers what can be answered from memory itself; everything it answers of what came in one piece
+// leaves in one write. Handlers run on goroutines of their own. Whoever has something to send writes it, with what all others have to
+// send; nobody else waits for the socket. See conn, output.go and schedule.go.
 package h2
-
-//lint:file-ignore SA1019 net/http serves HTTP/2 on listeners only; a single connection, counted errors and GOAWAY on demand are x/net's.
 
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
-	"net/http"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"nearcast/proxy/message"
-	"nearcast/proxy/message/nethttp"
 )
 
 // Config bounds a connection.
 type Config struct {
-	IdleTimeout time.Duration // without a stream, and for one read or write of a body; 0: no limit
-	MaxHeader   int           // size of a field section as RFC 9113 §6.5.2 counts it; beyond it 431. 0: 1 MiB
-	MaxStreams  int           // concurrent requests on one connection; 0: 250
-	// CountError is told of each error by which a client breaks the protocol or hits a limit, in a fixed short word. It may be nil.
+	// HeaderTimeout bounds the preface with the first SETTINGS, and each header section from its first byte to its last; 0: no limit.
+	HeaderTimeout time.Duration
+	// IdleTimeout ends a connection without streams, and a tunnel on which nothing moves; 0: no limit.
+	IdleTimeout time.Duration
+	// Pace is the slowest that a client may send a request body and take a response.
+	Pace message.Pace
+	// MaxHeader bounds a field section as RFC 9113 §6.5.2 counts it; beyond it 431. 0: 64 KiB.
+	MaxHeader int
+	// MaxStreams bounds the requests on one connection at a time, those whose handler is still to return included. 0: 250.
+	MaxStreams int
+	// CountError is told of each error by which a client breaks the protocol or hits a limit, with one of [ErrorKinds]. It may be nil,
+	// and must not block.
 	CountError func(kind string)
 	Log        *slog.Logger // nil discards
 }
@@ -33,124 +41,85 @@ type Server struct {
 	// immutable
 	cfg     Config
 	log     *slog.Logger
-	handler http.Handler
+	handler message.Handler
+	quick   message.QuickHandler // nil when the handler is none
+	refuser message.Refuser      // nil when the handler is none
 
-	// shared
-	draining atomic.Bool
 	mu       sync.Mutex
-	current  *generation              // for new connections
-	live     map[*generation]struct{} // it and those that have connections
+	conns    map[*conn]struct{}
+	draining bool
 }
 
-// generation is what a number of connections have in common: they can only be told together to leave.
-type generation struct {
-	h2   *http2.Server
-	base *http.Server
-
-	retired atomic.Bool // its connections have been told to leave, but one that was just beginning may have missed it
-	conns   int         // guarded by the server's lock
-}
-
-// New returns a Server that hands every request to h.
-func New(h message.Handler, cfg Config) (*Server, error) {
+// New returns a Server that hands every request to h, which may also be a [message.QuickHandler] and a [message.Refuser].
+func New(h message.Handler, cfg Config) *Server {
+	if cfg.MaxHeader <= 0 {
+		cfg.MaxHeader = 64 << 10
+	}
+	if cfg.MaxStreams <= 0 {
+		cfg.MaxStreams = 250
+	}
+	if cfg.CountError == nil {
+		cfg.CountError = func(string) {}
+	}
 	log := cfg.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: log, live: map[*generation]struct{}{}}
-	s.handler = counted(nethttp.Handler(h, nethttp.Options{Protocol: message.HTTP2, Stall: cfg.IdleTimeout, Closing: s.closing, Log: log}))
-	g, err := s.generation()
-	if err != nil {
-		return nil, err
-	}
-	s.current, s.live[g] = g, struct{}{}
-	return s, nil
+	s := &Server{cfg: cfg, log: log, handler: h, conns: map[*conn]struct{}{}}
+	s.quick, _ = h.(message.QuickHandler)
+	s.refuser, _ = h.(message.Refuser)
+	return s
 }
 
-// closing reports whether the connection of a request is to end.
-func (s *Server) closing(ctx context.Context) bool {
-	return s.draining.Load() || ctx.Value(streamsKey{}).(*streams).gen.retired.Load()
+// ServeConn serves nc, from the client's preface on, until either side ends it or ctx is done, which cuts it.
+// nc is closed and no request of it is running when it returns.
+func (s *Server) ServeConn(ctx context.Context, nc net.Conn, info message.ConnInfo) {
+	c := newConn(ctx, s, nc, info)
+	s.enter(c)
+	defer s.leave(c)
+	defer nc.Close()
+	defer context.AfterFunc(ctx, func() { nc.Close() })()
+	c.end(c.run())
 }
 
-func (s *Server) generation() (*generation, error) {
-	g := &generation{
-		base: &http.Server{
-			MaxHeaderBytes: s.cfg.MaxHeader,
-			ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-			Handler:        s.handler,
-		},
-		h2: &http2.Server{
-			MaxConcurrentStreams: uint32(max(s.cfg.MaxStreams, 0)),
-			IdleTimeout:          s.cfg.IdleTimeout,
-			WriteByteTimeout:     s.cfg.IdleTimeout,
-			CountError:           s.cfg.CountError,
-		},
-	}
-	// Ties the connections to base.Shutdown, which is the only way to have GOAWAY sent.
-	return g, http2.ConfigureServer(g.base, g.h2)
+func (s *Server) enter(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+	c.leaveFirst = s.draining
 }
 
-// ServeConn serves c, from the client's preface on, until either side ends it or ctx is done, which cuts it.
-// c is closed and no request of it is running when it returns.
-func (s *Server) ServeConn(ctx context.Context, c net.Conn, info message.ConnInfo) {
-	g := s.enter()
-	defer s.leave(g)
-	running := newStreams(g)
-	defer running.close()
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
-	g.h2.ServeConn(c, &http2.ServeConnOpts{Context: running.context(nethttp.WithConn(ctx, ctx, info)), BaseConfig: g.base})
+func (s *Server) leave(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
 }
 
 // Drain sends GOAWAY on every connection: the streams in flight are finished, then the connection is closed. A connection that
-// comes later gets it with its first response. It may be called again, for those that had no request since.
+// comes later gets it with its first response. It may be called again, for those that had no request since. It does not block.
 func (s *Server) Drain() {
-	s.draining.Store(true)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for g := range s.live {
-		g.goAway()
-	}
+	s.draining = true
+	s.mu.Unlock()
+	s.all((*conn).leave)
 }
 
 // Leave sends GOAWAY on the connections that there are: the streams in flight are finished, then the connection is closed.
-// One that is just beginning gets it with its first response; later ones are served as usual.
+// One that is just beginning gets it with its first response; later ones are served as usual. It does not block.
 func (s *Server) Leave() {
-	next, err := s.generation()
-	if err != nil {
-		return // New has seen to it that it can be configured
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for g := range s.live {
-		g.retired.Store(true)
-		g.goAway()
-	}
-	if s.current.conns == 0 {
-		delete(s.live, s.current)
-	}
-	s.current, s.live[next] = next, struct{}{}
+	s.all((*conn).leave)
 }
 
-// enter counts a connection into the current generation.
-func (s *Server) enter() *generation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current.conns++
-	return s.current
+// CloseIdle ends the connections without streams at once, with a GOAWAY. It does not block.
+func (s *Server) CloseIdle() {
+	s.all((*conn).closeIdle)
 }
 
-func (s *Server) leave(g *generation) {
+func (s *Server) all(f func(*conn)) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if g.conns--; g.conns == 0 && g != s.current {
-		delete(s.live, g)
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		f(c)
 	}
-}
-
-// goAway sends GOAWAY to those that have not got it yet. It does not block.
-func (g *generation) goAway() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // base itself has nothing to wait for
-	_ = g.base.Shutdown(ctx)
 }

@@ -3,10 +3,12 @@ package h2
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,11 +33,15 @@ var testInfo = message.ConnInfo{Client: netip.MustParseAddrPort("192.0.2.7:4711"
 type session struct {
 	t *testing.T
 	net.Conn
-	fr     *http2.Framer
-	enc    *hpack.Encoder
-	block  bytes.Buffer
-	frames chan any // copies of what came: *goAway, *reset, *response
-	done   chan struct{}
+	fr      *http2.Framer
+	enc     *hpack.Encoder
+	block   bytes.Buffer
+	frames  chan any // copies of what came: *goAway, *reset, *response
+	done    chan struct{}
+	updates bool // puts WINDOW_UPDATE into frames
+	deaf    atomic.Bool
+	noData  bool         // leaves DATA out of frames
+	pings   chan [8]byte // answers to PING
 }
 
 type (
@@ -51,33 +57,70 @@ type (
 		stream uint32
 		status string
 		ended  bool
+		fields []hpack.HeaderField
 	}
+	data struct {
+		stream uint32
+		n      int
+		ended  bool
+	}
+	update struct{ stream, n uint32 }
 )
 
-func serve(t *testing.T, ctx context.Context, s *Server) *session {
-	return serveVia(t, ctx, s, func(c net.Conn) net.Conn { return c })
+// begin is a connection whose client has said nothing yet.
+func begin(t *testing.T, ctx context.Context, s *Server) *session {
+	return beginAs(t, ctx, s, testInfo)
 }
 
-func serveVia(t *testing.T, ctx context.Context, s *Server, via func(net.Conn) net.Conn) *session {
+func beginAs(t *testing.T, ctx context.Context, s *Server, info message.ConnInfo) *session {
 	client, server := net.Pipe()
-	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), done: make(chan struct{})}
+	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), pings: make(chan [8]byte, 10), done: make(chan struct{})}
 	x.enc = hpack.NewEncoder(&x.block)
 	x.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	x.fr.AllowIllegalWrites = true
 	go func() {
 		defer close(x.done)
-		s.ServeConn(ctx, via(server), testInfo)
+		s.ServeConn(ctx, server, info)
 	}()
 	go x.read()
-	_, _ = io.WriteString(client, http2.ClientPreface)
-	_ = x.fr.WriteSettings()
 	synctest.Wait()
 	return x
+}
+
+// greet sends the client's preface.
+func (x *session) greet() {
+	_, _ = io.WriteString(x, http2.ClientPreface)
+	_ = x.fr.WriteSettings()
+	synctest.Wait()
+}
+
+func serve(t *testing.T, ctx context.Context, s *Server) *session {
+	x := begin(t, ctx, s)
+	x.greet()
+	return x
+}
+
+// waiting is a handler that answers when release is closed.
+func waiting(release chan struct{}) handlerFunc {
+	return func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+		<-release
+		ok(ctx, w, r)
+	}
 }
 
 func (x *session) read() {
 	defer close(x.frames)
 	for {
+		if x.deaf.Load() {
+			<-x.done
+			return
+		}
 		f, err := x.fr.ReadFrame()
+		var se http2.StreamError
+		if errors.As(err, &se) {
+			x.t.Errorf("malformed response: %v", err)
+			continue
+		}
 		if err != nil {
 			return
 		}
@@ -86,16 +129,41 @@ func (x *session) read() {
 			x.frames <- &goAway{f.LastStreamID, f.ErrCode}
 		case *http2.RSTStreamFrame:
 			x.frames <- &reset{f.StreamID, f.ErrCode}
+		case *http2.WindowUpdateFrame:
+			if x.updates {
+				x.frames <- &update{f.StreamID, f.Increment}
+			}
+		case *http2.PingFrame:
+			if f.IsAck() {
+				x.pings <- f.Data
+			}
 		case *http2.MetaHeadersFrame:
-			x.frames <- &response{f.StreamID, f.PseudoValue("status"), f.StreamEnded()}
+			x.frames <- &response{f.StreamID, f.PseudoValue("status"), f.StreamEnded(), f.Fields}
+		case *http2.DataFrame:
+			if !x.noData {
+				x.frames <- &data{f.StreamID, len(f.Data()), f.StreamEnded()}
+			}
 		}
 	}
 }
 
+func (r *response) get(name string) string {
+	for _, f := range r.fields {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
 // request sends a GET on a stream; more are further fields.
 func (x *session) request(stream uint32, path string, end bool, more ...string) {
+	x.ask("GET", stream, path, end, more...)
+}
+
+func (x *session) ask(method string, stream uint32, path string, end bool, more ...string) {
 	x.block.Reset()
-	fields := append([]string{":method", "GET", ":scheme", "http", ":authority", "a", ":path", path}, more...)
+	fields := append([]string{":method", method, ":scheme", "http", ":authority", "a", ":path", path}, more...)
 	for i := 0; i < len(fields); i += 2 {
 		_ = x.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
@@ -104,6 +172,15 @@ func (x *session) request(stream uint32, path string, end bool, more ...string) 
 	}
 	synctest.Wait()
 }
+
+// stopReading makes the client take nothing any more, after one frame.
+func (x *session) stopReading() {
+	x.deaf.Store(true)
+	_ = x.fr.WritePing(false, [8]byte{})
+	synctest.Wait()
+}
+
+func hf(name, value string) hpack.HeaderField { return hpack.HeaderField{Name: name, Value: value} }
 
 // next returns the next frame that says something.
 func (x *session) next() any {
@@ -124,11 +201,14 @@ func want[T any](t *testing.T, got any, ok func(*T) bool, what string) {
 
 func newServer(t *testing.T, h message.Handler, cfg Config) *Server {
 	t.Helper()
-	s, err := New(h, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return New(h, cfg)
+}
+
+// leaves is the GOAWAY that refuses nothing, and last the one after it.
+func leaves(g *goAway) bool { return g.last == maxStreamID && g.code == http2.ErrCodeNo }
+
+func last(id uint32) func(*goAway) bool {
+	return func(g *goAway) bool { return g.last == id && g.code == http2.ErrCodeNo }
 }
 
 func TestDrainFinishesStreams(t *testing.T) {
@@ -142,8 +222,10 @@ func TestDrainFinishesStreams(t *testing.T) {
 		busy, idle := serve(t, t.Context(), s), serve(t, t.Context(), s)
 		busy.request(1, "/", true)
 		s.Drain()
-		want(t, busy.next(), func(g *goAway) bool { return g.last == 1 && g.code == http2.ErrCodeNo }, "GOAWAY that lets stream 1 end")
-		want(t, idle.next(), func(g *goAway) bool { return g.code == http2.ErrCodeNo }, "GOAWAY on the idle connection")
+		want(t, busy.next(), leaves, "GOAWAY that refuses nothing")
+		want(t, busy.next(), last(1), "GOAWAY that lets stream 1 end")
+		want(t, idle.next(), leaves, "GOAWAY on the idle connection")
+		want(t, idle.next(), last(0), "the second GOAWAY there")
 		<-idle.done
 		busy.request(3, "/late", true)
 		close(release)
@@ -159,7 +241,6 @@ func TestConnectionDuringDrainIsServedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, ok, Config{IdleTimeout: time.Hour})
 		s.Drain()
-		synctest.Wait() // GOAWAY is sent by a goroutine
 		x, silent := serve(t, t.Context(), s), serve(t, t.Context(), s)
 		x.request(1, "/", true)
 		got := []any{x.next(), x.next()}
@@ -167,7 +248,8 @@ func TestConnectionDuringDrainIsServedOnce(t *testing.T) {
 			got[0], got[1] = got[1], got[0]
 		}
 		want(t, got[0], func(r *response) bool { return r.status == "200" }, "a response")
-		want(t, got[1], func(g *goAway) bool { return g.last == 1 }, "GOAWAY with it")
+		want(t, got[1], leaves, "GOAWAY with it")
+		want(t, x.next(), last(1), "the second GOAWAY")
 		<-x.done
 		select {
 		case <-silent.done:
@@ -215,7 +297,7 @@ func TestStalledUpload(t *testing.T) {
 			failed <- err
 			w.Abort()
 		})
-		x := serve(t, t.Context(), newServer(t, h, Config{IdleTimeout: time.Minute}))
+		x := serve(t, t.Context(), newServer(t, h, Config{Pace: message.Pace{Grace: time.Minute}}))
 		x.request(1, "/", false)
 		begin := time.Now()
 		if err, is := (<-failed).(*message.Error); !is || err.Blame != message.BlameClient {

@@ -132,6 +132,9 @@ type ConnInfo struct {
 	Client netip.AddrPort // the peer, never an IPv4-mapped address
 	Local  netip.AddrPort
 	TLS    *TLS // nil on a plain connection
+	// Accepted is when the connection was: what came before HTTP, such as a TLS handshake, and the first header section share the time
+	// that a header section has. Zero: when the front end got it.
+	Accepted time.Time
 	// Corker is what lies below TLS, where that can hold back writes; else nil.
 	Corker Corker
 }
