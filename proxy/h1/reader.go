@@ -34,7 +34,7 @@ func (r *reader) Buffered() []byte { return r.buf[r.r:r.w] }
 // Consume implements wire.Source.
 func (r *reader) Consume(n int) { r.r += n }
 
-// setDeadline sets the deadline of reads, unless that would put it off only a little: setting one is not free.
+// setDeadline sets the deadline of reads, unless that would move it only a little: setting one is not free.
 func (r *reader) setDeadline(now, t time.Time) {
 	if moves(r.deadline, t, now) {
 		r.deadline = t
@@ -47,8 +47,7 @@ func moves(old, t, now time.Time) bool {
 	if old.IsZero() || t.IsZero() {
 		return old.IsZero() != t.IsZero()
 	}
-	d := t.Sub(old)
-	return d < 0 || d > 0 && d >= min(time.Second, t.Sub(now)/8)
+	return t.Sub(old).Abs() >= max(min(time.Second, t.Sub(now)/8), 1)
 }
 
 // interrupt sets the deadline whatever it was.
