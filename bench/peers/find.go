@@ -16,28 +16,28 @@ import (
 var sbin = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
 
 // Find returns the path of the peer's program: this program itself for Ours, else from the directory where bench-setup.sh puts what
-// it builds, from PATH, or from the system's directories for servers.
+// it builds, from PATH, or from the system's directories for servers, in this order.
 func (p Peer) Find() (string, error) {
 	if p.Name == Ours {
 		return os.Executable()
 	}
-	dirs := sbin
-	if built, err := builtDir(); err == nil {
-		dirs = append([]string{built}, dirs...)
-	}
-	if path, err := exec.LookPath(p.Program); err == nil && p.Name != "caddy" {
-		return path, nil
-	}
-	for _, dir := range dirs {
-		path := filepath.Join(dir, p.Program)
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o111 != 0 {
-			return path, nil
-		}
+	if dir, err := builtDir(); err == nil && executable(filepath.Join(dir, p.Program)) {
+		return filepath.Join(dir, p.Program), nil
 	}
 	if path, err := exec.LookPath(p.Program); err == nil {
 		return path, nil
 	}
+	for _, dir := range sbin {
+		if path := filepath.Join(dir, p.Program); executable(path) {
+			return path, nil
+		}
+	}
 	return "", fmt.Errorf("%s is not installed: `make bench-setup` does that", p.Program)
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
 func builtDir() (string, error) {

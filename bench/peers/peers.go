@@ -69,6 +69,10 @@ type Site struct {
 // Cached is for the templates.
 func (s Site) Cached() bool { return s.Work == Cached }
 
+// unlogged are the records that Varnish would write into its log in memory for each hit.
+const unlogged = "-SessOpen,-SessClose,-Begin,-End,-Link,-Timestamp,-ReqAcct,-ReqStart,-ReqMethod,-ReqURL,-ReqProtocol,-ReqHeader," +
+	"-RespProtocol,-RespStatus,-RespReason,-RespHeader,-VCL_call,-VCL_return,-VCL_use,-Hit"
+
 var all = []Peer{
 	{
 		Name: Ours, Title: "nearcast", Program: "nearcast", Hits: Cached, Proxies: true,
@@ -100,7 +104,7 @@ var all = []Peer{
 		args: func(p string, s Site) []string {
 			return []string{p, "-F", "-j", "none", "-n", s.Dir + "/work", "-a", fmt.Sprintf("127.0.0.1:%d", s.Plain), "-f", s.Dir + "/default.vcl",
 				"-s", "malloc,64m", "-T", "none", "-p", "thread_pools=1", "-p", "thread_pool_min=100", "-p", "timeout_idle=600",
-				"-p", "vsl_mask=none"}
+				"-p", "vsl_mask=" + unlogged}
 		},
 		version: []string{"-V"},
 	},
@@ -151,10 +155,10 @@ func Get(name string) (Peer, error) {
 	return Peer{}, fmt.Errorf("no peer %q; there are %s", name, strings.Join(Names(), ", "))
 }
 
-// Ports are where a peer listens, each on ports of its own, so that two can run side by side.
-func (p Peer) Ports() (plain, tls int) {
+// Ports are where a peer listens, and its origin, each on ports of its own, so that two can run side by side.
+func (p Peer) Ports() (plain, tls, origin int) {
 	i := slices.IndexFunc(all, func(q Peer) bool { return q.Name == p.Name })
-	return 8100 + 10*i, 8101 + 10*i
+	return 8100 + 10*i, 8101 + 10*i, 8102 + 10*i
 }
 
 // Does reports whether the peer can do this work over this protocol.

@@ -144,18 +144,22 @@ type both struct {
 }
 
 func (b *both) start(ctx context.Context) error {
-	for name, server := range map[string]*Server{peers.Ours: &b.ours, b.row.Peer: &b.peer} {
-		if *server != nil {
-			continue
-		}
-		p, err := peers.Get(name)
+	if b.ours != nil {
+		return nil
+	}
+	for _, s := range []struct {
+		name   string
+		server *Server
+	}{{peers.Ours, &b.ours}, {b.row.Peer, &b.peer}} {
+		p, err := peers.Get(s.name)
 		if err != nil {
 			return err
 		}
-		if *server, err = b.runner.Stage.Start(ctx, p, b.row); err != nil {
-			*server = nil
-			return of(name, err)
+		server, err := b.runner.Stage.Start(ctx, p, b.row)
+		if err != nil {
+			return of(s.name, err)
 		}
+		*s.server = server
 	}
 	return nil
 }
