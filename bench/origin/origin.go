@@ -1,7 +1,7 @@
 // Package origin is the origin server of a measurement: as little work as can be, so that what is measured is the server before it.
 //
-// It answers GET /1k, /10k and /100k with that many KiB that anybody may store for a day, /healthz with 200, and /count with how many
-// requests for bodies it has had. It reads HTTP/1.1 requests without a body, from servers it can trust.
+// It answers GET /1024, /10240 and /102400 with that many bytes that anybody may store for a day, /healthz with 200, and /count with how
+// many requests for bodies it has had. It reads HTTP/1.1 requests without a body, from servers it can trust.
 package origin
 
 import (
@@ -16,16 +16,19 @@ import (
 	"time"
 )
 
-// Sizes are the bodies there are, by name.
-var Sizes = map[string]int{"1k": 1 << 10, "10k": 10 << 10, "100k": 100 << 10}
+// Sizes are the lengths of the bodies there are, in bytes.
+var Sizes = []int{1 << 10, 10 << 10, 100 << 10}
 
-// Body is the body of a name of Sizes: bytes that do not repeat before the end, so that a server that mixes them up is found out.
-func Body(name string) []byte {
-	b := make([]byte, 0, Sizes[name]+16)
-	for i := 0; len(b) < Sizes[name]; i++ {
+// Path is where a body of that length is.
+func Path(size int) string { return "/" + strconv.Itoa(size) }
+
+// Body is the body of that length: bytes that do not repeat before the end, so that a server that mixes them up is found out.
+func Body(size int) []byte {
+	b := make([]byte, 0, size+16)
+	for i := 0; len(b) < size; i++ {
 		b = fmt.Appendf(b, "%08x\n", i)
 	}
-	return b[:Sizes[name]]
+	return b[:size]
 }
 
 // maxRequest bounds the header section of a request.
@@ -45,10 +48,10 @@ type Origin struct {
 // New makes the origin.
 func New() *Origin {
 	o := &Origin{answers: map[string][]byte{}, conns: map[net.Conn]struct{}{}}
-	for name, size := range Sizes {
+	for _, size := range Sizes {
 		head := fmt.Sprintf("HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: application/octet-stream\r\nCache-Control: public, max-age=86400\r\nContent-Length: %d\r\n\r\n",
 			time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), size)
-		o.answers["/"+name] = append([]byte(head), Body(name)...)
+		o.answers[Path(size)] = append([]byte(head), Body(size)...)
 	}
 	return o
 }

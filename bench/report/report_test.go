@@ -26,7 +26,7 @@ func sample() Report {
 	}
 	result := func(name, title, peer string, target float64, ours, theirs table.Sample, v table.Verdict) table.Result {
 		ratio := ours.Value / theirs.Value
-		return table.Result{Row: table.Row{Name: name, Title: title, Peer: peer, Protocol: peers.HTTP1, Body: "1k", Connections: 64, Streams: 1, Target: target},
+		return table.Result{Row: table.Row{Name: name, Title: title, Peer: peer, Protocol: peers.HTTP1, Body: 1024, Connections: 64, Streams: 1, Target: target},
 			Ours: ours, Peer: theirs, Ratio: ratio, Lowest: ratio * 0.9, Highest: ratio * 1.25, Verdict: v, Seconds: 61.5,
 			Pairs: []table.Pair{{Ours: ours, Peer: theirs, OursFirst: true, Ratio: ratio}}}
 	}

@@ -16,7 +16,7 @@ const (
 	rowHeight  = 34
 	barHeight  = 9
 	left       = 330 // of the bars
-	right      = 190 // of them, for the figures
+	right      = 225 // of them, for the figures
 	top        = 64
 	colourOurs = "#1f77b4"
 	colourPeer = "#b0b0b0"

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"nearcast/bench/origin"
 	"nearcast/bench/peers"
 	"nearcast/bench/table"
 )
@@ -80,7 +81,7 @@ func openIdle(ctx context.Context, conf *tls.Config, l table.Load) (net.Conn, er
 
 // ask makes a request on an HTTP/1.1 connection, which stays open.
 func ask(c net.Conn, l table.Load) error {
-	if _, err := io.WriteString(c, "GET "+l.Path+" HTTP/1.1\r\nHost: "+Host+"\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET "+origin.Path(l.Size)+" HTTP/1.1\r\nHost: "+Host+"\r\n\r\n"); err != nil {
 		return err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)

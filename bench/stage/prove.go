@@ -79,7 +79,7 @@ func (s *server) get(ctx context.Context, client *http.Client) error {
 	if s.row.Protocol == peers.HTTP1 {
 		scheme = "http"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+Host+"/"+s.row.Body, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+Host+origin.Path(s.row.Body), nil)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (s *server) get(ctx context.Context, client *http.Client) error {
 		return fmt.Errorf("status %d", resp.StatusCode)
 	}
 	if !bytes.Equal(body, origin.Body(s.row.Body)) {
-		return fmt.Errorf("a body of %d bytes that is not %s of %d", len(body), s.row.Body, origin.Sizes[s.row.Body])
+		return fmt.Errorf("a body of %d bytes that is not the one of %d", len(body), s.row.Body)
 	}
 	return alike(s.row.Protocol, resp.ProtoMajor, resp.TLS)
 }

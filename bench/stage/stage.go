@@ -50,8 +50,8 @@ func New(place *room.Place) (*Stage, error) {
 	if err := os.Mkdir(s.site.Files, 0o755); err != nil {
 		return nil, err
 	}
-	for name := range origin.Sizes {
-		if err := os.WriteFile(filepath.Join(s.site.Files, name), origin.Body(name), 0o644); err != nil {
+	for _, size := range origin.Sizes {
+		if err := os.WriteFile(s.site.Files+origin.Path(size), origin.Body(size), 0o644); err != nil {
 			return nil, err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,7 +49,12 @@ func proxyTo(o netip.AddrPort) http.Handler {
 
 // files answers with the bodies.
 var files = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-	_, _ = w.Write(origin.Body(strings.TrimPrefix(r.URL.Path, "/")))
+	size, err := strconv.Atoi(r.URL.Path[1:])
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	_, _ = w.Write(origin.Body(size))
 })
 
 // serve runs a server for the test, over TLS unless p is HTTP1.
@@ -104,7 +110,7 @@ func TestProve(t *testing.T) {
 		{why: "no cache", over: peers.HTTP1, work: peers.Cached, handler: proxyTo, fault: "the origin was asked 3 times: not everything was a hit"},
 		{why: "a cache where there must be none", over: peers.HTTP1, work: peers.Proxied, handler: func(netip.AddrPort) http.Handler { return files },
 			fault: "the origin was asked only 0 times"},
-		{why: "another body", over: peers.HTTP1, work: peers.Cached, handler: func(netip.AddrPort) http.Handler { return wrong }, fault: "a body of 1024 bytes that is not 1k of 1024"},
+		{why: "another body", over: peers.HTTP1, work: peers.Cached, handler: func(netip.AddrPort) http.Handler { return wrong }, fault: "a body of 1024 bytes that is not the one of 1024"},
 		{why: "errors", over: peers.HTTP1, work: peers.Cached, handler: func(netip.AddrPort) http.Handler { return failing }, fault: "status 502"},
 		{why: "HTTP/2 is not spoken", over: peers.HTTP2, serves: peers.HTTP1TLS, work: peers.Cached, handler: func(netip.AddrPort) http.Handler { return files },
 			fault: "it did not answer as it must"},
@@ -118,7 +124,7 @@ func TestProve(t *testing.T) {
 				serves = c.serves
 			}
 			address, roots := serve(t, serves, c.handler(o), c.tls)
-			s := &server{row: table.Row{Protocol: c.over, Body: "1k"}, site: peers.Site{Origin: o, Work: c.work}, address: address, roots: roots}
+			s := &server{row: table.Row{Protocol: c.over, Body: 1024}, site: peers.Site{Origin: o, Work: c.work}, address: address, roots: roots}
 			patience := 20 * time.Second
 			if c.fault != "" { // what is wrong stays so; it is only asked again until the time is over
 				patience = 300 * time.Millisecond
@@ -161,7 +167,7 @@ func TestCheckCountsSinceTheLastLook(t *testing.T) {
 	s := &server{site: peers.Site{Origin: o, Work: peers.Proxied}}
 	ask := func(n int) {
 		for range n {
-			resp, err := http.Get("http://" + o.String() + "/1k")
+			resp, err := http.Get("http://" + o.String() + "/1024")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,8 +186,13 @@ func TestCheckCountsSinceTheLastLook(t *testing.T) {
 
 func TestHold(t *testing.T) {
 	var asked, open atomic.Int64
+	var short atomic.Bool
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
+		if short.Load() {
+			_, _ = w.Write(make([]byte, 1000))
+			return
+		}
 		files(w, r)
 	}))
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
@@ -196,7 +207,7 @@ func TestHold(t *testing.T) {
 	defer srv.Close()
 	conf := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com"}
 	conf.RootCAs.AddCert(srv.Certificate())
-	l := table.Load{Protocol: peers.HTTP1TLS, Address: srv.Listener.Addr().String(), Path: "/1k", Size: 1024, Connections: 40}
+	l := table.Load{Protocol: peers.HTTP1TLS, Address: srv.Listener.Addr().String(), Size: 1024, Connections: 40}
 	l.End = func() error {
 		if a, o := asked.Load(), open.Load(); a != 40 || o != 40 {
 			return fmt.Errorf("%d requests, %d connections open", a, o)
@@ -206,11 +217,10 @@ func TestHold(t *testing.T) {
 	if err := hold(t.Context(), conf, l, 0); err != nil {
 		t.Error(err)
 	}
-	l.Size = 1000
-	if err := hold(t.Context(), conf, l, 0); err == nil || !strings.Contains(err.Error(), "status 200 with 1024 bytes") {
+	short.Store(true)
+	if err := hold(t.Context(), conf, l, 0); err == nil || !strings.Contains(err.Error(), "status 200 with 1000 bytes") {
 		t.Errorf("another size: %v", err)
 	}
-	l.Size = 1024
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := hold(ctx, conf, l, time.Hour); !errors.Is(err, context.Canceled) {

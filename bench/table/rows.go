@@ -19,8 +19,8 @@ type Row struct {
 	Title       string         `json:"title"`
 	Peer        string         `json:"peer"`
 	Protocol    peers.Protocol `json:"protocol"`
-	Proxied     bool           `json:"proxied"` // asked of the origin each time, instead of hits
-	Body        string         `json:"body"`    // name of origin.Sizes
+	Proxied     bool           `json:"proxied"`    // asked of the origin each time, instead of hits
+	Body        int            `json:"body_bytes"` // one of origin.Sizes
 	Connections int            `json:"connections"`
 	Streams     int            `json:"streams"` // requests at a time on one connection
 	// Idle rows compare the memory of connections that have made one request and wait, instead of the CPU time of a request.
@@ -68,31 +68,31 @@ func Rows() []Row {
 			rows = append(rows, r)
 		}
 	}
-	add(Row{Name: "h1-1k", Title: "cached 1 KiB, HTTP/1.1", Protocol: peers.HTTP1, Body: "1k", Connections: 64, Streams: 1},
+	add(Row{Name: "h1-1k", Title: "cached 1 KiB, HTTP/1.1", Protocol: peers.HTTP1, Body: 1 << 10, Connections: 64, Streams: 1},
 		target{"nginx", 0.6}, target{"haproxy", 0}, target{"varnish", 0}, target{"trafficserver", 0})
-	add(Row{Name: "h1-10k", Title: "cached 10 KiB, HTTP/1.1", Protocol: peers.HTTP1, Body: "10k", Connections: 64, Streams: 1},
+	add(Row{Name: "h1-10k", Title: "cached 10 KiB, HTTP/1.1", Protocol: peers.HTTP1, Body: 10 << 10, Connections: 64, Streams: 1},
 		target{"nginx", 0})
-	add(Row{Name: "h1tls-1k", Title: "cached 1 KiB, HTTP/1.1 and TLS", Protocol: peers.HTTP1TLS, Body: "1k", Connections: 64, Streams: 1},
+	add(Row{Name: "h1tls-1k", Title: "cached 1 KiB, HTTP/1.1 and TLS", Protocol: peers.HTTP1TLS, Body: 1 << 10, Connections: 64, Streams: 1},
 		target{"nginx", 0.7})
-	add(Row{Name: "h1tls-100k", Title: "cached 100 KiB, HTTP/1.1 and TLS", Protocol: peers.HTTP1TLS, Body: "100k", Connections: 64, Streams: 1},
+	add(Row{Name: "h1tls-100k", Title: "cached 100 KiB, HTTP/1.1 and TLS", Protocol: peers.HTTP1TLS, Body: 100 << 10, Connections: 64, Streams: 1},
 		target{"nginx", 0.9})
-	add(Row{Name: "h2-1k", Title: "cached 1 KiB, HTTP/2", Protocol: peers.HTTP2, Body: "1k", Connections: 32, Streams: 32},
+	add(Row{Name: "h2-1k", Title: "cached 1 KiB, HTTP/2", Protocol: peers.HTTP2, Body: 1 << 10, Connections: 32, Streams: 32},
 		target{"nginx", 0.25}, target{"h2o", 0}, target{"haproxy", 0}, target{"trafficserver", 0})
-	add(Row{Name: "h2-1k-one", Title: "cached 1 KiB, HTTP/2, one stream a connection", Protocol: peers.HTTP2, Body: "1k", Connections: 64, Streams: 1},
+	add(Row{Name: "h2-1k-one", Title: "cached 1 KiB, HTTP/2, one stream a connection", Protocol: peers.HTTP2, Body: 1 << 10, Connections: 64, Streams: 1},
 		target{"nginx", 0})
-	add(Row{Name: "h2-100k", Title: "cached 100 KiB, HTTP/2", Protocol: peers.HTTP2, Body: "100k", Connections: 16, Streams: 8},
+	add(Row{Name: "h2-100k", Title: "cached 100 KiB, HTTP/2", Protocol: peers.HTTP2, Body: 100 << 10, Connections: 16, Streams: 8},
 		target{"nginx", 0.9})
-	add(Row{Name: "h3-1k", Title: "cached 1 KiB, HTTP/3", Protocol: peers.HTTP3, Body: "1k", Connections: 32, Streams: 32, MTU: lan},
+	add(Row{Name: "h3-1k", Title: "cached 1 KiB, HTTP/3", Protocol: peers.HTTP3, Body: 1 << 10, Connections: 32, Streams: 32, MTU: lan},
 		target{"caddy", 0.2})
-	add(Row{Name: "h3-1k-one", Title: "cached 1 KiB, HTTP/3, one stream a connection", Protocol: peers.HTTP3, Body: "1k", Connections: 64, Streams: 1, MTU: lan},
+	add(Row{Name: "h3-1k-one", Title: "cached 1 KiB, HTTP/3, one stream a connection", Protocol: peers.HTTP3, Body: 1 << 10, Connections: 64, Streams: 1, MTU: lan},
 		target{"caddy", 0})
-	add(Row{Name: "h3-100k", Title: "cached 100 KiB, HTTP/3", Protocol: peers.HTTP3, Body: "100k", Connections: 16, Streams: 8, MTU: lan},
+	add(Row{Name: "h3-100k", Title: "cached 100 KiB, HTTP/3", Protocol: peers.HTTP3, Body: 100 << 10, Connections: 16, Streams: 8, MTU: lan},
 		target{"caddy", 0.7})
-	add(Row{Name: "proxied-1k", Title: "proxied 1 KiB, HTTP/1.1", Protocol: peers.HTTP1, Body: "1k", Proxied: true, Connections: 64, Streams: 1},
+	add(Row{Name: "proxied-1k", Title: "proxied 1 KiB, HTTP/1.1", Protocol: peers.HTTP1, Body: 1 << 10, Proxied: true, Connections: 64, Streams: 1},
 		target{"nginx", 1}, target{"haproxy", 1})
-	add(Row{Name: "proxied-10k", Title: "proxied 10 KiB, HTTP/1.1", Protocol: peers.HTTP1, Body: "10k", Proxied: true, Connections: 64, Streams: 1},
+	add(Row{Name: "proxied-10k", Title: "proxied 10 KiB, HTTP/1.1", Protocol: peers.HTTP1, Body: 10 << 10, Proxied: true, Connections: 64, Streams: 1},
 		target{"nginx", 1}, target{"haproxy", 1})
-	add(Row{Name: "idle", Title: "idle HTTPS connection", Protocol: peers.HTTP1TLS, Body: "1k", Connections: 4000, Streams: 1, Idle: true},
+	add(Row{Name: "idle", Title: "idle HTTPS connection", Protocol: peers.HTTP1TLS, Body: 1 << 10, Connections: 4000, Streams: 1, Idle: true},
 		target{"caddy", 0.5}, target{"nginx", 0})
 	return rows
 }

@@ -13,8 +13,7 @@ import (
 type Load struct {
 	Protocol    peers.Protocol
 	Address     string // of the server
-	Path        string
-	Size        int // of every body, in bytes; another is a failure
+	Size        int    // of every body, one of origin.Sizes; another length is a failure
 	Connections int
 	Streams     int
 	Warmup      time.Duration // before what is measured
@@ -70,8 +69,7 @@ type Runner struct {
 	Loader   Loader
 	Rounds   int // pairs a row
 	Warmup   time.Duration
-	Duration time.Duration // of a run
-	Size     func(body string) int
+	Duration time.Duration     // of a run
 	Progress func(line string) // called with a line for people; nil: nothing is said
 }
 

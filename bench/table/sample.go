@@ -55,8 +55,7 @@ func (r *Runner) hold(ctx context.Context, row Row, s Server) (Sample, error) {
 }
 
 func (r *Runner) load(row Row, s Server) Load {
-	return Load{Protocol: row.Protocol, Address: s.Address(), Path: "/" + row.Body, Size: r.Size(row.Body),
-		Connections: row.Connections, Streams: row.Streams, Warmup: r.Warmup, Duration: r.Duration}
+	return Load{Protocol: row.Protocol, Address: s.Address(), Size: row.Body, Connections: row.Connections, Streams: row.Streams, Warmup: r.Warmup, Duration: r.Duration}
 }
 
 // busy is how busy everything was between the two.

@@ -98,7 +98,7 @@ func (f finder) Load(ctx context.Context, l Load) (Loaded, error) {
 	if ctx.Err() != nil {
 		return Loaded{}, ctx.Err()
 	}
-	f.log = append(f.log, fmt.Sprintf("load %s %s %dx%d %d", s.name, l.Path, l.Connections, l.Streams, l.Size))
+	f.log = append(f.log, fmt.Sprintf("load %s %d %dx%d", s.name, l.Size, l.Connections, l.Streams))
 	s.cpu += time.Hour // what is used before it counts
 	if err := l.Begin(); err != nil {
 		return Loaded{}, err
@@ -128,13 +128,13 @@ func (f finder) Hold(_ context.Context, l Load) error {
 
 func (f *fake) runner(rounds int) *Runner {
 	both := finder{f, map[string]*fakeServer{}}
-	return &Runner{Stage: both, Loader: both, Rounds: rounds, Duration: time.Second, Size: func(body string) int { return len(body) }}
+	return &Runner{Stage: both, Loader: both, Rounds: rounds, Duration: time.Second}
 }
 
 const µs = time.Microsecond
 
 func row(peer string, target float64) Row {
-	return Row{Name: "case", Title: "a case", Peer: peer, Protocol: peers.HTTP1, Body: "1k", Connections: 4, Streams: 2, Target: target}
+	return Row{Name: "case", Title: "a case", Peer: peer, Protocol: peers.HTTP1, Body: 1024, Connections: 4, Streams: 2, Target: target}
 }
 
 func TestPairsAlternate(t *testing.T) {
@@ -142,9 +142,9 @@ func TestPairsAlternate(t *testing.T) {
 	f.cost[peers.Ours], f.cost["nginx"] = []time.Duration{6 * µs}, []time.Duration{10 * µs}
 	results := f.runner(3).Run(t.Context(), []Row{row("nginx", 0.6)})
 	want := []string{"start nearcast", "start nginx",
-		"load nearcast /1k 4x2 2", "load nginx /1k 4x2 2",
-		"load nginx /1k 4x2 2", "load nearcast /1k 4x2 2",
-		"load nearcast /1k 4x2 2", "load nginx /1k 4x2 2",
+		"load nearcast 1024 4x2", "load nginx 1024 4x2",
+		"load nginx 1024 4x2", "load nearcast 1024 4x2",
+		"load nearcast 1024 4x2", "load nginx 1024 4x2",
 		"stop nearcast", "stop nginx"}
 	if !slices.Equal(f.log, want) {
 		t.Errorf("what happened:\n%s", strings.Join(f.log, "\n"))
@@ -237,7 +237,7 @@ func TestFailedRowDoesNotStopTheOthers(t *testing.T) {
 func TestIdleRowsHaveFreshServers(t *testing.T) {
 	f := newFake()
 	f.memory[peers.Ours], f.memory["caddy"] = 10<<10, 40<<10
-	idle := Row{Name: "idle", Peer: "caddy", Protocol: peers.HTTP1TLS, Body: "1k", Connections: 100, Idle: true, Target: 0.5}
+	idle := Row{Name: "idle", Peer: "caddy", Protocol: peers.HTTP1TLS, Body: 1024, Connections: 100, Idle: true, Target: 0.5}
 	r := f.runner(2).Run(t.Context(), []Row{idle})[0]
 	want := []string{"start nearcast", "start caddy", "hold nearcast", "hold caddy", "stop nearcast", "stop caddy",
 		"start nearcast", "start caddy", "hold caddy", "hold nearcast", "stop nearcast", "stop caddy"}
