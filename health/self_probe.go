@@ -50,6 +50,8 @@ type SelfProbe struct {
 	// ServerName is the SNI and the request's authority. Default: the address dialled.
 	ServerName string
 	Token      string
+	// Proxies are the addresses from which the listener wants a PROXY protocol header; the probe may come from one of them.
+	Proxies []netip.Prefix
 }
 
 // Probe performs one request. The time returned is that of the whole exchange, from the first packet to the response's end.
@@ -151,6 +153,21 @@ func (p SelfProbe) roundTrip(ctx context.Context, addr string, rt http.RoundTrip
 	return resp, nil
 }
 
+// introduce sends a PROXY protocol header where the listener wants one: the connection is for nobody else.
+func (p SelfProbe) introduce(conn net.Conn) error {
+	from, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	if err != nil {
+		return nil
+	}
+	for _, prefix := range p.Proxies {
+		if prefix.Contains(from.Addr().Unmap()) {
+			_, err := io.WriteString(conn, "PROXY UNKNOWN\r\n")
+			return err
+		}
+	}
+	return nil
+}
+
 func (p SelfProbe) scheme() string {
 	if p.TLS {
 		return "https"
@@ -168,8 +185,15 @@ func (p SelfProbe) authority(addr string) string {
 // connect makes a TCP connection and, where the listener has it, the TLS handshake for one ALPN protocol.
 func (p SelfProbe) connect(ctx context.Context, addr, alpn string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err != nil || !p.TLS {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	if err := p.introduce(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	if !p.TLS {
+		return conn, nil
 	}
 	tc := tls.Client(conn, p.tlsConfig(alpn))
 	if err := tc.HandshakeContext(ctx); err != nil {

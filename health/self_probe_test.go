@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -66,6 +67,36 @@ func listenTCP(t *testing.T, cert *tls.Certificate, h http.HandlerFunc) string {
 	}
 	t.Cleanup(srv.Close)
 	return srv.Listener.Addr().String()
+}
+
+// TestAProbeFromABalancersAddress introduces itself, and only there.
+func TestAProbeFromABalancersAddress(t *testing.T) {
+	for prefix, want := range map[string]bool{"127.0.0.0/8": true, "192.0.2.0/24": false} {
+		for _, protocol := range []Protocol{H1, H2} {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent := make(chan string, 1)
+			go func() {
+				defer close(sent)
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				b := make([]byte, 15)
+				_, _ = io.ReadFull(c, b)
+				sent <- string(b)
+			}()
+			p := SelfProbe{Protocol: protocol, Address: ln.Addr().String(), Token: token, Proxies: []netip.Prefix{netip.MustParsePrefix(prefix)}}
+			_, _ = p.Probe(t.Context())
+			ln.Close()
+			if got := <-sent; (got == "PROXY UNKNOWN\r\n") != want {
+				t.Errorf("%s, %s: the probe began with %q", prefix, protocol, got)
+			}
+		}
+	}
 }
 
 func listenUDP(t *testing.T, cert tls.Certificate, h http.HandlerFunc) string {

@@ -163,7 +163,7 @@ func (e *edge) selfTargets() []health.Target {
 	var out []health.Target
 	for _, l := range e.front.Listeners() {
 		for _, p := range l.Protocols {
-			probe := health.SelfProbe{Protocol: health.Protocol(p.String()), Address: l.Address.String(), TLS: l.TLS, Token: e.token}
+			probe := health.SelfProbe{Protocol: health.Protocol(p.String()), Address: l.Address.String(), TLS: l.TLS, Token: e.token, Proxies: l.Proxies}
 			out = append(out, health.Target{ID: health.ID{Name: l.Name, Protocol: probe.Protocol}, Probe: probe.Probe, Config: cfg})
 		}
 	}

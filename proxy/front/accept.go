@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -19,12 +20,22 @@ const (
 	maxAcceptPause   = time.Second
 )
 
+// guest is a connection that was accepted.
+type guest struct {
+	conn net.Conn
+	// counts is the address that it counts for; invalid while it is not known, and for a load balancer's own connections.
+	counts netip.Addr
+	// named is true when the peer is a load balancer, which must say whose connection it is.
+	named bool
+	early bool // it has not begun to speak HTTP, and counts for those
+}
+
 // runTCP accepts on l until it is closed, and starts each connection on work. early ends the connections that have not spoken HTTP yet.
 func (f *Front) runTCP(ctx, early context.Context, l *tcpListener, work *sync.WaitGroup) {
-	err := f.accept(ctx, l, func(c net.Conn) {
+	err := f.accept(ctx, l, func(g *guest) {
 		work.Go(func() {
-			defer f.release(l.m)
-			f.serveTCP(ctx, early, l, c)
+			defer f.farewell(l.m, g)
+			f.serveTCP(ctx, early, l, g)
 		})
 	})
 	l.ln.Close()
@@ -34,14 +45,14 @@ func (f *Front) runTCP(ctx, early context.Context, l *tcpListener, work *sync.Wa
 }
 
 // accept hands connections to serve until the listener is closed. It returns the error that no connection will ever come after.
-func (f *Front) accept(ctx context.Context, l *tcpListener, serve func(net.Conn)) error {
+func (f *Front) accept(ctx context.Context, l *tcpListener, serve func(*guest)) error {
 	pause := firstAcceptPause
 	for {
 		c, err := l.ln.Accept()
 		if err == nil {
 			pause = firstAcceptPause
-			if f.admit(l.m) {
-				serve(c)
+			if g := f.welcome(l, c); g != nil {
+				serve(g)
 			} else {
 				c.Close()
 			}
@@ -84,50 +95,26 @@ func acceptReason(err error) (reason string, passing bool) {
 	return acceptOther, false
 }
 
-// admit counts a connection in, unless there are as many as there may be.
-func (f *Front) admit(m *listenerMetrics) bool {
-	if n := f.open.Add(1); f.limits.MaxConnections > 0 && n > int64(f.limits.MaxConnections) {
-		f.open.Add(-1)
-		m.refused.Inc()
-		return false
-	}
-	m.open.Inc()
-	return true
-}
-
-func (f *Front) release(m *listenerMetrics) {
-	m.open.Dec()
-	f.open.Add(-1)
-}
-
-// serveTCP finds out what c speaks and serves that until it ends.
-func (f *Front) serveTCP(ctx, early context.Context, l *tcpListener, c net.Conn) {
+// serveTCP finds out what the connection speaks and serves that until it ends.
+func (f *Front) serveTCP(ctx, early context.Context, l *tcpListener, g *guest) {
+	c := g.conn
 	defer c.Close()
 	endEarly := context.AfterFunc(early, func() { c.Close() })
 	defer endEarly()
 	info := connInfo(c)
-	conn, http2 := c, false
-	var err error
 	if f.limits.HeaderTimeout > 0 {
 		_ = c.SetDeadline(time.Now().Add(f.limits.HeaderTimeout))
 	}
-	if l.tls != nil {
-		tc := tls.Server(c, l.tls)
-		if err = tc.HandshakeContext(early); err == nil {
-			state := tc.ConnectionState()
-			info.TLS = &message.TLS{Version: state.Version, ServerName: state.ServerName, Resumed: state.DidResume}
-			conn, http2 = tc, state.NegotiatedProtocol == "h2"
-		} else {
-			l.m.handshakeFailed(err)
-			answerPlain(err)
-		}
-	} else {
-		conn, http2, err = sniff(c)
+	ahead, ok := f.meet(l, g, &info)
+	if !ok {
+		return
 	}
+	conn, http2, err := l.begin(c, ahead, &info)
 	if err != nil || !endEarly() {
 		return
 	}
 	_ = c.SetDeadline(time.Time{})
+	f.settle(g)
 	if http2 {
 		l.m.accepted[message.HTTP2].Inc()
 		l.h2.ServeConn(ctx, conn, info)
@@ -135,6 +122,46 @@ func (f *Front) serveTCP(ctx, early context.Context, l *tcpListener, c net.Conn)
 		l.m.accepted[message.HTTP1].Inc()
 		l.h1.ServeConn(ctx, conn, info)
 	}
+}
+
+// meet learns from a load balancer whose connection it is. ahead is what was read of the connection after that.
+func (f *Front) meet(l *tcpListener, g *guest, info *message.ConnInfo) (ahead []byte, ok bool) {
+	if !g.named {
+		return nil, true
+	}
+	h, ahead, err := readProxyHeader(g.conn)
+	if err != nil {
+		l.m.refused[refusedHeader].Inc()
+		f.log.Debug("a load balancer sent no PROXY protocol header", "listener", l.info.Name, "from", info.Client, "error", err)
+		return nil, false
+	}
+	if !h.client.IsValid() {
+		return ahead, true
+	}
+	info.Client, info.Local = h.client, h.server
+	if !f.admitAddress(l.m, h.client.Addr(), l.tls != nil) {
+		return nil, false
+	}
+	g.counts = h.client.Addr()
+	return ahead, true
+}
+
+// begin does the TLS handshake where there is one, and tells the two versions of HTTP apart.
+func (l *tcpListener) begin(c net.Conn, ahead []byte, info *message.ConnInfo) (conn net.Conn, http2 bool, err error) {
+	if l.tls == nil {
+		return sniff(c, ahead)
+	}
+	below := &corkable{Conn: c, ahead: ahead}
+	tc := tls.Server(below, l.tls)
+	if err := tc.Handshake(); err != nil {
+		l.m.handshakeFailed(err)
+		answerPlain(err)
+		return nil, false, err
+	}
+	state := tc.ConnectionState()
+	info.TLS = &message.TLS{Version: state.Version, ServerName: state.ServerName, Resumed: state.DidResume}
+	info.Corker = below
+	return tc, state.NegotiatedProtocol == "h2", nil
 }
 
 // answerPlain tells a client that spoke plain HTTP to a TLS socket what is wrong, as it could not tell by itself.
@@ -155,8 +182,8 @@ func looksLikeHTTP(start []byte) bool {
 }
 
 // runQUIC serves HTTP/3 on l until it is closed.
-func (f *Front) runQUIC(ctx context.Context, l *quicListener, h message.Handler) {
-	if err := l.srv.Serve(ctx, h); err != nil {
+func (f *Front) runQUIC(ctx context.Context, l *quicListener) {
+	if err := l.srv.Serve(ctx, l.h); err != nil {
 		l.dead.Store(true)
 		f.died(l.info.Name+" (UDP)", err)
 	}

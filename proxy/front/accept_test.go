@@ -76,7 +76,7 @@ func TestAcceptErrorsBackOff(t *testing.T) {
 		ended := make(chan error)
 		var accepted time.Duration
 		go func() {
-			ended <- f.accept(ctx, l, func(c net.Conn) { accepted = time.Since(begin); c.Close() })
+			ended <- f.accept(ctx, l, func(g *guest) { accepted = time.Since(begin); g.conn.Close() })
 		}()
 		synctest.Wait()
 		time.Sleep(75 * time.Millisecond)
@@ -110,7 +110,7 @@ func TestAcceptPauseEndsWithTheContext(t *testing.T) {
 		f, l := scripted(t, testLimits(), steps...)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- f.accept(ctx, l, func(net.Conn) {}) }()
+		go func() { ended <- f.accept(ctx, l, func(*guest) {}) }()
 		time.Sleep(5 * time.Second)
 		cancel()
 		if err := <-ended; err != nil {
@@ -123,7 +123,7 @@ func TestAcceptPauseEndsWithTheContext(t *testing.T) {
 func TestDeadListenerLeavesTheOthers(t *testing.T) {
 	before := goroutines()
 	f, _ := scripted(t, testLimits(), syscallError(syscall.EBADF))
-	if err := f.listen(0, &ListenConfig{Address: "127.0.0.1:0"}, nil); err != nil {
+	if err := f.listen(0, &ListenConfig{Address: "127.0.0.1:0"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Healthy(); err != nil {
@@ -174,7 +174,7 @@ func TestConnectionLimit(t *testing.T) {
 		t.Error("a QUIC connection was taken beyond the limit")
 	}
 	for _, i := range []int{plainListener, tlsListener} {
-		if n := e.tcp[i].m.refused.Get(); n == 0 {
+		if n := e.tcp[i].m.refused[refusedLimit].Get(); n == 0 {
 			t.Errorf("refusals on listener %d are not counted", i)
 		}
 	}
@@ -306,6 +306,7 @@ func TestSniff(t *testing.T) {
 		http2 bool
 	}{
 		{"G", false}, {"P", false}, {"PUT / HTTP/1.1\r\n", false}, {"PRI * HTTP/1.1\r\n", false}, {preface, true}, {preface + "more", true}, {"\x00", false},
+		{"PRO", false}, {"PROXY TCP4", false},
 	}
 	for _, tt := range tests {
 		for _, size := range []int{1, 3, 100} {
@@ -318,7 +319,7 @@ func TestSniff(t *testing.T) {
 				}
 				client.Close()
 			}()
-			c, http2, err := sniff(server)
+			c, http2, err := sniff(server, nil)
 			if tt.sent == "P" { // could still have become either
 				if err == nil {
 					t.Error("decided after P alone")

@@ -29,9 +29,12 @@ func (f *Front) begin(h message.Handler, cancel context.CancelCauseFunc, cutEarl
 		return errors.New("the listeners are being served already")
 	}
 	for _, l := range f.tcp {
-		if err := l.setHandler(f.handlerFor(l, h), f); err != nil {
+		if err := l.setHandler(f.handlerFor(h, f.marks(l)), f); err != nil {
 			return err
 		}
+	}
+	for _, l := range f.quic {
+		l.h = f.handlerFor(h, marks{})
 	}
 	f.cancel, f.cutEarly = cancel, cutEarly
 	if !f.drainedAt.IsZero() {
@@ -87,7 +90,7 @@ func (f *Front) Close(ctx context.Context) (cut int) {
 		case <-ctx.Done():
 		}
 	}
-	cut = int(f.inFlight.Load())
+	cut = int(f.requestsInFlight())
 	f.cancel(errPatience)
 	<-f.done
 	return cut

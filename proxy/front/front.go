@@ -27,6 +27,8 @@ type Listener struct {
 	Protocols []message.Protocol // what it serves; HTTP3 is UDP, the others TCP
 	TLS       bool
 	Redirect  bool // its requests carry the port to send their clients to
+	// Proxies are the addresses from which a connection must begin with a PROXY protocol header. Do not modify.
+	Proxies []netip.Prefix
 }
 
 // Front is the set of open listeners.
@@ -40,16 +42,19 @@ type Front struct {
 	log    *slog.Logger
 	limits LimitsConfig
 	m      *frontMetrics
+	certs  *certificates // nil when no listener has TLS
 	tcp    []*tcpListener
 	quic   []*quicListener
 
 	// shared
-	open     atomic.Int64  // client connections
-	inFlight atomic.Int64  // requests
-	stopping chan struct{} // closed when nothing is to be accepted any more
-	done     chan struct{} // closed when Run has ended
+	open      atomic.Int64 // client connections
+	early     atomic.Int64 // those of TCP that have not begun to speak HTTP
+	addresses *addresses
+	stopping  chan struct{} // closed when nothing is to be accepted any more
+	done      chan struct{} // closed when Run has ended
 
 	mu        sync.Mutex
+	handlers  []*handler              // of the listeners
 	cancel    context.CancelCauseFunc // cuts every connection; nil before Run
 	cutEarly  context.CancelFunc      // cuts those that have not begun to speak HTTP
 	drainedAt time.Time               // zero before Drain
@@ -77,6 +82,7 @@ type quicListener struct {
 	info Listener
 	m    *listenerMetrics
 	srv  *h3.Server
+	h    *handler // set by Run
 	dead atomic.Bool
 }
 
@@ -86,21 +92,21 @@ func Open(cfg []ListenConfig, tlsCfg TLSConfig, limits LimitsConfig, log *slog.L
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	f := &Front{log: log, limits: limits, m: newFrontMetrics(set), dead: map[string]error{},
-		stopping: make(chan struct{}), done: make(chan struct{})}
-	var certs *certificates
+	f := &Front{log: log, limits: limits, dead: map[string]error{}, stopping: make(chan struct{}), done: make(chan struct{})}
+	f.addresses = newAddresses(&f.limits, time.Now)
+	f.m = newFrontMetrics(set, f.requestsInFlight, f.addresses.size)
 	var errs []error
 	if needTLS(cfg) {
 		var err error
-		if certs, err = loadCertificates(tlsCfg, time.Now(), log); err != nil {
+		if f.certs, err = loadCertificates(tlsCfg, time.Now(), log, f.m.set); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	for i := range cfg {
-		if cfg[i].TLS && certs == nil {
+		if cfg[i].TLS && f.certs == nil {
 			continue
 		}
-		if err := f.listen(i, &cfg[i], certs); err != nil {
+		if err := f.listen(i, &cfg[i]); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -127,7 +133,6 @@ func (f *Front) Run(ctx context.Context, h message.Handler) error {
 	defer cancel(nil)
 	early, cutEarly := context.WithCancel(ctx)
 	defer cutEarly()
-	h = f.counted(h)
 	if err := f.begin(h, cancel, cutEarly); err != nil {
 		return err
 	}
@@ -139,7 +144,10 @@ func (f *Front) Run(ctx context.Context, h message.Handler) error {
 		work.Go(func() { f.runTCP(ctx, early, l, &work) })
 	}
 	for _, l := range f.quic {
-		work.Go(func() { f.runQUIC(ctx, l, h) })
+		work.Go(func() { f.runQUIC(ctx, l) })
+	}
+	if f.certs != nil {
+		work.Go(func() { f.certs.watch(ctx, f.stopping) })
 	}
 	select { // not only when the last listener has died
 	case <-ctx.Done():

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"nearcast/proxy/h1"
@@ -12,35 +14,118 @@ import (
 	"nearcast/proxy/message"
 )
 
-// handlerFunc is a function that is a message.Handler.
-type handlerFunc func(ctx context.Context, w message.ResponseWriter, r *message.Request)
+// handler is what one listener's servers serve: the handler of Run, told what only the front knows, and counted while it is at work.
+type handler struct {
+	// immutable
+	next    message.Handler
+	quick   message.QuickHandler // next, or nil when that isn't one
+	refuser message.Refuser      // likewise
+	mark    marks
 
-func (f handlerFunc) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
-	f(ctx, w, r)
+	// shared; each listener counts for itself, so that processors that serve different ones do not fight for one cache line.
+	inFlight atomic.Int64
 }
 
-// counted counts the requests in flight.
-func (f *Front) counted(h message.Handler) message.Handler {
-	return handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
-		f.inFlight.Add(1)
-		f.m.inFlight.Inc()
-		defer func() {
-			f.m.inFlight.Dec()
-			f.inFlight.Add(-1)
-		}()
-		h.Serve(ctx, w, r)
-	})
+// marks is what a listener writes into its requests.
+type marks struct {
+	redirectPort uint16        // not 0 where clients are to be sent to https
+	altSvc       string        // tells of HTTP/3 on the same port (RFC 7838); "" when there is none
+	quic         *quicListener // the listener that altSvc tells of
 }
 
-// handlerFor is what a TCP listener serves: h, with what only the front knows.
-func (f *Front) handlerFor(l *tcpListener, h message.Handler) message.Handler {
+func newHandler(h message.Handler, m marks) *handler {
+	w := &handler{next: h, mark: m}
+	w.quick, _ = h.(message.QuickHandler)
+	w.refuser, _ = h.(message.Refuser)
+	return w
+}
+
+// write marks a request.
+func (m *marks) write(r *message.Request) {
+	r.RedirectPort = m.redirectPort
+	if m.quic != nil {
+		r.AltSvc = m.altSvc
+		if m.quic.dead.Load() {
+			r.AltSvc = "clear"
+		}
+	}
+}
+
+// Serve implements message.Handler.
+func (h *handler) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+	h.inFlight.Add(1)
+	defer h.inFlight.Add(-1)
+	h.mark.write(r)
+	h.next.Serve(ctx, w, r)
+}
+
+// Quick implements message.QuickHandler. The request is in flight until its answer is done.
+func (h *handler) Quick(r *message.Request) *message.Ready {
+	if h.quick == nil {
+		return nil
+	}
+	h.mark.write(r)
+	a := h.quick.Quick(r)
+	if a == nil {
+		return nil
+	}
+	h.inFlight.Add(1)
+	f := flights.Get().(*flight)
+	f.handler, f.owner, a.Owner = h, a.Owner, f
+	return a
+}
+
+// Refused implements message.Refuser.
+func (h *handler) Refused(x message.Refusal) {
+	if h.refuser != nil {
+		h.refuser.Refused(x)
+	}
+}
+
+// flight stands between a ready answer and its owner, to be told of the end too.
+type flight struct {
+	handler *handler
+	owner   message.ReadyOwner
+}
+
+var flights = sync.Pool{New: func() any { return new(flight) }}
+
+// Done implements message.ReadyOwner.
+func (f *flight) Done(a *message.Ready, sent int64, complete bool) {
+	h := f.handler
+	a.Owner = f.owner
+	*f = flight{}
+	flights.Put(f)
+	a.Done(sent, complete)
+	h.inFlight.Add(-1)
+}
+
+// requestsInFlight counts over all listeners.
+func (f *Front) requestsInFlight() (n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range f.handlers {
+		n += h.inFlight.Load()
+	}
+	return n
+}
+
+// handlerFor is what a listener serves: h, with what only the front knows. The caller holds the lock.
+func (f *Front) handlerFor(h message.Handler, m marks) *handler {
+	w := newHandler(h, m)
+	f.handlers = append(f.handlers, w)
+	return w
+}
+
+// marks are what a TCP listener writes into its requests.
+func (f *Front) marks(l *tcpListener) (m marks) {
 	if l.info.Redirect {
-		h = redirecting(h, f.httpsPort())
+		m.redirectPort = f.httpsPort()
 	}
-	if l.quic != nil {
-		h = withAltSvc(h, l.quic)
+	if q := l.quic; q != nil {
+		m.quic, m.altSvc = q, fmt.Sprintf(`h3=":%d"; ma=%d`, q.info.Address.Port(), h3.AltSvcMaxAge/time.Second)
 	}
-	return h
+	return m
 }
 
 // httpsPort is the port that clients find TLS on.
@@ -53,24 +138,15 @@ func (f *Front) httpsPort() uint16 {
 	return 443
 }
 
-// redirecting marks each request as one whose client is to be sent to https; how is the handler's affair.
-func redirecting(h message.Handler, port uint16) message.Handler {
-	return handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
-		r.RedirectPort = port
-		h.Serve(ctx, w, r)
-	})
-}
+// bridged adds the Alt-Svc field for front ends that do not write Request.AltSvc themselves.
+type bridged struct{ *handler }
 
-// withAltSvc tells clients that come over TCP of HTTP/3 on the same port (RFC 7838), and to forget it when that listener is dead.
-func withAltSvc(h message.Handler, q *quicListener) message.Handler {
-	value := fmt.Sprintf(`h3=":%d"; ma=%d`, q.info.Address.Port(), h3.AltSvcMaxAge/time.Second)
-	return handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
-		v := value
-		if q.dead.Load() {
-			v = "clear"
-		}
-		h.Serve(ctx, &altSvcWriter{ResponseWriter: w, value: v}, r)
-	})
+func (b bridged) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+	b.mark.write(r)
+	if r.AltSvc != "" {
+		w = &altSvcWriter{ResponseWriter: w, value: r.AltSvc}
+	}
+	b.handler.Serve(ctx, w, r)
 }
 
 type altSvcWriter struct {
@@ -90,14 +166,14 @@ func (w *altSvcWriter) WriteHeader(status int, fields message.Fields, length int
 }
 
 // setHandler makes the listener's servers.
-func (l *tcpListener) setHandler(h message.Handler, f *Front) (err error) {
-	l.h1 = h1.New(h, h1.Config{
+func (l *tcpListener) setHandler(h *handler, f *Front) (err error) {
+	l.h1 = h1.New(bridged{h}, h1.Config{
 		HeaderTimeout: f.limits.HeaderTimeout,
 		IdleTimeout:   f.limits.IdleTimeout,
 		MaxHeader:     int(f.limits.MaxHeaderSize),
 		Log:           f.log,
 	})
-	l.h2, err = h2.New(h, h2.Config{
+	l.h2, err = h2.New(bridged{h}, h2.Config{
 		IdleTimeout: f.limits.IdleTimeout,
 		MaxHeader:   int(f.limits.MaxHeaderSize),
 		MaxStreams:  f.limits.MaxStreams,

@@ -33,7 +33,7 @@ import (
 const patience = 30 * time.Second
 
 // writePair writes a certificate and its key for names, valid from -1h until notAfter.
-func writePair(t *testing.T, dir, base string, notAfter time.Time, names ...string) CertificateConfig {
+func writePair(t testing.TB, dir, base string, notAfter time.Time, names ...string) CertificateConfig {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -58,7 +58,18 @@ func writePair(t *testing.T, dir, base string, notAfter time.Time, names ...stri
 	return c
 }
 
-func writeFile(t *testing.T, path string, data []byte) {
+// keyPair is a certificate for example.test.
+func keyPair(t testing.TB) tls.Certificate {
+	t.Helper()
+	c := writePair(t, t.TempDir(), "pair", time.Now().Add(24*time.Hour), "example.test")
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+func writeFile(t testing.TB, path string, data []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
@@ -97,8 +108,13 @@ func startEdge(t *testing.T, h message.Handler, limits LimitsConfig) *edge {
 
 func startListeners(t *testing.T, h message.Handler, limits LimitsConfig, cfg []ListenConfig, pairs ...CertificateConfig) *edge {
 	t.Helper()
+	return startTLS(t, h, limits, TLSConfig{Certificates: pairs}, cfg)
+}
+
+func startTLS(t *testing.T, h message.Handler, limits LimitsConfig, tlsCfg TLSConfig, cfg []ListenConfig) *edge {
+	t.Helper()
 	set := metrics.NewSet()
-	f, err := Open(cfg, TLSConfig{Certificates: pairs}, limits, testLog(t), set)
+	f, err := Open(cfg, tlsCfg, limits, testLog(t), set)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,6 +291,13 @@ func noLeak(t *testing.T, before int) {
 			return
 		}
 	}
+}
+
+// handlerFunc is a function that is a message.Handler.
+type handlerFunc func(ctx context.Context, w message.ResponseWriter, r *message.Request)
+
+func (f handlerFunc) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+	f(ctx, w, r)
 }
 
 func text(status int, body string) message.Handler {

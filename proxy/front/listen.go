@@ -18,7 +18,7 @@ import (
 const portTries = 10
 
 // listen opens the sockets of cfg, which is the i-th, and adds them.
-func (f *Front) listen(i int, cfg *ListenConfig, certs *certificates) error {
+func (f *Front) listen(i int, cfg *ListenConfig) error {
 	host, port, err := net.SplitHostPort(cfg.Address)
 	if err != nil {
 		return fmt.Errorf("listen[%d].address %q is not host:port", i, cfg.Address)
@@ -31,11 +31,14 @@ func (f *Front) listen(i int, cfg *ListenConfig, certs *certificates) error {
 		l := &tcpListener{ln: ln, m: f.m.listener(cfg.Address), info: Listener{
 			Name: cfg.Address, Address: message.AddrPort(ln.Addr()), Protocols: []message.Protocol{message.HTTP1, message.HTTP2},
 			TLS: cfg.TLS, Redirect: cfg.RedirectToHTTPS}}
+		if cfg.ProxyProtocol != nil {
+			l.info.Proxies = cfg.ProxyProtocol.From
+		}
 		if cfg.TLS {
-			l.tls = certs.tcp
+			l.tls = f.certs.tcp
 		}
 		if cfg.ServeHTTP3() {
-			l.quic, err = f.listenQUIC(cfg, host, l, certs)
+			l.quic, err = f.listenQUIC(cfg, host, l)
 			if err != nil {
 				ln.Close()
 				if port == "0" && errors.Is(err, syscall.EADDRINUSE) && try < portTries {
@@ -58,7 +61,7 @@ func plainTCP() *net.ListenConfig {
 	return &lc
 }
 
-func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener, certs *certificates) (*quicListener, error) {
+func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*quicListener, error) {
 	address := net.JoinHostPort(host, strconv.Itoa(int(l.info.Address.Port())))
 	pc, err := net.ListenPacket(network("udp", host), address)
 	if err != nil {
@@ -67,17 +70,21 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener, certs
 	q := &quicListener{m: l.m, info: Listener{
 		Name: cfg.Address, Address: message.AddrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
 	q.srv, err = h3.Listen(pc.(*net.UDPConn), h3.Config{
-		TLS:              certs.quic,
+		TLS:              f.certs.quic,
 		HandshakeTimeout: f.limits.HeaderTimeout,
+		HeaderTimeout:    f.limits.HeaderTimeout,
 		IdleTimeout:      f.limits.IdleTimeout,
+		Pace:             f.limits.pace(),
 		MaxHeader:        int(f.limits.MaxHeaderSize),
 		MaxStreams:       f.limits.MaxStreams,
+		EarlyData:        f.certs.earlyData,
+		CountError:       f.m.protocolErrors(message.HTTP3, h3.ErrorKinds),
 		Log:              f.log,
 		Events: h3.Events{
-			Admit:           func() bool { return f.admit(q.m) },
+			Admit:           func(client netip.AddrPort) bool { return f.admit(q.m, client.Addr(), true) },
 			Accepted:        func() { q.m.accepted[message.HTTP3].Inc() },
 			HandshakeFailed: func(err error) { q.m.handshakeFailed(err) },
-			Closed:          func() { f.release(q.m) },
+			Closed:          func(client netip.AddrPort) { f.release(q.m, client.Addr()) },
 		},
 	})
 	if err != nil {

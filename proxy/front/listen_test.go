@@ -230,9 +230,15 @@ func TestTLSIsModern(t *testing.T) {
 
 func TestEveryMetricHasHelp(t *testing.T) {
 	set := metrics.NewSet()
-	m := newFrontMetrics(set)
+	m := newFrontMetrics(set, func() int64 { return 0 }, func() int { return 0 })
 	l := m.listener(":443")
 	l.h2Error("some_error")
+	m.protocolErrors(message.HTTP3, []string{"H3_FRAME_ERROR"})
+	pair := writePair(t, t.TempDir(), "site", time.Now().Add(90*24*time.Hour), "example.test")
+	pair.OCSPFile = "none"
+	if _, err := loadCertificates(TLSConfig{Certificates: []CertificateConfig{pair}}, time.Now(), testLog(t), set); err != nil {
+		t.Fatal(err)
+	}
 	var b strings.Builder
 	set.WritePrometheus(&b)
 	seen := map[string]bool{}

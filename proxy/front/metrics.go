@@ -19,13 +19,19 @@ import (
 
 // MetricHelp says what each metric counts.
 var MetricHelp = map[string]string{
-	"nearcast_front_connections_open":           "Client connections open now, handshakes included.",
-	"nearcast_front_connections_accepted_total": "Client connections that reached the stage of HTTP, by protocol.",
-	"nearcast_front_connections_refused_total":  "Client connections closed or refused at once, by reason.",
-	"nearcast_front_accept_errors_total":        "Errors of accept on a TCP listener, by reason.",
-	"nearcast_front_handshake_failures_total":   "TLS and QUIC handshakes that failed, by reason.",
-	"nearcast_front_h2_errors_total":            "HTTP/2 connections and streams ended because the client broke the protocol or a limit, by reason.",
-	"nearcast_front_requests_in_flight":         "Requests being answered now.",
+	"nearcast_front_connections_open":            "Client connections open now, handshakes included.",
+	"nearcast_front_connections_accepted_total":  "Client connections that reached the stage of HTTP, by protocol.",
+	"nearcast_front_connections_refused_total":   "Client connections closed or refused at once, by reason.",
+	"nearcast_front_accept_errors_total":         "Errors of accept on a TCP listener, by reason.",
+	"nearcast_front_handshake_failures_total":    "TLS and QUIC handshakes that failed, by reason.",
+	"nearcast_front_h2_errors_total":             "HTTP/2 connections and streams ended because the client broke the protocol or a limit, by reason.",
+	"nearcast_front_addresses":                   "Client addresses that are remembered for the limits of one address.",
+	"nearcast_front_addresses_forgotten_total":   "Client addresses forgotten before their time, because as many are remembered as may be.",
+	"nearcast_tls_certificate_not_after_seconds": "Unix time of the end of each certificate that is served, by file.",
+	"nearcast_tls_ocsp_stapled":                  "1 where a certificate's status is stapled to it, by the certificate's file.",
+	"nearcast_tls_reloads_total":                 "Certificates read again because their files had changed, by result.",
+	"nearcast_protocol_errors_total":             "Breaches of a protocol and clients that were too slow, by protocol and kind.",
+	"nearcast_front_requests_in_flight":          "Requests being answered now.",
 }
 
 // Reasons of accept errors.
@@ -34,6 +40,16 @@ const (
 	acceptNoMemory = "no memory"
 	acceptAborted  = "aborted"
 	acceptOther    = "other"
+)
+
+// Reasons of connections that are closed at once.
+const (
+	refusedLimit      = "limit"              // max_connections
+	refusedEarly      = "early"              // half of them have not begun to speak HTTP
+	refusedAddress    = "address"            // max_connections_per_address
+	refusedHandshakes = "address handshakes" // handshakes_per_address
+	refusedTable      = "address table"      // every address remembered has connections
+	refusedHeader     = "proxy header"       // a load balancer sent none, or not in time
 )
 
 // Reasons of failed handshakes.
@@ -48,8 +64,8 @@ const (
 )
 
 type frontMetrics struct {
-	set      *metrics.Set
-	inFlight *metrics.Gauge
+	set       *metrics.Set
+	forgotten *metrics.Counter
 }
 
 // listenerMetrics are those of one listener; its TCP and its UDP socket share them.
@@ -57,17 +73,19 @@ type listenerMetrics struct {
 	name         string
 	set          *metrics.Set
 	open         *metrics.Gauge
-	refused      *metrics.Counter
+	refused      map[string]*metrics.Counter
 	accepted     map[message.Protocol]*metrics.Counter
 	acceptErrors map[string]*metrics.Counter
 	failures     map[string]*metrics.Counter
 }
 
-func newFrontMetrics(set *metrics.Set) *frontMetrics {
+func newFrontMetrics(set *metrics.Set, inFlight func() int64, addresses func() int) *frontMetrics {
 	if set == nil {
 		set = metrics.NewSet()
 	}
-	return &frontMetrics{set: set, inFlight: set.GetOrCreateGauge("nearcast_front_requests_in_flight", nil)}
+	set.GetOrCreateGauge("nearcast_front_requests_in_flight", func() float64 { return float64(inFlight()) })
+	set.GetOrCreateGauge("nearcast_front_addresses", func() float64 { return float64(addresses()) })
+	return &frontMetrics{set: set, forgotten: set.GetOrCreateCounter("nearcast_front_addresses_forgotten_total")}
 }
 
 func (m *frontMetrics) listener(name string) *listenerMetrics {
@@ -78,13 +96,16 @@ func (m *frontMetrics) listener(name string) *listenerMetrics {
 		name:         name,
 		set:          m.set,
 		open:         m.set.GetOrCreateGauge(fmt.Sprintf("nearcast_front_connections_open{listener=%q}", name), nil),
-		refused:      counter("nearcast_front_connections_refused_total", "reason", "limit"),
+		refused:      map[string]*metrics.Counter{},
 		accepted:     map[message.Protocol]*metrics.Counter{},
 		acceptErrors: map[string]*metrics.Counter{},
 		failures:     map[string]*metrics.Counter{},
 	}
 	for _, p := range []message.Protocol{message.HTTP1, message.HTTP2, message.HTTP3} {
 		l.accepted[p] = counter("nearcast_front_connections_accepted_total", "protocol", p.String())
+	}
+	for _, r := range []string{refusedLimit, refusedEarly, refusedAddress, refusedHandshakes, refusedTable, refusedHeader} {
+		l.refused[r] = counter("nearcast_front_connections_refused_total", "reason", r)
 	}
 	for _, r := range []string{acceptNoFiles, acceptNoMemory, acceptAborted, acceptOther} {
 		l.acceptErrors[r] = counter("nearcast_front_accept_errors_total", "reason", r)
@@ -93,6 +114,24 @@ func (m *frontMetrics) listener(name string) *listenerMetrics {
 		l.failures[r] = counter("nearcast_front_handshake_failures_total", "reason", r)
 	}
 	return l
+}
+
+// protocolErrors returns what counts the breaches of a protocol. kinds are all its words.
+func (m *frontMetrics) protocolErrors(p message.Protocol, kinds []string) func(kind string) {
+	counter := func(kind string) *metrics.Counter {
+		return m.set.GetOrCreateCounter(fmt.Sprintf("nearcast_protocol_errors_total{protocol=%q,kind=%q}", p, kind))
+	}
+	all := make(map[string]*metrics.Counter, len(kinds))
+	for _, kind := range kinds {
+		all[kind] = counter(kind)
+	}
+	return func(kind string) {
+		if c := all[kind]; c != nil {
+			c.Inc()
+		} else {
+			counter(kind).Inc()
+		}
+	}
 }
 
 // h2Error counts what the HTTP/2 library calls kind, one of some thirty words.

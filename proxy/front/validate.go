@@ -16,8 +16,33 @@ func (c *ListenConfig) Validate(report func(key, fault string)) {
 	if c.HTTP3 != nil && *c.HTTP3 && !c.TLS {
 		report("http3", "needs tls: true: HTTP/3 has no plain form")
 	}
+	if c.HTTP3 != nil && *c.HTTP3 && c.ProxyProtocol != nil {
+		report("http3", "is not possible with proxy_protocol: no load balancer can say in UDP whose packets it sends")
+	}
 	if c.RedirectToHTTPS && c.TLS {
 		report("redirect_to_https", "is for plain listeners: this one is https already")
+	}
+}
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *ProxyProtocolConfig) Validate(report func(key, fault string)) {
+	if len(c.From) == 0 {
+		report("from", "must name the load balancers' addresses: whoever may send the header can pass for anybody")
+	}
+	for _, p := range c.From {
+		switch {
+		case p != p.Masked():
+			report("from", p.String()+" has bits beyond its length; write "+p.Masked().String())
+		case p.Addr().Is4In6():
+			report("from", p.String()+" is an IPv4 prefix in IPv6 form; write it as IPv4")
+		}
+	}
+}
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *TLSConfig) Validate(report func(key, fault string)) {
+	if c.MinVersion != "1.2" && c.MinVersion != "1.3" {
+		report("min_version", `must be "1.2" or "1.3", in quotes`)
 	}
 }
 
@@ -68,5 +93,24 @@ func (c *LimitsConfig) Validate(report func(key, fault string)) {
 	}
 	if c.MaxStreams < 1 || c.MaxStreams > 65536 {
 		report("max_streams", "must be from 1 to 65536")
+	}
+	if c.MaxConnectionsPerAddress < 0 {
+		report("max_connections_per_address", "must not be negative; 0 is no limit")
+	}
+	if c.BodyTimeout != 0 && c.BodyTimeout < time.Second {
+		report("body_timeout", "must be at least 1s, or 0s for no limit")
+	}
+	if c.MinRate < 0 {
+		report("min_rate", "must not be negative")
+	}
+}
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *RateConfig) Validate(report func(key, fault string)) {
+	if c.Rate < 0 || c.Rate > 1e9 {
+		report("rate", "must be from 0, which is no limit, to 1000000000")
+	}
+	if c.Burst < 1 && c.Rate > 0 || c.Burst > 1e9 {
+		report("burst", "must be from 1 to 1000000000")
 	}
 }

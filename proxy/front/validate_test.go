@@ -1,8 +1,10 @@
 package front
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
+	"time"
 )
 
 func reported(v interface{ Validate(func(key, fault string)) }) (keys []string) {
@@ -23,6 +25,8 @@ func TestListenValidate(t *testing.T) {
 		{"a zone", ListenConfig{Address: "[fe80::1%eth0]:443"}, nil},
 		{"HTTP/3 switched off where it could not be", ListenConfig{Address: ":80", HTTP3: &no}, nil},
 		{"HTTP/3 without TLS", ListenConfig{Address: ":80", HTTP3: &yes}, []string{"http3"}},
+		{"behind a load balancer", ListenConfig{Address: ":443", TLS: true, ProxyProtocol: &ProxyProtocolConfig{}}, nil},
+		{"HTTP/3 behind a load balancer", ListenConfig{Address: ":443", TLS: true, HTTP3: &yes, ProxyProtocol: &ProxyProtocolConfig{}}, []string{"http3"}},
 		{"a redirection to itself", ListenConfig{Address: ":443", TLS: true, RedirectToHTTPS: true}, []string{"redirect_to_https"}},
 		{"no address", ListenConfig{}, []string{"address"}},
 		{"no port", ListenConfig{Address: "192.0.2.1"}, []string{"address"}},
@@ -59,7 +63,56 @@ func TestLimitsValidate(t *testing.T) {
 		t.Errorf("nothing: %q, want %q", got, all)
 	}
 	c.MaxHeaderSize, c.MaxStreams, c.MaxBodySize = 2<<20, 1<<20, -1
-	if got := reported(&c); !slices.Equal(got, []string{"max_header_size", "max_body_size", "max_streams"}) {
+	c.MaxConnectionsPerAddress, c.BodyTimeout, c.MinRate = -1, 999*time.Millisecond, -1
+	if got := reported(&c); !slices.Equal(got, []string{"max_header_size", "max_body_size", "max_streams",
+		"max_connections_per_address", "body_timeout", "min_rate"}) {
 		t.Errorf("too much: %q", got)
+	}
+}
+
+func TestHTTP3IsForTLSWithoutLoadBalancers(t *testing.T) {
+	yes, no := true, false
+	for _, tt := range []struct {
+		c    ListenConfig
+		want bool
+	}{
+		{ListenConfig{TLS: true}, true}, {ListenConfig{TLS: true, HTTP3: &no}, false}, {ListenConfig{HTTP3: &yes}, false}, {ListenConfig{}, false},
+		{ListenConfig{TLS: true, ProxyProtocol: &ProxyProtocolConfig{}}, false},
+	} {
+		if got := tt.c.ServeHTTP3(); got != tt.want {
+			t.Errorf("%+v: %t", tt.c, got)
+		}
+	}
+}
+
+func TestProxyProtocolValidate(t *testing.T) {
+	for prefix, ok := range map[string]bool{
+		"10.0.0.0/8": true, "192.0.2.1/32": true, "2001:db8::/32": true, "0.0.0.0/0": true, "10.0.0.1/8": false, "::ffff:10.0.0.0/104": false,
+	} {
+		c := ProxyProtocolConfig{From: []netip.Prefix{netip.MustParsePrefix(prefix)}}
+		if got := reported(&c); (len(got) == 0) != ok {
+			t.Errorf("%s: reported %q", prefix, got)
+		}
+	}
+	if got := reported(&ProxyProtocolConfig{}); !slices.Equal(got, []string{"from"}) {
+		t.Errorf("nobody: reported %q", got)
+	}
+}
+
+func TestTLSValidate(t *testing.T) {
+	for version, ok := range map[string]bool{"1.2": true, "1.3": true, "1.1": false, "": false, "TLS1.2": false} {
+		if got := reported(&TLSConfig{MinVersion: version}); (len(got) == 0) != ok {
+			t.Errorf("%q: reported %q", version, got)
+		}
+	}
+}
+
+func TestRateValidate(t *testing.T) {
+	for c, ok := range map[RateConfig]bool{
+		{0, 0}: true, {200, 1000}: true, {1, 1}: true, {-1, 1}: false, {1, 0}: false, {2e9, 1}: false, {1, 2e9}: false,
+	} {
+		if got := reported(&c); (len(got) == 0) != ok {
+			t.Errorf("%+v: reported %q", c, got)
+		}
 	}
 }

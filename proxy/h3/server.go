@@ -9,15 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
-	"github.com/quic-go/quic-go/http3"
 
 	"nearcast/proxy/message"
-	"nearcast/proxy/message/nethttp"
 )
 
 // AltSvcMaxAge is how long a client may remember that HTTP/3 is here. It is a day and not the usual month,
@@ -33,24 +32,63 @@ const maxUniStreams = 16
 
 // Config is what a Server needs to know before it opens.
 type Config struct {
-	TLS   *tls.Config // the certificates; its NextProtos are not used
-	Place Place       // goes into every connection ID
+	// TLS has the certificates; its NextProtos are not used. The keys of session tickets are the server's own, new every day and kept for
+	// a week, unless SessionTicketKey, WrapSession or SessionTicketsDisabled is set.
+	TLS   *tls.Config
+	Place Place // goes into every connection ID
 
 	HandshakeTimeout time.Duration // 0: 10 s
-	IdleTimeout      time.Duration // without a request, and for one read or write of a body; 0: 30 s
+	HeaderTimeout    time.Duration // from a request's first octet to the end of its header section; 0: 10 s
+	IdleTimeout      time.Duration // of a connection without a request, of a silent client, and of a tunnel on which nothing moves; 0: 30 s
+	Pace             message.Pace  // the slowest that a client may send content or take a response
 	MaxHeader        int           // size of a field section as RFC 9114 §4.2.2 counts it; beyond it 431. 0: 1 MiB
 	MaxStreams       int           // concurrent requests on one connection; 0: 100
 
+	// EarlyData accepts 0-RTT from clients that were here before. Such requests may be replayed: they have TLS.EarlyData set until the
+	// handshake is complete, and it is the handler's to refuse those that are not safe (RFC 8470).
+	EarlyData bool
+
 	Events Events
-	Log    *slog.Logger // nil discards
+	// CountError is told of each breach of the protocol, and each client that was too slow, by one of ErrorKinds. It may be nil.
+	CountError func(kind string)
+	Log        *slog.Logger // nil discards
 }
 
-// Events tells the owner of the server about connections. Any of them may be nil.
+// withDefaults fills in what is not set.
+func (c Config) withDefaults() Config {
+	for _, d := range []struct {
+		v *time.Duration
+		n time.Duration
+	}{{&c.HandshakeTimeout, 10 * time.Second}, {&c.HeaderTimeout, 10 * time.Second}, {&c.IdleTimeout, 30 * time.Second}} {
+		if *d.v <= 0 {
+			*d.v = d.n
+		}
+	}
+	if c.MaxHeader <= 0 {
+		c.MaxHeader = 1 << 20
+	}
+	if c.MaxStreams <= 0 {
+		c.MaxStreams = 100
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Events tells the owner of the server about connections. Any of them may be nil. client is the address of the first packet, which is
+// not proven yet when Admit is asked; it stays the same when the client moves.
 type Events struct {
-	Admit           func() bool     // a client begins a handshake; false refuses it, and no other event follows
-	HandshakeFailed func(err error) // instead of Accepted
+	Admit           func(client netip.AddrPort) bool // a client begins a handshake; false refuses it, and no other event follows
+	HandshakeFailed func(err error)                  // instead of Accepted
 	Accepted        func()
-	Closed          func() // the last event of every connection admitted
+	Closed          func(client netip.AddrPort) // the last event of every connection admitted
+}
+
+// listener is a *quic.Listener or a *quic.EarlyListener.
+type listener interface {
+	Accept(context.Context) (*quic.Conn, error)
+	Close() error
 }
 
 // Server serves HTTP/3 on one socket. Its life is Listen, Serve, Drain, CloseIdle, StopAccepting; Serve returns after that
@@ -62,8 +100,13 @@ type Server struct {
 	udp  *net.UDPConn
 	sock *socket
 	tr   *quic.Transport
-	ln   *quic.Listener
+	ln   listener
 	stop sync.Once
+
+	// set by Serve
+	handler message.Handler
+	quick   message.QuickHandler // nil when the handler is none
+	refuser message.Refuser      // likewise
 
 	// shared
 	halfOpen atomic.Int64
@@ -76,32 +119,36 @@ type Server struct {
 
 // Listen opens a server on udp, which is the server's from then on. Handshakes begin at once, so Serve should follow soon.
 func Listen(udp *net.UDPConn, cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
 	s := &Server{cfg: cfg, log: cfg.Log, udp: udp, conns: map[*conn]struct{}{}}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
 	tr, err := s.transport()
 	if err != nil {
 		return nil, err
 	}
 	s.tr = tr
-	handshake := cfg.HandshakeTimeout
-	if handshake <= 0 {
-		handshake = 10 * time.Second
-	}
-	s.ln, err = tr.Listen(http3.ConfigureTLSConfig(cfg.TLS), &quic.Config{
-		HandshakeIdleTimeout:       handshake / 2, // the whole handshake may take twice this
+	qcfg := &quic.Config{
+		HandshakeIdleTimeout:       cfg.HandshakeTimeout / 2, // the whole handshake may take twice this
 		MaxIdleTimeout:             cfg.IdleTimeout,
 		MaxIncomingStreams:         int64(cfg.MaxStreams),
 		MaxIncomingUniStreams:      maxUniStreams,
-		RequireStreamCreditRelease: true, // a stream counts until the HTTP layer has taken it, however fast it was reset
-	})
+		RequireStreamCreditRelease: true, // a stream counts until its exchange is over, however fast it was reset
+		Allow0RTT:                  cfg.EarlyData,
+	}
+	if cfg.EarlyData {
+		s.ln, err = early(tr.ListenEarly(serverTLS(cfg.TLS, time.Now), qcfg))
+	} else {
+		s.ln, err = late(tr.Listen(serverTLS(cfg.TLS, time.Now), qcfg))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("starting QUIC: %w", err)
 	}
 	s.checkBuffers()
 	return s, nil
 }
+
+// early and late keep a nil pointer from becoming a listener.
+func early(l *quic.EarlyListener, err error) (listener, error) { return l, err }
+func late(l *quic.Listener, err error) (listener, error)       { return l, err }
 
 // transport sets up what is below the connections. Its keys live and die with this process: a reset key that another edge knew
 // would let an attacker use that edge to end connections here (RFC 9000 §21.11).
@@ -131,9 +178,10 @@ type acceptedKey struct{}
 var errRefused = errors.New("connection limit")
 
 // admit is asked for each client that begins a handshake. ctx ends with the connection.
-func (s *Server) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	ev := &s.cfg.Events
-	if ev.Admit != nil && !ev.Admit() {
+	client := message.AddrPort(info.RemoteAddr)
+	if ev.Admit != nil && !ev.Admit(client) {
 		return nil, errRefused
 	}
 	s.halfOpen.Add(1)
@@ -148,16 +196,29 @@ func (s *Server) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context
 			}
 		}
 		if ev.Closed != nil {
-			ev.Closed()
+			ev.Closed(client)
 		}
 	})
 	return context.WithValue(ctx, acceptedKey{}, accepted), nil
 }
 
+// accepted notes that a handshake is complete.
+func (s *Server) accepted(qc *quic.Conn) {
+	if !qc.Context().Value(acceptedKey{}).(*atomic.Bool).CompareAndSwap(false, true) {
+		return // it ended before we saw it begin
+	}
+	s.halfOpen.Add(-1)
+	if s.cfg.Events.Accepted != nil {
+		s.cfg.Events.Accepted()
+	}
+}
+
 // Serve hands every request to h until StopAccepting was called and the last connection has ended, or ctx is done, which cuts all.
-// It closes the socket. The error says why the socket died, if it did.
+// It closes the socket. The error says why the socket died, if it did. h may also be a QuickHandler and a Refuser.
 func (s *Server) Serve(ctx context.Context, h message.Handler) error {
-	handler := nethttp.Handler(h, nethttp.Options{Protocol: message.HTTP3, Stall: s.cfg.IdleTimeout, Log: s.log})
+	s.handler = h
+	s.quick, _ = h.(message.QuickHandler)
+	s.refuser, _ = h.(message.Refuser)
 	defer context.AfterFunc(ctx, s.StopAccepting)()
 	var conns sync.WaitGroup
 	var dead error
@@ -170,18 +231,30 @@ func (s *Server) Serve(ctx context.Context, h message.Handler) error {
 			}
 			break
 		}
-		if a := qc.Context().Value(acceptedKey{}).(*atomic.Bool); a.CompareAndSwap(false, true) {
-			s.halfOpen.Add(-1)
+		select {
+		case <-qc.HandshakeComplete():
+			s.accepted(qc)
+		default: // early
+			conns.Go(func() {
+				select {
+				case <-qc.HandshakeComplete():
+					s.accepted(qc)
+				case <-qc.Context().Done():
+				}
+			})
 		}
-		if s.cfg.Events.Accepted != nil {
-			s.cfg.Events.Accepted()
-		}
-		conns.Go(func() { s.serveConn(ctx, qc, handler) })
+		conns.Go(func() { s.serveConn(ctx, qc) })
 	}
 	conns.Wait()
 	s.Close()
 	s.admitted.Wait() // their last events
 	return dead
+}
+
+func (s *Server) count(kind string) {
+	if s.cfg.CountError != nil {
+		s.cfg.CountError(kind)
+	}
 }
 
 // Drain tells every client to leave: GOAWAY, the requests in flight are finished, then the connection is closed. A client that

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,7 @@ func (f handlerFunc) Serve(ctx context.Context, w message.ResponseWriter, r *mes
 
 var ok = handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) { _ = w.WriteHeader(200, nil, 0) })
 
-func serverTLS(t *testing.T) *tls.Config {
+func testTLS(t *testing.T) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -66,10 +67,10 @@ type counts struct{ admitted, failed, accepted, closed atomic.Int64 }
 
 func (c *counts) events() Events {
 	return Events{
-		Admit:           func() bool { c.admitted.Add(1); return true },
+		Admit:           func(netip.AddrPort) bool { c.admitted.Add(1); return true },
 		HandshakeFailed: func(error) { c.failed.Add(1) },
 		Accepted:        func() { c.accepted.Add(1) },
-		Closed:          func() { c.closed.Add(1) },
+		Closed:          func(netip.AddrPort) { c.closed.Add(1) },
 	}
 }
 
@@ -87,7 +88,7 @@ func start(t *testing.T, h message.Handler, cfg Config) *running {
 		t.Fatal(err)
 	}
 	r := &running{ended: make(chan error, 1)}
-	cfg.TLS = serverTLS(t)
+	cfg.TLS = testTLS(t)
 	if cfg.Events.Admit == nil {
 		cfg.Events = r.counts.events()
 	}
@@ -308,7 +309,7 @@ func pester(qc *quic.Conn) {
 }
 
 func TestRefusedByTheOwner(t *testing.T) {
-	r := start(t, ok, Config{Events: Events{Admit: func() bool { return false }}})
+	r := start(t, ok, Config{Events: Events{Admit: func(netip.AddrPort) bool { return false }}})
 	_, err := r.get(t)
 	var te *quic.TransportError
 	if !errors.As(err, &te) || te.ErrorCode != quic.ConnectionRefused {
@@ -408,7 +409,7 @@ func TestDrainClosesAClientThatStays(t *testing.T) {
 		r.each(func(c *conn) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if c.ready {
+			if c.open {
 				n++
 			}
 		})
