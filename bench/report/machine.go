@@ -59,13 +59,13 @@ func text(b []byte) string {
 	return string(b)
 }
 
-// Commit is the commit that this program was built from, with "+" when there were changes besides; "unknown" without it.
+// Commit is the commit that this program was built from, with "+" when there were changes besides; "" when the program does not know.
 func Commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return ""
 	}
-	commit, changed := "unknown", ""
+	commit, changed := "", ""
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
@@ -75,6 +75,9 @@ func Commit() string {
 				changed = "+"
 			}
 		}
+	}
+	if commit == "" {
+		return ""
 	}
 	return commit + changed
 }

@@ -21,6 +21,9 @@ func (r Report) WriteMarkdown(to io.Writer, plot string) error {
 	if r.Rounds < EnoughRounds {
 		fmt.Fprintf(w, "**A quick look: %d pairs are too few for a verdict, which needs %d.**\n\n", r.Rounds, EnoughRounds)
 	}
+	if rows := r.disturbed(); rows != "" {
+		fmt.Fprintf(w, "**Disturbed: more than a tenth of the server's core went to something else in %s.** Measure these again on a quiet machine.\n\n", rows)
+	}
 	fmt.Fprintf(w, "Ours and the peer's are medians of CPU time a request of the server's own processes (idle connections: resident memory of one); the ratio is the median of the pairs' ratios, "+
 		"with the lowest and the highest. Lower is better. [How it is measured](../../docs/benchmarks.md).\n\n")
 	fmt.Fprintf(w, "![ratios](%s.svg)\n\n", plot)

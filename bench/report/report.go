@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"nearcast/bench/table"
@@ -28,6 +29,17 @@ type Report struct {
 
 // EnoughRounds is how many pairs a row needs for a verdict.
 const EnoughRounds = 5
+
+// disturbed are the rows in which something else ran on the server's core, "" when there are none.
+func (r Report) disturbed() string {
+	var rows []string
+	for _, row := range r.Rows {
+		if row.Disturbed() {
+			rows = append(rows, row.Row.ID())
+		}
+	}
+	return strings.Join(rows, ", ")
+}
 
 // WriteFiles writes DIR/DATE-WHAT.json, .md and .svg, and returns their names. Those of the same day and what are replaced.
 func (r Report) WriteFiles(dir, what string) ([]string, error) {

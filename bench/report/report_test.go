@@ -40,7 +40,7 @@ func sample() Report {
 		Rows: []table.Result{
 			result("h1-1k", "cached 1 KiB, HTTP/1.1", "nginx", 0.6, side(7.9, 101234.4), side(15.8, 61675), table.Met),
 			result("h1-1k", "cached 1 KiB, HTTP/1.1", "varnish", 0, side(8.1, 99000), side(31.2, 31012), table.Information),
-			result("h2-1k", "cached 1 KiB, HTTP/2", "nginx", 0.25, side(20.1, 60000), side(13.4, 73070), table.Missed),
+			result("h2-1k", "cached 1 KiB, HTTP/2", "nginx", 0.25, side(30.1, 60000), side(13.4, 73070), table.Missed),
 			{Row: table.Row{Name: "h3-1k", Title: "cached 1 KiB, HTTP/3", Peer: "caddy", Target: 0.2}, Verdict: table.Failed, Pairs: []table.Pair{},
 				Error: "caddy: it ended instead of serving; its log ends with: a\n\nb"},
 			idle,
@@ -93,6 +93,21 @@ func TestQuickReportSaysSo(t *testing.T) {
 	for _, out := range []string{md.String(), txt.String()} {
 		if !strings.Contains(out, "2 pairs") || !strings.Contains(out, "too few for a verdict, which needs 5") {
 			t.Errorf("not said:\n%s", out)
+		}
+	}
+}
+
+func TestDisturbedRowsAreNamed(t *testing.T) {
+	r := sample()
+	r.Rows[1].Peer.Server = 0.5
+	r.Rows[4].Peer.ServerCore = 1 // an idle row: what its core does says nothing about memory
+	var md, txt bytes.Buffer
+	if err := errors.Join(r.WriteMarkdown(&md, "x"), r.WriteTable(&txt)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"to something else in h1-1k/varnish.**", "to something else: h1-1k/varnish\n"} {
+		if !strings.Contains(md.String()+txt.String(), want) {
+			t.Errorf("%q is not in\n%s\n%s", want, &md, &txt)
 		}
 	}
 }

@@ -18,6 +18,7 @@ const (
 	left       = 330 // of the bars
 	right      = 225 // of them, for the figures
 	top        = 64
+	mostRatio  = 2.0 // where the plot ends at the latest, or one slow row would make all others unreadable
 	colourOurs = "#1f77b4"
 	colourPeer = "#b0b0b0"
 	colourAim  = "#d62728"
@@ -48,16 +49,20 @@ func (r Report) WriteSVG(to io.Writer) error {
 
 func drawRow(w io.Writer, row table.Result, y int, scale float64) {
 	label(w, left-10, y+14, "end", 12, row.Row.Title+" · "+row.Row.Peer)
+	at := func(ratio float64) float64 { return left + min(ratio, mostRatio)*scale }
 	bar := func(y int, value float64, colour string) {
-		fmt.Fprintf(w, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", left, y, value*scale, barHeight, colour)
+		fmt.Fprintf(w, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", left, y, at(value)-left, barHeight, colour)
 	}
 	bar(y, row.Ratio, colourOurs)
 	bar(y+barHeight+1, 1, colourPeer)
+	if row.Ratio > mostRatio { // cut off: an arrow says that it goes on
+		fmt.Fprintf(w, `<path d="M%.1f %d l8 %.1f l-8 %.1f z" fill="%s"/>`+"\n", at(mostRatio), y, barHeight/2.0, barHeight/2.0, colourOurs)
+	}
 	if row.Highest > row.Lowest {
-		fmt.Fprintf(w, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="black"/>`+"\n", left+row.Lowest*scale, left+row.Highest*scale, y+barHeight/2, y+barHeight/2)
+		fmt.Fprintf(w, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="black"/>`+"\n", at(row.Lowest), at(row.Highest), y+barHeight/2, y+barHeight/2)
 	}
 	if row.Row.Target > 0 {
-		fmt.Fprintf(w, `<rect x="%.1f" y="%d" width="2" height="%d" fill="%s"/>`+"\n", left+row.Row.Target*scale-1, y-3, 2*barHeight+7, colourAim)
+		fmt.Fprintf(w, `<rect x="%.1f" y="%d" width="2" height="%d" fill="%s"/>`+"\n", at(row.Row.Target)-1, y-3, 2*barHeight+7, colourAim)
 	}
 	unit, _, _ := strings.Cut(row.Row.Unit(), "/")
 	verdict := ""
@@ -90,5 +95,5 @@ func longest(rows []table.Result) float64 {
 	for _, row := range rows {
 		most = max(most, row.Highest, row.Row.Target)
 	}
-	return most
+	return min(most, mostRatio)
 }

@@ -28,5 +28,8 @@ func (r Report) WriteTable(w io.Writer) error {
 	if r.Rounds < EnoughRounds {
 		fmt.Fprintf(w, "A quick look: %d pairs a row are too few for a verdict, which needs %d.\n", r.Rounds, EnoughRounds)
 	}
+	if rows := r.disturbed(); rows != "" {
+		fmt.Fprintf(w, "Disturbed, more than a tenth of the server's core went to something else: %s\n", rows)
+	}
 	return nil
 }

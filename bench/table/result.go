@@ -54,6 +54,17 @@ type Result struct {
 	Seconds float64 `json:"seconds"` // that the row took
 }
 
+// tolerable is how much of the server's core may be busy with something else: interrupts and the kernel's own threads take a few percent.
+const tolerable = 0.1
+
+// Disturbed reports that something else than the server took a good part of its core: the row is worth little.
+func (r Result) Disturbed() bool {
+	if r.Row.Idle || len(r.Pairs) == 0 {
+		return false
+	}
+	return r.Ours.ServerCore-r.Ours.Server > tolerable || r.Peer.ServerCore-r.Peer.Server > tolerable
+}
+
 // summarise draws the result out of the pairs.
 func summarise(row Row, pairs []Pair, took time.Duration, err error) Result {
 	r := Result{Row: row, Pairs: pairs, Seconds: took.Seconds(), Verdict: Failed}
