@@ -19,7 +19,7 @@ func (p *plan) dialTCP(ctx context.Context, flush func() error) (net.Conn, *reco
 	if p.tls == nil {
 		return nc, nil, nil
 	}
-	rec := &records{Conn: nc, buf: make([]byte, 64<<10)}
+	rec := &records{Conn: nc, buf: make([]byte, p.buffer)}
 	tc := tls.Client(rec, p.tls)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()

@@ -26,7 +26,7 @@ type h1 struct {
 
 func newH1(r *run, n uint64) *h1 {
 	return &h1{run: r, choose: r.targets.chooser(r.Seed, n), tally: tally{book: r.book}, form: newH1Form(r.plan),
-		parser: h1Parser{head: r.Method == "HEAD"}, buf: make([]byte, 64<<10)}
+		parser: h1Parser{head: r.Method == "HEAD"}, buf: make([]byte, r.buffer)}
 }
 
 func (w *h1) open(ctx context.Context) error {

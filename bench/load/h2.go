@@ -60,7 +60,7 @@ type h2Stream struct {
 
 func newH2(r *run, n uint64) *h2 {
 	w := &h2{run: r, choose: r.targets.chooser(r.Seed, n), tally: tally{book: r.book}, form: newH2Form(r.plan),
-		buf: make([]byte, 64<<10), index: make(map[uint32]int32, r.Streams), slots: make([]h2Stream, r.Streams)}
+		buf: make([]byte, r.buffer), index: make(map[uint32]int32, r.Streams), slots: make([]h2Stream, r.Streams)}
 	w.room = sync.NewCond(&w.mu)
 	for i := range w.slots {
 		w.free = append(w.free, int32(i))

@@ -58,8 +58,8 @@ func (w *h3) open(ctx context.Context) error {
 	return err
 }
 
-// idleQUIC is how long a QUIC connection may be idle: longer than any request takes.
-func (p *plan) idleQUIC() time.Duration { return max(30*time.Second, 2*p.Timeout) }
+// idleQUIC is how long a QUIC connection may be idle: longer than any request takes, and than idle ones are held.
+func (p *plan) idleQUIC() time.Duration { return max(10*time.Minute, 2*p.Timeout) }
 
 // connect gives the connection, after making it if there is none. All that need one wait for the same attempt.
 func (w *h3) connect(ctx context.Context) (*h3Link, error) {
@@ -137,6 +137,11 @@ func (w *h3) work(ctx context.Context) {
 		lanes.Go(func() { l.work(ctx) })
 	}
 	lanes.Wait()
+	w.finish()
+}
+
+// finish closes all connections.
+func (w *h3) finish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, l := range append(w.leaving, w.link) {

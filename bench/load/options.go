@@ -22,6 +22,12 @@ const (
 	HTTP3 = "h3" // HTTP/3; https URLs only
 )
 
+// The kinds of handshakes.
+const (
+	Full    = "full"    // with a certificate
+	Resumed = "resumed" // with a ticket from an earlier one, without early data
+)
+
 // The bounds of what may be asked for.
 const (
 	maxConnections = 1 << 16
@@ -62,6 +68,10 @@ type Options struct {
 	// Seed makes the choices of keys and sizes. The same seed gives each connection the same choices.
 	Seed uint64
 
+	// Handshakes measures handshakes instead of requests: each makes a connection, waits for a sign that the server has finished too, and
+	// closes it. TLS 1.3 alone is used. Connections is then how many are under way at once.
+	Handshakes string // "", Full or Resumed
+
 	// Connections is how many connections share the load. Default 1.
 	Connections int
 	// Streams is how many requests a connection carries at once; the server's own limit is kept. HTTP/1.1 carries 1. Default 1.
@@ -85,6 +95,8 @@ type Options struct {
 	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	pause func(ctx context.Context, d time.Duration) // waits precisely; tests give a fake clock's
 	nonce string                                     // part of the words of misses
+	// buffer is how much a TCP connection reads at once: at least a frame of HTTP/2.
+	buffer int
 }
 
 // Progress is how a run stands.
@@ -131,6 +143,9 @@ func (p *plan) setDefaults() {
 	if p.Timeout == 0 {
 		p.Timeout = 10 * time.Second
 	}
+	if p.buffer == 0 {
+		p.buffer = 64 << 10
+	}
 	if p.dial == nil {
 		p.dial = new(net.Dialer).DialContext
 	}
@@ -159,6 +174,10 @@ func (p *plan) checkTarget() error {
 		return fmt.Errorf("HTTP/3 needs an https URL, not %q", p.URL)
 	case p.Protocol == HTTP1 && p.Streams > 1:
 		return errors.New("HTTP/1.1 carries one request at a time on a connection: ask for more connections instead of streams")
+	case p.Handshakes != "" && p.Handshakes != Full && p.Handshakes != Resumed:
+		return fmt.Errorf("handshakes are full or resumed, not %q", p.Handshakes)
+	case p.Handshakes != "" && (u.Scheme != "https" || p.Streams > 1):
+		return errors.New("handshakes need an https URL and have no streams")
 	case !validToken(p.Method) || p.Method == http.MethodConnect:
 		return fmt.Errorf("%q is not a method that can be measured", p.Method)
 	}

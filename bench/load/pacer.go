@@ -26,7 +26,7 @@ func (r *run) pace(ctx context.Context) {
 		if i == warm {
 			r.begin()
 			// What reading the server's costs took must not count against it.
-			r.from = min(r.from, at)
+			r.from.Store(min(r.from.Load(), int64(at)))
 		}
 		select {
 		case r.arrivals <- ticket{at, i >= warm}:

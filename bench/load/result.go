@@ -11,7 +11,8 @@ import (
 type Result struct {
 	URL         string    `json:"url"`
 	Protocol    string    `json:"protocol"`
-	Loop        string    `json:"loop"` // "closed" or "open"
+	Handshakes  string    `json:"handshakes,omitempty"` // Full or Resumed: handshakes were made and no requests
+	Loop        string    `json:"loop"`                 // "closed" or "open"
 	Connections int       `json:"connections"`
 	Streams     int       `json:"streams"`
 	Rate        float64   `json:"rate,omitempty"` // asked for, of an open loop
@@ -66,8 +67,10 @@ func (r *run) result() *Result {
 	if r.Rate > 0 {
 		loop = "open"
 	}
+	from := time.Duration(r.from.Load())
 	x := &Result{URL: r.URL, Protocol: r.Protocol, Loop: loop, Connections: r.Connections, Streams: r.Streams, Rate: r.Rate,
-		Started: r.epoch.Add(r.from), Seconds: (r.to - r.from).Seconds(), Warmup: r.Warmup.Seconds(),
+		Handshakes: r.Handshakes,
+		Started:    r.epoch.Add(from), Seconds: max(0, r.to-from).Seconds(), Warmup: r.Warmup.Seconds(),
 		OK: b.ok, Failed: b.failed, Bytes: b.bytes, Status: b.status, Failures: b.failures, Retried: b.retried, Reconnects: b.redials,
 		Late: b.late, LateMaxMs: round(b.lateMax.Seconds()*1e3, 1000), Latency: newLatency(b.latency), Histogram: b.latency}
 	if x.Seconds > 0 {

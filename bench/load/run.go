@@ -26,7 +26,8 @@ type run struct {
 	arrivals chan ticket // of the open loop; nil in a closed one
 	workers  []worker
 	begun    bool
-	from, to time.Duration // what was measured
+	from     atomic.Int64  // when the measuring began, in ns
+	to       time.Duration // when it ended
 }
 
 // ticket allows one request.
@@ -67,6 +68,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 }
 
 func (r *run) newWorker(n uint64) worker {
+	if r.Handshakes != "" {
+		return newHandshaker(r)
+	}
 	switch r.Protocol {
 	case HTTP2:
 		return newH2(r, n)
@@ -128,7 +132,7 @@ func (r *run) measure(ctx context.Context) {
 	for _, w := range r.workers {
 		work.Go(func() { w.work(ctx) })
 	}
-	watch.Go(func() { r.watch(ctx, finished) })
+	watch.Go(func() { r.watch(ctx, finished, r.reportPhase) })
 	all := make(chan struct{})
 	go func() { work.Wait(); close(all) }()
 
@@ -139,7 +143,7 @@ func (r *run) measure(ctx context.Context) {
 	close(finished)
 	watch.Wait()
 	if r.Rate > 0 || r.counted() {
-		r.to = max(r.book.last, r.from)
+		r.to = max(r.book.last, time.Duration(r.from.Load()))
 		r.end()
 	}
 }
@@ -172,7 +176,8 @@ func (r *run) begin() {
 	if r.Begin != nil {
 		r.Begin()
 	}
-	r.begun, r.from = true, r.now()
+	r.begun = true
+	r.from.Store(int64(r.now()))
 	r.phase.Store(measuring)
 }
 
@@ -240,6 +245,11 @@ func (r *run) succeeded(t *tally, k ticket, now time.Duration, status int, bytes
 		r.failedWith(k, now, failed(Length, "a body of %d bytes instead of %d", bytes, want), status)
 		return
 	}
+	r.good(t, k, now, status, bytes)
+}
+
+// good notes a success, if it counts.
+func (r *run) good(t *tally, k ticket, now time.Duration, status int, bytes int64) {
 	measured := k.measured
 	if r.byPhase() {
 		phase := r.phase.Load()
@@ -265,8 +275,8 @@ func (r *run) failedWith(k ticket, now time.Duration, err error, status int) {
 	}
 }
 
-// watch looks for requests that take too long, reports progress, and gives everything up when ctx ends.
-func (r *run) watch(ctx context.Context, finished <-chan struct{}) {
+// watch looks for requests that take too long and calls each in between; it gives everything up when ctx ends.
+func (r *run) watch(ctx context.Context, finished <-chan struct{}, each func(now time.Duration)) {
 	every := min(max(r.Timeout/20, 5*time.Millisecond), 100*time.Millisecond)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -287,14 +297,19 @@ func (r *run) watch(ctx context.Context, finished <-chan struct{}) {
 		for _, w := range r.workers {
 			w.watch(now - r.Timeout)
 		}
-		switch r.phase.Load() {
-		case warming:
-			r.report("warming up", now, r.Warmup)
-		case measuring:
-			r.report("measuring", now-r.from, r.Duration)
-		case over:
-			r.report("finishing", now-r.to, 0)
-		}
+		each(now)
+	}
+}
+
+// reportPhase reports how the phase stands.
+func (r *run) reportPhase(now time.Duration) {
+	switch r.phase.Load() {
+	case warming:
+		r.report("warming up", now, r.Warmup)
+	case measuring:
+		r.report("measuring", now-time.Duration(r.from.Load()), r.Duration)
+	case over:
+		r.report("finishing", 0, 0)
 	}
 }
 

@@ -79,7 +79,7 @@ var all = []Peer{
 		Speaks: []Protocol{HTTP1, HTTP1TLS, HTTP2, HTTP3},
 		files:  []string{"config.yaml"},
 		args:   func(p string, s Site) []string { return []string{p, "run", "-c", s.Dir + "/config.yaml"} },
-		env:    func(Site) []string { return []string{"GOMAXPROCS=1"} }, version: []string{"version"},
+		env:    func(Site) []string { return []string{"GOMAXPROCS=1"} },
 	},
 	{
 		Name: "nginx", Title: "nginx proxy_cache", Program: "nginx", Hits: Cached, Proxies: true,

@@ -32,13 +32,16 @@ type server struct {
 // Address is where the row's protocol is spoken.
 func (s *server) Address() string { return s.address }
 
+// Processes are the server's, without its origin's.
+func (s *server) Processes() process.Set { return s.processes }
+
 // Usage reads what was used so far.
 func (s *server) Usage() (table.Usage, error) {
 	used, err := s.processes.Read()
 	if err != nil {
 		return table.Usage{}, err
 	}
-	u := table.Usage{CPU: used.CPU(), Memory: used.RSS, At: time.Now()}
+	u := table.Usage{CPU: used.CPU(), At: time.Now()}
 	cores, err := busyTimes()
 	if err != nil {
 		return table.Usage{}, err

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -24,6 +23,7 @@ import (
 
 	"nearcast/bench/origin"
 	"nearcast/bench/peers"
+	"nearcast/bench/process"
 	"nearcast/bench/table"
 	"nearcast/internal/pki"
 )
@@ -184,17 +184,12 @@ func TestCheckCountsSinceTheLastLook(t *testing.T) {
 	}
 }
 
-func TestHold(t *testing.T) {
-	var asked, open atomic.Int64
-	var short atomic.Bool
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		if short.Load() {
-			_, _ = w.Write(make([]byte, 1000))
-			return
-		}
-		files(w, r)
-	}))
+// serveBodies is a TLS server of the bodies that counts its connections; over is the loader for it.
+func serveBodies(t *testing.T, h http.HandlerFunc) (address string, open *atomic.Int64, over loader) {
+	t.Helper()
+	open = new(atomic.Int64)
+	srv := httptest.NewUnstartedServer(h)
+	srv.EnableHTTP2 = true
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		switch s {
 		case http.StateNew:
@@ -204,27 +199,73 @@ func TestHold(t *testing.T) {
 		}
 	}
 	srv.StartTLS()
-	defer srv.Close()
-	conf := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com"}
-	conf.RootCAs.AddCert(srv.Certificate())
-	l := table.Load{Protocol: peers.HTTP1TLS, Address: srv.Listener.Addr().String(), Size: 1024, Connections: 40}
-	l.End = func() error {
-		if a, o := asked.Load(), open.Load(); a != 40 || o != 40 {
-			return fmt.Errorf("%d requests, %d connections open", a, o)
+	t.Cleanup(srv.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	return srv.Listener.Addr().String(), open, loader{&tls.Config{RootCAs: roots, ServerName: "example.com"}}
+}
+
+func TestLoadFillsTheWindow(t *testing.T) {
+	for _, over := range []peers.Protocol{peers.HTTP1TLS, peers.HTTP2} {
+		address, open, l := serveBodies(t, files)
+		streams := 1
+		if over == peers.HTTP2 {
+			streams = 2
 		}
-		return nil
+		var marks []int64
+		mark := func() error { marks = append(marks, open.Load()); return nil }
+		saw, err := l.Load(t.Context(), table.Load{Protocol: over, Address: address, Size: 1024, Connections: 3, Streams: streams,
+			Warmup: 20 * time.Millisecond, Duration: 100 * time.Millisecond, Begin: mark, End: mark})
+		if err != nil || saw.Requests == 0 || saw.Failed != 0 || saw.Elapsed < 100*time.Millisecond || saw.P50 == 0 || saw.P99 < saw.P50 {
+			t.Errorf("%s: %+v, %v", over, saw, err)
+		}
+		if len(marks) != 2 || marks[0] != 3 || marks[1] != 3 {
+			t.Errorf("%s: connections at the begin and the end: %v", over, marks)
+		}
 	}
-	if err := hold(t.Context(), conf, l, 0); err != nil {
-		t.Error(err)
+}
+
+func TestLoadSaysWhatFails(t *testing.T) {
+	address, _, l := serveBodies(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1000)) })
+	nothing := func() error { return nil }
+	o := table.Load{Protocol: peers.HTTP1TLS, Address: address, Size: 1024, Connections: 1, Streams: 1,
+		Warmup: 10 * time.Millisecond, Duration: 50 * time.Millisecond, Begin: nothing, End: nothing}
+	if saw, err := l.Load(t.Context(), o); err != nil || saw.Failed == 0 || !strings.HasPrefix(saw.Failure, "length: ") {
+		t.Errorf("bodies of another length: %+v, %v", saw, err)
 	}
-	short.Store(true)
-	if err := hold(t.Context(), conf, l, 0); err == nil || !strings.Contains(err.Error(), "status 200 with 1000 bytes") {
-		t.Errorf("another size: %v", err)
+	broken := errors.New("no /proc")
+	o.End = func() error { return broken }
+	if _, err := l.Load(t.Context(), o); !errors.Is(err, broken) {
+		t.Errorf("what cannot be read: %v", err)
 	}
+	o.Address = "127.0.0.1:1"
+	if _, err := l.Load(t.Context(), o); err == nil {
+		t.Error("nobody listens, and nothing is said")
+	}
+}
+
+func TestHold(t *testing.T) {
+	address, open, l := serveBodies(t, files)
+	o := table.Load{Protocol: peers.HTTP1TLS, Address: address, Size: 1024, Connections: 40, Duration: 20 * time.Millisecond}
+	most := make(chan int64, 1)
 	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		var seen int64
+		for ctx.Err() == nil {
+			seen = max(seen, open.Load())
+			time.Sleep(time.Millisecond)
+		}
+		most <- seen
+	}()
+	_, err := l.Hold(t.Context(), o, process.Self())
 	cancel()
-	if err := hold(ctx, conf, l, time.Hour); !errors.Is(err, context.Canceled) {
-		t.Errorf("an ended context: %v", err)
+	if seen := <-most; err != nil || seen != 40 {
+		t.Errorf("%d connections at a time: %v", seen, err)
+	}
+	address, _, l = serveBodies(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1000)) })
+	o.Address = address
+	if _, err := l.Hold(t.Context(), o, process.Self()); err == nil || !strings.Contains(err.Error(), "40 failed") {
+		t.Errorf("another length: %v", err)
 	}
 }
 

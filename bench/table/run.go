@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nearcast/bench/peers"
+	"nearcast/bench/process"
 )
 
 // Load is what the clients of one run do.
@@ -35,14 +36,14 @@ type Loaded struct {
 type Loader interface {
 	// Load keeps Connections times Streams requests under way.
 	Load(context.Context, Load) (Loaded, error)
-	// Hold opens the connections, makes one request on each, calls End while all of them are idle, and closes them.
-	Hold(context.Context, Load) error
+	// Hold makes one request on each connection, leaves all of them idle for Duration, and returns how much more memory the server's
+	// processes have then, in bytes for a connection.
+	Hold(context.Context, Load, process.Set) (float64, error)
 }
 
 // Usage is what a server and the cores have used so far.
 type Usage struct {
 	CPU        time.Duration // of the server's processes
-	Memory     int64         // resident now, bytes
 	ServerCore time.Duration // the core was not idle, whoever used it
 	LoadCore   time.Duration
 	At         time.Time
@@ -52,6 +53,7 @@ type Usage struct {
 type Server interface {
 	Address() string
 	Usage() (Usage, error)
+	Processes() process.Set
 	// Check says why the run did not measure what the row is about, such as hits that the origin was asked for.
 	Check(ctx context.Context, requests int64) error
 	Stop(context.Context) error

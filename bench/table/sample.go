@@ -42,15 +42,16 @@ func (r *Runner) hold(ctx context.Context, row Row, s Server) (Sample, error) {
 	if err != nil {
 		return Sample{}, err
 	}
-	var after Usage
-	load := r.load(row, s)
-	load.End = func() (err error) { after, err = s.Usage(); return err }
-	if err := r.Loader.Hold(ctx, load); err != nil {
+	bytes, err := r.Loader.Hold(ctx, r.load(row, s), s.Processes())
+	if err != nil {
+		return Sample{}, err
+	}
+	after, err := s.Usage()
+	if err != nil {
 		return Sample{}, err
 	}
 	sample := busy(before, after)
-	sample.Value = float64(after.Memory-before.Memory) / 1024 / float64(row.Connections)
-	sample.Requests = int64(row.Connections)
+	sample.Value, sample.Requests = bytes/1024, int64(row.Connections)
 	return sample, nil
 }
 

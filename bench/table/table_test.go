@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"nearcast/bench/peers"
+	"nearcast/bench/process"
 )
 
 // fake is a stage and a loader. A server costs what its peer's cost says, per request, in turn.
@@ -28,11 +29,10 @@ type fake struct {
 }
 
 type fakeServer struct {
-	f      *fake
-	name   string
-	cpu    time.Duration
-	memory int64
-	at     time.Time
+	f    *fake
+	name string
+	cpu  time.Duration
+	at   time.Time
 }
 
 func newFake() *fake {
@@ -53,8 +53,10 @@ func (f *fake) Start(_ context.Context, p peers.Peer, row Row) (Server, error) {
 
 func (s *fakeServer) Address() string { return s.name }
 
+func (s *fakeServer) Processes() process.Set { return process.Set{PIDs: []int{len(s.name)}} }
+
 func (s *fakeServer) Usage() (Usage, error) {
-	return Usage{CPU: s.cpu, Memory: s.memory, At: s.at, ServerCore: s.cpu, LoadCore: s.cpu / 2}, nil
+	return Usage{CPU: s.cpu, At: s.at, ServerCore: s.cpu, LoadCore: s.cpu / 2}, nil
 }
 
 func (s *fakeServer) Check(_ context.Context, requests int64) error {
@@ -118,12 +120,14 @@ func (f finder) Load(ctx context.Context, l Load) (Loaded, error) {
 	return saw, nil
 }
 
-func (f finder) Hold(_ context.Context, l Load) error {
+func (f finder) Hold(_ context.Context, l Load, set process.Set) (float64, error) {
 	s := f.servers[l.Address]
-	f.log = append(f.log, "hold "+s.name)
-	s.memory += f.fake.memory[s.name] * int64(l.Connections)
-	s.at = s.at.Add(time.Second)
-	return l.End()
+	f.log = append(f.log, fmt.Sprintf("hold %s %d", s.name, l.Connections))
+	s.at = s.at.Add(l.Duration)
+	if set.PIDs[0] != len(s.name) {
+		return 0, errors.New("another server's processes")
+	}
+	return float64(f.memory[s.name]), nil
 }
 
 func (f *fake) runner(rounds int) *Runner {
@@ -239,8 +243,8 @@ func TestIdleRowsHaveFreshServers(t *testing.T) {
 	f.memory[peers.Ours], f.memory["caddy"] = 10<<10, 40<<10
 	idle := Row{Name: "idle", Peer: "caddy", Protocol: peers.HTTP1TLS, Body: 1024, Connections: 100, Idle: true, Target: 0.5}
 	r := f.runner(2).Run(t.Context(), []Row{idle})[0]
-	want := []string{"start nearcast", "start caddy", "hold nearcast", "hold caddy", "stop nearcast", "stop caddy",
-		"start nearcast", "start caddy", "hold caddy", "hold nearcast", "stop nearcast", "stop caddy"}
+	want := []string{"start nearcast", "start caddy", "hold nearcast 100", "hold caddy 100", "stop nearcast", "stop caddy",
+		"start nearcast", "start caddy", "hold caddy 100", "hold nearcast 100", "stop nearcast", "stop caddy"}
 	if !slices.Equal(f.log, want) {
 		t.Errorf("what happened:\n%s", strings.Join(f.log, "\n"))
 	}

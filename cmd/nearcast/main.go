@@ -29,10 +29,13 @@ type cli struct {
 	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
 	Lab      labCmd      `cmd:"" help:"A miniature internet in network namespaces: BIRD, FRR, real edges, links with delay (root)."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job on this machine, without root: three edges, a router, a route that moves."`
+	Bench    benchCmd    `cmd:"" help:"Put load on an HTTP server and measure it, alone or against others."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	LabOrigin  labOriginCmd  `cmd:"" hidden:""`
 	DemoOrigin demoOriginCmd `cmd:"" hidden:""`
+
+	BenchOrigin benchOriginCmd `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
