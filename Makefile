@@ -10,7 +10,7 @@ LAB_PKGS  = nearcast/internal/lab/... nearcast/internal/demo/...
 UNIT_PKGS = $(shell $(GO) list ./... | grep -v -e '^nearcast/internal/lab' -e '^nearcast/internal/demo')
 FUZZTIME ?= 20s
 
-.PHONY: help run test setup build unit race labtest check vet staticcheck vuln fmt fuzz lab-up lab-test lab-down clean
+.PHONY: help run test setup build unit race labtest check vet staticcheck vuln fmt fuzz lab-up lab-test lab-down bench-setup bench bench-quick clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -62,6 +62,15 @@ lab-test: build ## its scenarios, with a table of times (root)
 
 lab-down: build ## remove what a lab left behind (root)
 	./bin/nearcast lab down
+
+bench-setup: ## install the servers that the measurements compare with (Debian, root)
+	./scripts/bench-setup.sh
+
+bench: build ## measure against them, half an hour, and write the report to bench/results (root)
+	./bin/nearcast bench table --results bench/results
+
+bench-quick: build ## a few seconds a row: does every server start and answer? (root)
+	./bin/nearcast bench table --quick
 
 clean: ## remove what was built
 	rm -rf bin dist

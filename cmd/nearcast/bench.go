@@ -22,6 +22,7 @@ type benchCmd struct {
 	Run        benchRunCmd        `cmd:"" help:"Put load on a server: throughput, latency, and what a request costs its process."`
 	Compare    benchCompareCmd    `cmd:"" help:"Put the same load on several servers in turn, and compare."`
 	Handshakes benchHandshakesCmd `cmd:"" help:"Make TLS or QUIC handshakes, full or resumed."`
+	Table      BenchTable         `cmd:"" help:"Measure nearcast and its peers side by side, in a network namespace of their own (root)."`
 	Idle       benchIdleCmd       `cmd:"" help:"Hold connections that do nothing: what memory does one cost the server?"`
 }
 

@@ -34,6 +34,8 @@ type cli struct {
 
 	LabOrigin  labOriginCmd  `cmd:"" hidden:""`
 	DemoOrigin demoOriginCmd `cmd:"" hidden:""`
+
+	BenchOrigin benchOriginCmd `cmd:"" hidden:""`
 }
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -48,7 +48,9 @@ var rules = []rule{
 var importers = []rule{
 	{[]string{"cmd/..."}, []string{"cmd/..."}, "nothing depends on the wiring"},
 	{[]string{"bench/..."}, []string{"cmd/...", "bench/...", "internal/lab/...", "internal/demo/..."}, "the product does not need its measuring"},
+	{[]string{"internal/lab/netns", "internal/lab/process"}, []string{"cmd/...", "internal/lab/...", "bench/room"},
+		"only what tries out or measures makes namespaces and keeps programs"},
 	{[]string{"internal/lab/..."}, []string{"cmd/...", "internal/lab/..."}, "the product does not need its trials"},
-	{[]string{"internal/pki"}, []string{"internal/pki", "internal/lab/...", "internal/demo/...", "cmd/..."}, "the product does not make its own certificates"},
+	{[]string{"internal/pki"}, []string{"internal/pki", "internal/lab/...", "internal/demo/...", "bench/...", "cmd/..."}, "the product does not make its own certificates"},
 	{[]string{"internal/demo/..."}, []string{"cmd/...", "internal/demo/..."}, "the product does not need its demonstration"},
 }

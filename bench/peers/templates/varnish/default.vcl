@@ -1,0 +1,6 @@
+vcl 4.1;
+
+backend default {
+  .host = "{{.Origin.Addr}}";
+  .port = "{{.Origin.Port}}";
+}
