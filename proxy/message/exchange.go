@@ -45,7 +45,8 @@ type Request struct {
 	Target    Target
 	Fields    Fields // without connection-specific fields and Host
 
-	// Body is nil when there is none. It need not be read to its end.
+	// Body is nil when there is none. It need not be read to its end. Another goroutine than Serve's may read it, one at a time; none does when
+	// Serve has returned. It should be an [Interrupter]: else whoever has no more use for it waits for the client.
 	Body io.Reader
 	// ContentLength is the body's length in bytes, -1 when it is not known, 0 when there is no body.
 	ContentLength int64

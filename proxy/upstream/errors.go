@@ -41,7 +41,6 @@ var Reasons = []string{
 
 var (
 	errMalformed = errors.New("not what RFC 9112 allows")
-	errTooLarge  = errors.New("the header section is too large")
 	errHints     = errors.New("too many informational responses")
 )
 

@@ -1,5 +1,7 @@
 package upstream
 
+//lint:file-ignore SA1019 as in h2pool.go
+
 import (
 	"context"
 	"errors"
