@@ -132,7 +132,7 @@ func (c *conn) serve(x *exchange) bool {
 		t.end()
 		return false
 	}
-	unread := x.body.over()
+	unread := x.body.leave()
 	gone := c.watch.end()
 	ok := x.w.finish(ctx)
 	c.in.unpin()
@@ -148,7 +148,14 @@ func (c *conn) serve(x *exchange) bool {
 	case x.w.last:
 		return c.stop(true)
 	case unread:
-		return c.out.flush() == nil && c.drain(x.body)
+		if c.out.flush() != nil {
+			return false
+		}
+		if c.drain(x.body) {
+			return true
+		}
+		c.linger(lingerRefused)
+		return false
 	}
 	return len(c.out.buf) < maxOut || c.out.flush() == nil
 }

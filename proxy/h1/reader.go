@@ -1,6 +1,8 @@
 package h1
 
 import (
+	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +22,8 @@ type reader struct {
 	// waited and moved are how long the request body in hand kept us waiting, and how much of it came.
 	waited time.Duration
 	moved  int64
-	until  time.Time // when reading it must end; zero: at its pace
+	until  time.Time   // when reading it must end; zero: at its pace
+	stop   atomic.Bool // it is not to be read any more; set before the deadline is, and looked at after
 
 	small [1 << 10]byte
 }
@@ -34,7 +37,7 @@ func (r *reader) Buffered() []byte { return r.buf[r.r:r.w] }
 // Consume implements wire.Source.
 func (r *reader) Consume(n int) { r.r += n }
 
-// setDeadline sets the deadline of reads, unless that would put it off only a little: setting one is not free.
+// setDeadline sets the deadline of reads, unless that would move it only a little: setting one is not free.
 func (r *reader) setDeadline(now, t time.Time) {
 	if moves(r.deadline, t, now) {
 		r.deadline = t
@@ -47,8 +50,7 @@ func moves(old, t, now time.Time) bool {
 	if old.IsZero() || t.IsZero() {
 		return old.IsZero() != t.IsZero()
 	}
-	d := t.Sub(old)
-	return d < 0 || d > 0 && d >= min(time.Second, t.Sub(now)/8)
+	return t.Sub(old).Abs() >= max(min(time.Second, t.Sub(now)/8), 1)
 }
 
 // interrupt sets the deadline whatever it was.
@@ -157,6 +159,9 @@ func (r *reader) Read(p []byte) (int, error) {
 		r.setDeadline(now, r.c.srv.limit(now, r.waited, r.moved, 0))
 	} else if r.deadline != r.until {
 		r.interrupt(r.until)
+	}
+	if r.stop.Load() {
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := r.c.nc.Read(p)
 	r.waited += time.Since(now)

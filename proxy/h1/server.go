@@ -139,12 +139,15 @@ func (s *Server) remove(c *conn) {
 	delete(s.conns, c)
 }
 
+// smallWait is how many bytes may be asked for or offered at once without more time for them than the grace.
+const smallWait = 16 << 10
+
 // limit is when a wait for the client must end that begins now: after it has moved n bytes and kept us waiting before. size is how
 // many bytes the wait is for, when that is known: moving them may take its time. The zero time is no limit.
 func (s *Server) limit(now time.Time, waited time.Duration, n, size int64) time.Time {
 	p := s.cfg.Pace
 	t := p.Deadline(now, waited, n)
-	if !t.IsZero() && p.Rate > 0 {
+	if !t.IsZero() && p.Rate > 0 && size > smallWait {
 		t = t.Add(min(time.Duration(size)*time.Second/time.Duration(p.Rate), p.Grace))
 	}
 	if s.cfg.IdleTimeout > 0 {
