@@ -7,7 +7,6 @@ import (
 	"io"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"golang.org/x/net/http2"
 
@@ -298,90 +297,4 @@ func TestContentAgreesWithItsLength(t *testing.T) {
 			<-x.done
 		})
 	}
-}
-
-// TestAClientThatTakesNothing cannot hold a stream: neither with a window that stays shut, nor by not reading.
-func TestAClientThatTakesNothing(t *testing.T) {
-	for _, path := range []string{"/", "/slow"} {
-		t.Run("window"+path, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h := newHits(100_000)
-				h.keep = true
-				failed := make(chan error, 1)
-				h.handlerFunc = func(_ context.Context, w message.ResponseWriter, _ *message.Request) {
-					_ = w.WriteHeader(200, nil, -1)
-					_, err := w.Write(h.body)
-					failed <- err
-				}
-				x := serve(t, t.Context(), New(h, Config{Pace: message.Pace{Grace: time.Minute, Rate: 10_000}}))
-				x.noData = true
-				began := time.Now()
-				x.request(1, path, true)
-				_ = x.next()
-				for range 3 { // a trickle does not help
-					time.Sleep(20 * time.Second)
-					_ = x.fr.WriteWindowUpdate(0, 1)
-					_ = x.fr.WriteWindowUpdate(1, 1)
-				}
-				want(t, x.next(), func(r *reset) bool { return r.stream == 1 }, "a reset")
-				if took := time.Since(began); took < time.Minute || took > 70*time.Second {
-					t.Errorf("after %v", took)
-				}
-				if path == "/slow" {
-					if err, is := (<-failed).(*message.Error); !is || err.Blame != message.BlameClient {
-						t.Errorf("the handler got %v", err)
-					}
-				} else if d := h.ends(); len(d) != 1 || d[0].complete || d[0].sent < 65535 {
-					t.Errorf("the end was %v", d)
-				}
-				x.request(3, "/nothing", true) // the connection lives
-				x.Close()
-				<-x.done
-			})
-		})
-	}
-	t.Run("socket", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			counted := ""
-			h := newHits(1000)
-			h.keep = true
-			x := serve(t, t.Context(), New(h, Config{Pace: message.Pace{Grace: time.Minute}, CountError: func(k string) { counted = k }}))
-			x.stopReading()
-			began := time.Now()
-			x.request(1, "/", true)
-			<-x.done
-			if took := time.Since(began); took < 50*time.Second || took > 2*time.Minute {
-				t.Errorf("ended after %v", took)
-			}
-			if counted != "slow_connection" {
-				t.Errorf("counted %q", counted)
-			}
-		})
-	})
-}
-
-// TestACutIsNotTheClientsDoing.
-func TestACutIsNotTheClientsDoing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHits(100_000)
-		h.keep = true
-		stop := errors.New("stopped")
-		cut := make(chan error, 1)
-		h.handlerFunc = func(ctx context.Context, _ message.ResponseWriter, _ *message.Request) {
-			<-ctx.Done()
-			cut <- message.Cut(ctx)
-		}
-		ctx, cancel := context.WithCancelCause(t.Context())
-		x := serve(t, ctx, New(h, Config{}))
-		x.request(1, "/", true)
-		x.request(3, "/slow", true)
-		cancel(stop)
-		<-x.done
-		if d := h.ends(); len(d) != 1 || d[0].complete || d[0].err != stop {
-			t.Errorf("the end was %v", d)
-		}
-		if err := <-cut; err != stop {
-			t.Errorf("the handler saw %v", err)
-		}
-	})
 }

@@ -32,7 +32,7 @@ func TestABodyIsStillBeingReadWhenTheHandlerReturns(t *testing.T) {
 			time.Sleep(time.Second) // by then the other one reads
 			ok(ctx, w, r)
 		})
-		x := serve(t, t.Context(), newServer(t, h, Config{IdleTimeout: time.Minute}))
+		x := serve(t, t.Context(), New(h, Config{IdleTimeout: time.Minute}))
 		x.request(1, "/", false)
 		want(t, x.next(), func(r *response) bool { return r.stream == 1 && r.status == "200" }, "the early answer")
 		select {

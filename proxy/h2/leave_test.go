@@ -19,7 +19,7 @@ func TestAConnectionThatBeginsInTheMomentOfLeave(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newServer(t, ok, Config{IdleTimeout: 24 * time.Hour})
+				s := New(ok, Config{IdleTimeout: 24 * time.Hour})
 				x := begin(t, t.Context(), s)
 				s.Leave()
 				x.greet()
@@ -40,7 +40,7 @@ func TestAConnectionThatBeginsInTheMomentOfLeave(t *testing.T) {
 // TestLeaveWaitsForItsPing: a request that crosses the first GOAWAY is served; the second follows the answer to the PING at once.
 func TestLeaveWaitsForItsPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, ok, Config{IdleTimeout: time.Hour})
+		s := New(ok, Config{IdleTimeout: time.Hour})
 		x := serve(t, t.Context(), s)
 		began := time.Now()
 		s.Leave()
@@ -58,7 +58,7 @@ func TestLeaveWaitsForItsPing(t *testing.T) {
 
 func TestLaterConnectionsAreServedAfterLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, ok, Config{IdleTimeout: time.Hour})
+		s := New(ok, Config{IdleTimeout: time.Hour})
 		old := serve(t, t.Context(), s)
 		s.Leave()
 		x := serve(t, t.Context(), s)
@@ -75,7 +75,7 @@ func TestLaterConnectionsAreServedAfterLeave(t *testing.T) {
 func TestCloseIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		s := newServer(t, waiting(release), Config{})
+		s := New(waiting(release), Config{})
 		busy, idle, silent := serve(t, t.Context(), s), serve(t, t.Context(), s), begin(t, t.Context(), s)
 		busy.request(1, "/", true)
 		s.CloseIdle()
@@ -91,7 +91,7 @@ func TestCloseIdle(t *testing.T) {
 
 func TestConnectionsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, ok, Config{})
+		s := New(ok, Config{})
 		x := serve(t, t.Context(), s)
 		x.Close()
 		<-x.done

@@ -156,6 +156,44 @@ func TestWhatIsPassedOver(t *testing.T) {
 	}
 }
 
+// TestAStreamThatBothHaveReset: what was on its way when we reset it is passed over, but not what comes after the client's own reset.
+func TestAStreamThatBothHaveReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, _ := fourStreams(t)
+		x.raw(framePriority, 0, 1, "1")
+		want(t, x.next(), func(r *reset) bool { return r.stream == 1 }, "our reset")
+		_ = x.fr.WriteData(1, false, []byte("x"))
+		_ = x.fr.WriteRSTStream(1, http2.ErrCodeCancel)
+		synctest.Wait()
+		if len(x.frames) > 0 {
+			t.Errorf("something came: %+v", x.next())
+		}
+		_ = x.fr.WriteData(1, false, []byte("x"))
+		want(t, x.next(), func(g *goAway) bool { return g.code == http2.ErrCodeStreamClosed }, "GOAWAY")
+		<-x.done
+	})
+}
+
+// TestForgottenStreams: of one that ended too long ago nobody can say who was wrong, so the connection lives.
+func TestForgottenStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := serve(t, t.Context(), New(ok, Config{}))
+		for id := uint32(1); id < 201; id += 2 {
+			x.request(id, "/", true)
+			_ = x.next()
+		}
+		_ = x.fr.WriteData(1, false, []byte("x"))
+		want(t, x.next(), func(r *reset) bool { return r.stream == 1 && r.code == http2.ErrCodeStreamClosed }, "a reset")
+		x.request(203, "/", true)
+		want(t, x.next(), func(r *response) bool { return r.stream == 203 }, "a response")
+		x.request(301, "/", true)
+		_ = x.next()
+		x.request(299, "/", true)
+		want(t, x.next(), func(g *goAway) bool { return g.code == http2.ErrCodeProtocol }, "GOAWAY for an id that was passed by")
+		<-x.done
+	})
+}
+
 func TestTheFirstFrameIsSettings(t *testing.T) {
 	for why, first := range map[string]string{
 		"no preface": "GET / HTTP/1.1\r\n\r\n", "another frame": http2.ClientPreface + string(appendPing(nil, 0, make([]byte, 8))),

@@ -117,6 +117,7 @@ func (c *conn) clientReset(f *frame) error {
 	} else if err := c.notIdle(f.stream); err != nil {
 		return err
 	}
+	c.history.clientReset(f.stream, c.lastID)
 	return c.countReset()
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"nearcast/proxy/h2/hpack"
 	"nearcast/proxy/message"
@@ -255,40 +254,4 @@ func clientGone(err error) error {
 		return err
 	}
 	return &message.Error{Blame: message.BlameClient, Reason: errSlowTaker.Reason, Err: err}
-}
-
-// beginTunnel makes the stream one that only the idle timeout bounds.
-func (c *conn) beginTunnel(s *stream) {
-	c.mu.Lock()
-	defer c.unlock()
-	s.tunnel, s.movedAt = true, time.Now()
-	c.armLocked(c.streamDue(s))
-}
-
-// tunnel is a message.Tunnel.
-type tunnel struct {
-	w *writer
-	*body
-}
-
-// Write implements io.Writer.
-func (t *tunnel) Write(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if t.w.ended {
-		return 0, errEnded
-	}
-	if err := t.w.push(p, false, nil); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// CloseWrite implements message.Tunnel.
-func (t *tunnel) CloseWrite() error {
-	if t.w.ended {
-		return nil
-	}
-	return t.w.push(nil, true, nil)
 }
