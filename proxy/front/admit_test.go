@@ -223,6 +223,38 @@ func TestHandshakesPerAddress(t *testing.T) {
 	}
 }
 
+// TestQUICCountsForTheAddressToo: for its connections and its handshakes, which are one over both transports.
+func TestQUICCountsForTheAddressToo(t *testing.T) {
+	limits := testLimits()
+	limits.MaxConnectionsPerAddress, limits.HandshakesPerAddress = 2, RateConfig{Rate: 1, Burst: 1000}
+	e := startEdge(t, text(200, "ok"), limits)
+	held := []net.Conn{dialPlain(t, e), dialPlain(t, e)}
+	eventually(t, "two connections are open", func() bool { return e.open.Load() == 2 })
+	refused := e.h3()
+	defer refused.close()
+	if _, err := refused.rt.RoundTrip(refused.request(t, "GET", "/", nil)); err == nil {
+		t.Error("a third connection of the address was taken")
+	}
+	if n := e.quic[0].m.refused[refusedAddress].Get(); n == 0 {
+		t.Error("the refusal is not counted")
+	}
+	held[0].Close()
+	eventually(t, "a place is free again", func() bool { return e.open.Load() < 2 })
+	c := e.h3()
+	c.get(t, "/")
+	c.close()
+	eventually(t, "the QUIC connection has given its place back", func() bool { return e.open.Load() == 1 })
+
+	k := keyOf(netip.MustParseAddr("127.0.0.1"))
+	shard := e.addresses.shard(k)
+	shard.mu.Lock()
+	spent := shard.m[k]
+	shard.mu.Unlock()
+	if spent.owed == 0 || spent.conns != 1 {
+		t.Errorf("the address is remembered as %+v, want a handshake and one connection", spent)
+	}
+}
+
 // TestClientsThatNeverBegin leave room for those that have.
 func TestClientsThatNeverBegin(t *testing.T) {
 	limits := testLimits()

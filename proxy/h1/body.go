@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"nearcast/proxy/message"
@@ -27,11 +26,14 @@ type body struct {
 	mu    sync.Mutex // held during a read
 	wire  wire.Body
 	err   error // of a read, not io.EOF
-	ended bool  // the handler has returned
+	ended bool  // the same as over, under this lock
 
-	stopping atomic.Bool // the same, a moment before
+	end     sync.Mutex // guards what follows
+	over    bool       // the handler has returned
+	done    bool       // all has been read
+	stopped bool       // the connection's deadline is in the past
 
-	want sync.Mutex // held while the state of wants changes, and while 100 is sent
+	want sync.Mutex // guards wait; held while 100 is sent
 	wait bool       // the client waits for 100, or its refusal
 }
 
@@ -51,7 +53,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.ended:
+	case b.ended || b.c.in.stop.Load():
 		return 0, errOver
 	case b.err != nil:
 		return 0, b.err
@@ -65,14 +67,25 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.wire.Read(p)
 	switch {
 	case b.wire.Ended():
-		b.c.watch.arm()
-	case err != nil && b.stopping.Load():
+		b.readAll()
+	case err != nil && b.c.in.stop.Load():
 		err = errOver
 	case err != nil:
 		b.err = b.explain(err)
 		err = b.err
 	}
 	return n, err
+}
+
+// readAll follows the last read: from then on the watcher has the connection.
+func (b *body) readAll() {
+	b.end.Lock()
+	b.done = true
+	if b.stopped {
+		b.c.in.deadline = past // as it was set
+	}
+	b.end.Unlock()
+	b.c.watch.arm()
 }
 
 // explain says whose fault an error is.
@@ -124,19 +137,38 @@ func (b *body) hopeless() bool {
 	return b.err != nil || b.wire.Left() > maxDrain
 }
 
-// over ends the body with the exchange. It reports whether the client may still have something of it to send. A nil body is none.
-func (b *body) over() (unread bool) {
+// Interrupt implements message.Interrupter.
+func (b *body) Interrupt() {
+	b.end.Lock()
+	defer b.end.Unlock()
+	if b.over || b.done {
+		return // the connection is another exchange's, or the watcher's
+	}
+	b.stopped = true
+	b.c.in.stop.Store(true)
+	_ = b.c.nc.SetReadDeadline(past)
+}
+
+// leave ends the body with the exchange. It reports whether the client may still have something of it to send. A nil body is none.
+func (b *body) leave() (unread bool) {
 	if b == nil {
 		return false
 	}
-	b.stopping.Store(true)
 	if !b.mu.TryLock() {
-		_ = b.c.nc.SetReadDeadline(past) // whoever reads is to stop
+		b.Interrupt() // whoever reads is to come back
 		b.mu.Lock()
-		b.c.in.interrupt(past)
 	}
 	defer b.mu.Unlock()
 	b.ended = true
+	b.end.Lock()
+	defer b.end.Unlock()
+	b.over = true
+	if b.stopped {
+		b.c.in.stop.Store(false)
+		if !b.done {
+			b.c.in.deadline = past // as it was set
+		}
+	}
 	return !b.wire.Ended()
 }
 

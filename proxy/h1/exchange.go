@@ -132,7 +132,7 @@ func (c *conn) serve(x *exchange) bool {
 		t.end()
 		return false
 	}
-	unread := x.body.over()
+	unread := x.body.leave()
 	gone := c.watch.end()
 	ok := x.w.finish(ctx)
 	c.in.unpin()

@@ -121,3 +121,64 @@ func TestABodyThatStalledIsNotAwaitedForever(t *testing.T) {
 		<-x.done
 	})
 }
+
+// TestAnInterruptedBodyIsReadNoMore, and the connection goes on behind it.
+func TestAnInterruptedBodyIsReadNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+			if r.Body != nil {
+				failed := make(chan error)
+				go func() {
+					_, err := io.ReadAll(r.Body)
+					failed <- err
+				}()
+				synctest.Wait() // it reads
+				r.Body.(interface{ Interrupt() }).Interrupt()
+				if err := <-failed; err == nil {
+					t.Error("the read came to its end")
+				}
+				if _, err := r.Body.Read(make([]byte, 1)); err == nil {
+					t.Error("a later read brought something")
+				}
+				time.AfterFunc(30*time.Second, r.Body.(interface{ Interrupt() }).Interrupt) // too late to matter
+			}
+			short(ctx, w, r)
+		})
+		kinds := 0
+		x := serve(t.Context(), New(h, Config{HeaderTimeout: time.Second, IdleTimeout: time.Minute, CountError: func(string) { kinds++ }}))
+		x.roundTrip(t, early)
+		_, _ = io.WriteString(x, rest)
+		x.roundTrip(t, "GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+		begin := time.Now()
+		_, _ = io.Copy(io.Discard, x.br)
+		if took := time.Since(begin); took != time.Minute || kinds > 0 {
+			t.Errorf("the connection was idle for %v; %d errors were counted", took, kinds)
+		}
+		x.Close()
+		<-x.done
+	})
+}
+
+func TestInterruptingABodyThatWasReadDoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+			if _, err := io.Copy(io.Discard, r.Body); err != nil {
+				t.Error(err)
+			}
+			for range 3 {
+				r.Body.(interface{ Interrupt() }).Interrupt()
+				time.Sleep(watchAfter)
+			}
+			if ctx.Err() != nil {
+				t.Error("the handler was told that the client left")
+			}
+			short(ctx, w, r)
+		})
+		x := serve(t.Context(), New(h, Config{HeaderTimeout: time.Second, IdleTimeout: time.Minute}))
+		for range 2 {
+			x.roundTrip(t, early+rest)
+		}
+		x.Close()
+		<-x.done
+	})
+}

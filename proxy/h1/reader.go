@@ -1,6 +1,8 @@
 package h1
 
 import (
+	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +22,8 @@ type reader struct {
 	// waited and moved are how long the request body in hand kept us waiting, and how much of it came.
 	waited time.Duration
 	moved  int64
-	until  time.Time // when reading it must end; zero: at its pace
+	until  time.Time   // when reading it must end; zero: at its pace
+	stop   atomic.Bool // it is not to be read any more; set before the deadline is, and looked at after
 
 	small [1 << 10]byte
 }
@@ -156,6 +159,9 @@ func (r *reader) Read(p []byte) (int, error) {
 		r.setDeadline(now, r.c.srv.limit(now, r.waited, r.moved, 0))
 	} else if r.deadline != r.until {
 		r.interrupt(r.until)
+	}
+	if r.stop.Load() {
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := r.c.nc.Read(p)
 	r.waited += time.Since(now)

@@ -6,18 +6,24 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"nearcast/proxy/message"
 )
 
 // tunnelWrite is how much of one write must have been taken within the idle timeout.
 const tunnelWrite = 32 << 10
 
-var errTunnelOver = errors.New("the tunnel has ended")
+var (
+	errTunnelOver = errors.New("the tunnel has ended")
+	errIdle       = &message.Error{Blame: message.BlameClient, Reason: errTunnelIdle}
+)
 
-// tunnel is a connection that has changed to another protocol.
+// tunnel is a connection that has changed to another protocol. It has no deadlines but the one in the past that ends it.
 type tunnel struct {
 	c     *conn
 	moved atomic.Int64 // when something last did, in nanoseconds
 	over  atomic.Bool
+	idle  atomic.Bool // nothing moved for too long
 
 	mu    sync.Mutex  // guards timer, and the end
 	timer *time.Timer // nil without an idle timeout
@@ -53,7 +59,40 @@ func (t *tunnel) check() {
 		return
 	}
 	t.c.srv.cfg.CountError(errTunnelIdle)
-	t.c.bottom.Close()
+	t.idle.Store(true)
+	_ = t.c.nc.SetDeadline(past)
+}
+
+// Interrupt implements message.Interrupter.
+func (t *tunnel) Interrupt() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stop()
+}
+
+// stop ends what waits, and what is called later. The caller holds the lock.
+func (t *tunnel) stop() {
+	if t.over.Load() {
+		return
+	}
+	t.over.Store(true)
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	_ = t.c.nc.SetDeadline(past)
+}
+
+// explain gives the error of a read or a write its reason.
+func (t *tunnel) explain(err error) error {
+	switch {
+	case err == nil || err == io.EOF:
+		return err
+	case t.over.Load():
+		return errTunnelOver
+	case t.idle.Load():
+		return errIdle
+	}
+	return err
 }
 
 // Read implements message.Tunnel.
@@ -70,10 +109,7 @@ func (t *tunnel) Read(p []byte) (int, error) {
 	}
 	n, err := t.c.nc.Read(p)
 	t.touch()
-	if err != nil && err != io.EOF && t.over.Load() {
-		err = errTunnelOver
-	}
-	return n, err
+	return n, t.explain(err)
 }
 
 // Write implements message.Tunnel.
@@ -89,7 +125,7 @@ func (t *tunnel) Write(p []byte) (n int, err error) {
 		t.touch()
 		n, p = n+k, p[k:]
 	}
-	return n, err
+	return n, t.explain(err)
 }
 
 // CloseWrite implements message.Tunnel.
@@ -107,24 +143,10 @@ func (t *tunnel) CloseWrite() error {
 
 // end ends the tunnel with its exchange. Nobody reads or writes when it returns.
 func (t *tunnel) end() {
-	t.mu.Lock()
-	t.over.Store(true)
-	if t.timer != nil {
-		t.timer.Stop()
-	}
-	t.mu.Unlock()
-	quiet := t.reading.TryLock()
-	if quiet && !t.writing.TryLock() {
-		t.reading.Unlock()
-		quiet = false
-	}
-	if quiet {
-		t.c.nc.Close() // in order, with TLS's own end
-	} else {
-		t.c.bottom.Close()
-		t.reading.Lock()
-		t.writing.Lock()
-	}
-	t.reading.Unlock()
-	t.writing.Unlock()
+	t.Interrupt()
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.c.nc.Close()
 }

@@ -3,6 +3,7 @@ package h1
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -88,7 +89,11 @@ func TestATunnelIsIdleOnlyWhenNothingMovesEitherWay(t *testing.T) {
 					_, _ = tn.Write([]byte("tick"))
 				}
 			}()
-			_, _ = io.Copy(io.Discard, tn) // the client sends nothing
+			_, err = io.Copy(io.Discard, tn) // the client sends nothing
+			var e *message.Error
+			if !errors.As(err, &e) || e.Reason != "tunnel idle" {
+				t.Errorf("the tunnel ended with %v", err)
+			}
 		})
 		x := serve(t.Context(), New(h, Config{IdleTimeout: time.Minute, CountError: func(k string) { mu.Lock(); kinds[k]++; mu.Unlock() }}))
 		begin := time.Now()
@@ -191,6 +196,38 @@ func TestNoTunnelWithoutAnUpgrade(t *testing.T) {
 		x.roundTrip(t, strings.Replace(upgrade, "WebSocket", "h2c", 1))
 		x.roundTrip(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		x.Close()
+		<-x.done
+	})
+}
+
+func TestAnInterruptedTunnel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) {
+			tn, err := w.SwitchProtocols(nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var work sync.WaitGroup
+			work.Go(func() {
+				if _, err := tn.Read(make([]byte, 1)); err == nil || err == io.EOF {
+					t.Errorf("the reader got %v", err)
+				}
+			})
+			work.Go(func() {
+				if _, err := tn.Write(make([]byte, 1<<20)); err == nil { // nobody takes it
+					t.Error("all was written")
+				}
+			})
+			synctest.Wait()
+			tn.(interface{ Interrupt() }).Interrupt()
+			work.Wait()
+		})
+		x := serve(t.Context(), New(h, Config{}))
+		_, _ = io.WriteString(x, upgrade)
+		if _, err := http.ReadResponse(bufio.NewReaderSize(x, 16), nil); err != nil {
+			t.Fatal(err)
+		}
 		<-x.done
 	})
 }

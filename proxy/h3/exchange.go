@@ -381,8 +381,9 @@ func (x *exchange) context() (ctx context.Context, cancel func()) {
 	}
 	// A tunnel goes on when its sending side was closed, by us.
 	own, end := context.WithCancelCause(message.WithServer(c.base, c.ctx))
-	stop := context.AfterFunc(x.str.Context(), func() {
-		if cause := context.Cause(x.str.Context()); !errors.Is(cause, quic.ErrStreamClosed) {
+	sending := x.str.Context()
+	stop := context.AfterFunc(sending, func() {
+		if cause := context.Cause(sending); !errors.Is(cause, quic.ErrStreamClosed) {
 			end(cause)
 		}
 	})

@@ -279,15 +279,17 @@ func TestPanicEndsTheExchangeOnly(t *testing.T) {
 // TestHitAllocatesNothing is the whole way from a stream's octets to the response's.
 func TestHitAllocatesNothing(t *testing.T) {
 	h := newHit(10 << 10)
+	h.one = &hitAnswer{h: h}
 	c, _ := memoryConn(h, Config{})
+	x := exchanges.New().(*exchange)
 	in := requestBytes(message.Field{Name: "cookie", Value: "a=b"}, message.Field{Name: "cookie", Value: "c=d"})
 	m := newMemory(nil)
 	m.out.Grow(32 << 10)
-	id := quic.StreamID(0)
+	id := int64(0)
 	if n := testing.AllocsPerRun(200, func() {
 		m.in, m.stopped, m.closed = in, -1, false
 		m.out.Reset()
-		c.exchange(nil, m, id)
+		x.on(c, nil, m, id)
 		id += 4
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

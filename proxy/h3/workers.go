@@ -97,13 +97,18 @@ func (c *conn) dismiss(forGood bool) {
 // exchange serves one stream. w may be nil, for a caller that nobody waits for.
 func (c *conn) exchange(w *worker, str stream, id quic.StreamID) {
 	x := exchanges.Get().(*exchange)
+	x.on(c, w, str, int64(id))
+	exchanges.Put(x)
+}
+
+// on serves one stream with x.
+func (x *exchange) on(c *conn, w *worker, str stream, id int64) {
 	x.begin(c, w, str, time.Now())
-	if c.begin(x, int64(id)) {
+	if c.begin(x, id) {
 		x.run()
 		c.end(x)
 	} else {
 		x.fail(errRejected)
 	}
 	x.release()
-	exchanges.Put(x)
 }

@@ -1,0 +1,186 @@
+package h3
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"nearcast/proxy/message"
+)
+
+var connectWebSocket = headers(":method: CONNECT", ":protocol: websocket", ":scheme: https", ":authority: a.test", ":path: /chat")
+
+// inTunnel switches protocols and calls do.
+func inTunnel(do func(ctx context.Context, tn message.Tunnel)) handlerFunc {
+	return func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+		if r.Upgrade != "websocket" || r.Method != "GET" {
+			_ = w.WriteHeader(400, nil, 0)
+			return
+		}
+		tn, err := w.SwitchProtocols(message.Fields{{Name: "sec-websocket-protocol", Value: "x"}})
+		if err == nil {
+			do(ctx, tn)
+		}
+	}
+}
+
+func openTunnel(t *testing.T, qc *quic.Conn) (*quic.Stream, *reader) {
+	t.Helper()
+	str, err := qc.OpenStreamSync(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = str.SetReadDeadline(time.Now().Add(patience))
+	_, _ = str.Write(connectWebSocket)
+	r := &reader{in: str, buf: make([]byte, 512)}
+	typ, n, err := r.next()
+	if err != nil || typ != frameHeaders {
+		t.Fatal(typ, err)
+	}
+	p, err := r.payload(int(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := parseResponse(t, frame(frameHeaders, p...)).fields; f.Get(":status") != "200" || f.Get("sec-websocket-protocol") != "x" || f.Has("content-length") {
+		t.Fatalf("answered %v", f)
+	}
+	return str, r
+}
+
+// data reads the content of one DATA frame.
+func data(t *testing.T, r *reader) string {
+	t.Helper()
+	typ, n, err := r.next()
+	if err != nil || typ != frameData {
+		t.Fatal(typ, err)
+	}
+	p, err := r.payload(int(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(p)
+}
+
+// TestTunnel: both ways, each side ended by itself; the context lives on when our side has ended.
+func TestTunnel(t *testing.T) {
+	ended := make(chan error, 1)
+	r := start(t, inTunnel(func(ctx context.Context, tn message.Tunnel) {
+		buf := make([]byte, 100)
+		for range 2 {
+			n, _ := tn.Read(buf)
+			_, _ = tn.Write(buf[:n])
+		}
+		_ = tn.CloseWrite()
+		if _, err := tn.Write([]byte("x")); err == nil {
+			t.Error("written after CloseWrite")
+		}
+		n, err := tn.Read(buf)
+		if string(buf[:n]) != "more" || err != nil || ctx.Err() != nil {
+			t.Errorf("after CloseWrite: %q, %v, %v", buf[:n], err, ctx.Err())
+		}
+		_, err = tn.Read(buf)
+		ended <- err
+	}), Config{})
+	str, rd := openTunnel(t, r.dial(t))
+	for _, s := range []string{"one", "two"} {
+		_, _ = str.Write(join(frame(0x21, 9), frame(frameData), frame(frameData, []byte(s)...)))
+		if got := data(t, rd); got != s {
+			t.Errorf("got %q", got)
+		}
+	}
+	if _, _, err := rd.next(); err != io.EOF {
+		t.Errorf("our side did not end: %v", err)
+	}
+	_, _ = str.Write(frame(frameData, []byte("more")...))
+	_ = str.Close()
+	if err := <-ended; err != io.EOF {
+		t.Errorf("the client's side ended with %v", err)
+	}
+}
+
+// TestTunnelEndsWithItsHandler: who is still in Read or Write gets an error.
+func TestTunnelEndsWithItsHandler(t *testing.T) {
+	late := make(chan error, 3)
+	r := start(t, inTunnel(func(_ context.Context, tn message.Tunnel) {
+		reading, writing := make(chan struct{}), make(chan struct{})
+		go func() {
+			close(reading)
+			_, err := tn.Read(make([]byte, 1))
+			late <- err
+			_, err = tn.Read(make([]byte, 1))
+			late <- err
+		}()
+		go func() {
+			close(writing)
+			var err error
+			for err == nil {
+				_, err = tn.Write(make([]byte, 1<<20))
+			}
+			late <- err
+		}()
+		<-reading
+		<-writing
+	}), Config{})
+	openTunnel(t, r.dial(t))
+	for range 3 {
+		select {
+		case err := <-late:
+			if err == nil || err == io.EOF {
+				t.Errorf("got %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("still in Read or Write")
+		}
+	}
+}
+
+// TestIdleTunnel: one direction that moves keeps both alive.
+func TestIdleTunnel(t *testing.T) {
+	const idle = 300 * time.Millisecond
+	ended := make(chan error, 1)
+	began := make(chan time.Time, 1)
+	r := start(t, inTunnel(func(_ context.Context, tn message.Tunnel) {
+		go func() {
+			for range 6 {
+				time.Sleep(idle / 3)
+				_, _ = tn.Write([]byte("x"))
+			}
+			began <- time.Now()
+		}()
+		_, err := tn.Read(make([]byte, 1))
+		ended <- err
+	}), Config{IdleTimeout: idle})
+	qc := r.dial(t)
+	openTunnel(t, qc)
+	err := <-ended
+	if last := <-began; time.Since(last) < 0 || !errors.Is(err, errTunnelIdle) {
+		var app *quic.IdleTimeoutError
+		if !errors.As(err, &app) { // QUIC's own may come first
+			t.Errorf("ended with %v", err)
+		}
+	}
+}
+
+func TestTunnelRules(t *testing.T) {
+	for name, b := range map[string][]byte{"HEADERS": headers("a: b"), "SETTINGS": frame(frameSettings)} {
+		r := start(t, inTunnel(func(_ context.Context, tn message.Tunnel) { _, _ = tn.Read(make([]byte, 1)) }), Config{})
+		qc := r.dial(t)
+		str, _ := openTunnel(t, qc)
+		_, _ = str.Write(b)
+		if got := endCode(t, qc); got != codeFrameUnexpected {
+			t.Errorf("%s: ended with %#x", name, got)
+		}
+	}
+}
+
+// TestUpgradeThatIsNotTaken: the handler answers as if it had not been asked for.
+func TestUpgradeThatIsNotTaken(t *testing.T) {
+	_, p := run(t, ok, connectWebSocket)
+	if p.fields.Get(":status") != "200" || p.fields.Get("content-length") != "0" {
+		t.Errorf("answered %v", p.fields)
+	}
+}
