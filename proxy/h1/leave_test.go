@@ -2,6 +2,7 @@ package h1
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,10 @@ func TestLeaveIsToldWithTheResponseInFlight(t *testing.T) {
 					if resp.StatusCode != 103 || resp.Close {
 						t.Errorf("status %d, close: %t", resp.StatusCode, resp.Close)
 					}
-					resp = x.roundTrip(t, "")
+					var err error
+					if resp, err = http.ReadResponse(x.br, nil); err != nil {
+						t.Fatal(err)
+					}
 				}
 				if resp.StatusCode != 200 || !resp.Close {
 					t.Errorf("status %d, close: %t; the client must be told", resp.StatusCode, resp.Close)

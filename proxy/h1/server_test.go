@@ -289,11 +289,3 @@ func TestContinue(t *testing.T) {
 		<-yes.done
 	})
 }
-
-func TestMaxHeaderBytes(t *testing.T) {
-	for limit, want := range map[int]int{0: 0, 1024: 1, 4096: 1, 8192: 4096, 64 << 10: 60 << 10} {
-		if got := maxHeaderBytes(limit); got != want {
-			t.Errorf("limit %d: %d, want %d", limit, got, want)
-		}
-	}
-}

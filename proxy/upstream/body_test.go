@@ -91,6 +91,47 @@ func TestAnEarlyAnswerIsNotMissed(t *testing.T) {
 	}
 }
 
+func TestNoMoreIsSentToAnOriginThatHasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		arrived := 0
+		s := staged(t, quick, func(_ int, p *peer) {
+			p.head()
+			p.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n")
+			time.AfterFunc(time.Minute, func() { p.say("no") })
+			n, _ := io.Copy(io.Discard, p)
+			arrived = int(n)
+		})
+		body := &slow{make([]string, 1000), time.Second}
+		for i := range body.pieces {
+			body.pieces[i] = "0123456789"
+		}
+		res, got, err := fetch(t.Context(), s.Origin, &Attempt{Request: with("POST", 10000), Body: body})
+		if err != nil || res.Status != 413 || got != "no" {
+			t.Fatalf("%v, %q, %v", res, got, err)
+		}
+		synctest.Wait()
+		if arrived > 10 {
+			t.Errorf("%d bytes arrived", arrived)
+		}
+	})
+}
+
+func TestABodyThatEndsAfterTheAnswerBeganTakesNothingFromIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := staged(t, Config{ResponseTimeout: time.Second}, func(_ int, p *peer) {
+			p.head()
+			p.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+			io.ReadFull(p, make([]byte, len("1\r\na\r\n0\r\n\r\n")))
+			time.Sleep(time.Minute)
+			p.say("ok")
+		})
+		_, got, err := fetch(t.Context(), s.Origin, &Attempt{Request: with("POST", -1), Body: &slow{[]string{"a"}, 10 * time.Second}})
+		if err != nil || got != "ok" {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
 // patient is stuck, and can't be interrupted.
 type patient struct{ s *stuck }
 

@@ -33,7 +33,7 @@ type exchange2 struct {
 
 	body   *requestBody // nil for none
 	pipe   *io.PipeWriter
-	timer  *time.Timer // ends the wait for the header section
+	wait   answerWait
 	inform gate
 	once   sync.Once
 }
@@ -51,12 +51,11 @@ func (o *Origin) attempt2(ctx context.Context, a *Attempt, l line) (res *Respons
 	x.cancel = cancel
 	x.inform.to = a.Informational
 	req := x.build(sctx)
-	x.timer = time.AfterFunc(time.Duration(1<<63-1), func() { cancel(errAnswerLate) })
 	if x.body == nil {
 		x.awaitAnswer()
 	}
 	hr, err := l.shared.RoundTrip(req)
-	x.timer.Stop()
+	x.wait.end()
 	x.inform.close()
 	if err == nil && hr.StatusCode < 200 {
 		hr.Body.Close()
@@ -72,7 +71,31 @@ func (o *Origin) attempt2(ctx context.Context, a *Attempt, l line) (res *Respons
 // awaitAnswer begins the wait for the response's header section: the request is complete.
 func (x *exchange2) awaitAnswer() {
 	if d := x.o.cfg.ResponseTimeout; d > 0 {
-		x.timer.Reset(d)
+		x.wait.begin(d, func() { x.cancel(errAnswerLate) })
+	}
+}
+
+// answerWait bounds the wait for a header section. It may be over before it begins: an answer can come before the request's end.
+type answerWait struct {
+	mu    sync.Mutex
+	over  bool
+	timer *time.Timer
+}
+
+func (w *answerWait) begin(d time.Duration, late func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over && w.timer == nil {
+		w.timer = time.AfterFunc(d, late)
+	}
+}
+
+func (w *answerWait) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	if w.timer != nil {
+		w.timer.Stop()
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -163,6 +165,27 @@ func TestAnEarlyAnswerOverHTTP2EndsTheBody(t *testing.T) {
 	res, _, err := fetch(t.Context(), originOf(t, url, quick), &Attempt{Request: with("POST", -1), Body: body})
 	if err != nil || res.Status != 413 || body.reading {
 		t.Errorf("got %v, %v, still read from: %v", res, err, body.reading)
+	}
+}
+
+func TestARequestThatEndsAfterTheAnswerBeganTakesNothingFromIt(t *testing.T) {
+	url := cleartext(t, func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).Flush()
+		io.Copy(io.Discard, r.Body)
+		time.Sleep(100 * time.Millisecond)
+		io.WriteString(w, "ok")
+	})
+	cfg := quick
+	cfg.ResponseTimeout = 10 * time.Millisecond // it begins with the request's end
+	r, w := io.Pipe()
+	res, err := originOf(t, url, cfg).RoundTrip(t.Context(), &Attempt{Request: with("POST", -1), Body: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	w.Close()
+	if b, err := io.ReadAll(res.Body); string(b) != "ok" || err != nil {
+		t.Errorf("%q, %v", b, err)
 	}
 }
 
@@ -369,24 +392,43 @@ func TestStreamsThatCameToNothing(t *testing.T) {
 }
 
 func TestThoseWhoWaitForAConnectionShareItsFailure(t *testing.T) {
-	dials, release := make(chan bool, 9), make(chan bool)
-	cfg := quick
-	cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
-		dials <- true
-		<-release
-		return nil, errors.New("no route")
-	}
-	o := originOf(t, "h2c://origin.example", cfg)
-	errs := make(chan error, 3)
-	for range 3 {
-		go func() { _, err := o.RoundTrip(t.Context(), &Attempt{Request: get("/")}); errs <- err }()
-	}
-	<-dials
-	for o.inFlight.Load() != 3 {
-		time.Sleep(time.Millisecond)
-	}
-	close(release)
-	for range 3 {
-		want(t, "no route", <-errs, message.BlameOrigin, 502, "connect failed", true)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int32
+		cfg := quick
+		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+			dials.Add(1)
+			time.Sleep(time.Second)
+			return nil, errors.New("no route")
+		}
+		o := originOf(t, "h2c://origin.example", cfg)
+		errs := make(chan error, 4)
+		try := func(ctx context.Context) { _, err := o.RoundTrip(ctx, &Attempt{Request: get("/")}); errs <- err }
+		for range 3 {
+			go try(t.Context())
+		}
+		for range 3 {
+			want(t, "no route", <-errs, message.BlameOrigin, 502, "connect failed", true)
+		}
+		if n := dials.Load(); n != 1 {
+			t.Errorf("%d attempts to connect", n)
+		}
+
+		ctx, cancel := context.WithCancel(t.Context()) // a client that leaves is nobody else's failure
+		o.cfg.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if dials.Add(1) == 2 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return nil, errors.New("no route")
+		}
+		go try(ctx)
+		synctest.Wait()
+		go try(t.Context())
+		synctest.Wait()
+		cancel()
+		got := []string{(<-errs).(*message.Error).Reason, (<-errs).(*message.Error).Reason}
+		if slices.Sort(got); got[0] != "client went away" || got[1] != "connect failed" || dials.Load() != 3 {
+			t.Errorf("got %q after %d attempts", got, dials.Load())
+		}
+	})
 }

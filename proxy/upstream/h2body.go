@@ -23,6 +23,7 @@ type requestBody struct {
 	touched, over atomic.Bool
 	fault         atomic.Pointer[message.Error] // what the reader failed with
 	reading       sync.Mutex
+	whole         bool // guarded by reading
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
@@ -31,10 +32,14 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if b.over.Load() {
 		return 0, errOver
 	}
+	if b.whole {
+		return 0, io.EOF
+	}
 	b.touched.Store(true)
 	n, err := readBody(b.body, p)
 	switch {
 	case err == io.EOF:
+		b.whole = true
 		b.ended()
 	case err != nil && !b.over.Load():
 		e := bodyError(err)

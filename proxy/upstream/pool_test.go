@@ -252,6 +252,65 @@ func awaitDead(t *testing.T, o *Origin) {
 	}
 }
 
+// closing is a body during whose coming the origin closes the idle connection that was taken for it.
+type closing struct {
+	io.Reader
+	close func()
+}
+
+func (c *closing) Read(p []byte) (int, error) { c.close(); return c.Reader.Read(p) }
+
+func TestAConnectionThatClosesWhileTheClientIsSlow(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan net.Conn, 2)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+			go func() {
+				buf := make([]byte, 4096)
+				for {
+					if _, err := c.Read(buf); err != nil {
+						return
+					}
+					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				}
+			}()
+		}
+	}()
+	var dialed []*conn
+	cfg := quick
+	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := net.Dial(network, addr)
+		if err == nil {
+			dialed = append(dialed, newConn(c))
+		}
+		return c, err
+	}
+	o := originOf(t, "http://"+l.Addr().String(), cfg)
+	if _, _, err := fetch(t.Context(), o, &Attempt{Request: get("/")}); err != nil {
+		t.Fatal(err)
+	}
+	body := &closing{strings.NewReader("abc"), func() {
+		(<-accepted).Close()
+		for end := time.Now().Add(20 * time.Second); dialed[0].alive() && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if _, _, err := fetch(ctx, o, &Attempt{Request: with("POST", 3), Body: body}); err != nil || len(dialed) != 2 {
+		t.Errorf("%v, over %d connections", err, len(dialed))
+	}
+}
+
 func TestAConnectionThatClosesUnderARequest(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 	for _, c := range []struct {

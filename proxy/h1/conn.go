@@ -1,0 +1,212 @@
+package h1
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"nearcast/proxy/message"
+	"nearcast/proxy/message/wire"
+)
+
+const (
+	// lingerBody is how long a client that was answered early may take to send the rest of its body, so that the connection can go on.
+	lingerBody = 5 * time.Second
+	// lingerRefused is how long we take what a client goes on sending after its last answer, which a reset would overtake.
+	lingerRefused = 500 * time.Millisecond
+	maxLinger     = 256 << 10 // bytes taken meanwhile
+	maxDrain      = 64 << 10  // bytes of a body that nobody read which are taken so that the connection can go on
+)
+
+// conn is one connection.
+type conn struct {
+	srv    *Server
+	nc     net.Conn
+	bottom net.Conn // the socket under nc
+	info   message.ConnInfo
+	server context.Context // whose end cuts the connection
+	base   context.Context // of the exchanges
+
+	endContext context.CancelFunc
+
+	active  atomic.Bool // a request has begun to come
+	leaving atomic.Bool // the next response is the last
+
+	in    reader
+	out   output
+	watch watcher
+	first bool // no request has come yet
+}
+
+func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo) *conn {
+	c := &conn{srv: s, nc: nc, info: info, server: ctx, bottom: bottom(nc), first: true}
+	c.info.Client, c.info.Local = unmapped(info.Client), unmapped(info.Local)
+	own, cancel := context.WithCancel(ctx)
+	c.base, c.endContext = message.WithServer(own, ctx), cancel
+	c.in.c, c.out.c, c.watch.c = c, c, c
+	_, c.out.vectored = nc.(interface{ SetLinger(int) error }) // a TCP socket
+	return c
+}
+
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// past is a deadline that ends a wait at once.
+var past = time.Unix(1, 0)
+
+// bottom is the socket under layers such as TLS.
+func bottom(nc net.Conn) net.Conn {
+	for {
+		n, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = n.NetConn()
+	}
+}
+
+// end closes the connection and gives everything back.
+func (c *conn) end() {
+	c.out.abandon()
+	c.nc.Close()
+	c.in.release()
+}
+
+// closing reports whether a response that begins now is the last.
+func (c *conn) closing() bool { return c.leaving.Load() || c.srv.draining.Load() }
+
+// next takes one request and answers it. It returns false when the connection is to end.
+func (c *conn) next() bool {
+	head, err := c.readHead()
+	if err != nil || head == nil {
+		c.refuseHead(err)
+		return false
+	}
+	x := newExchange(c)
+	if err := x.head.Parse(head, &x.req, &c.srv.lim); err != nil {
+		c.refuse(&x.req, err)
+		x.free()
+		return false
+	}
+	x.prepare()
+	if c.srv.quick != nil && x.req.Body == nil {
+		if a := c.srv.quick.Quick(&x.req); a != nil {
+			return c.out.ready(x, a)
+		}
+	}
+	if c.out.flush() != nil {
+		x.free()
+		return false
+	}
+	return c.serve(x)
+}
+
+// readHead waits for a complete header section. It returns nil without an error when the connection has ended, or is to.
+func (c *conn) readHead() (head []byte, err error) {
+	var s wire.Scanner
+	var begun time.Time
+	for {
+		if buf := c.in.Buffered(); len(buf) > 0 {
+			start, end, err := s.Request(buf, &c.srv.lim)
+			if err != nil {
+				return nil, err
+			}
+			if end > 0 {
+				c.in.Consume(end)
+				return buf[start:end:end], nil
+			}
+		}
+		if c.out.flush() != nil {
+			return nil, nil
+		}
+		if len(c.in.Buffered()) == 0 {
+			if !c.await() {
+				return nil, nil
+			}
+			begun = c.in.at
+			continue
+		}
+		if begun.IsZero() {
+			begun = time.Now()
+		}
+		if err := c.more(begun); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) && len(bytes.Trim(c.in.Buffered(), "\r\n")) > 0 {
+				return nil, errSlow
+			}
+			return nil, nil
+		}
+	}
+}
+
+var errSlow = &message.Error{Blame: message.BlameClient, Status: 408, Reason: reasonSlow}
+
+// await waits for the first bytes of the next request, with next to no memory.
+func (c *conn) await() bool {
+	c.out.release()
+	c.active.Store(false)
+	timeout := c.srv.cfg.IdleTimeout
+	if c.first && c.srv.cfg.HeaderTimeout > 0 {
+		timeout = c.srv.cfg.HeaderTimeout
+	}
+	c.first = false
+	c.in.setDeadline(after(time.Now(), timeout))
+	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
+		return false
+	}
+	if c.in.await() != nil {
+		return false
+	}
+	c.active.Store(true)
+	return true
+}
+
+// more waits for more of a header section that began to come at begun.
+func (c *conn) more(begun time.Time) error {
+	c.in.setDeadline(after(begun, c.srv.cfg.HeaderTimeout))
+	return c.in.more(c.srv.lim.HeadSize())
+}
+
+func after(t time.Time, d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
+	}
+	return t.Add(d)
+}
+
+// finish follows the last answer, when all of its request was read.
+func (c *conn) finish() {
+	if len(c.in.Buffered()) > 0 {
+		c.linger(lingerRefused)
+	}
+}
+
+// linger takes what still comes from the client for a while, after our side was closed: closing the socket with bytes that nobody read
+// resets the connection, and the client may lose the answer (RFC 9112 §9.6).
+func (c *conn) linger(d time.Duration) {
+	c.active.Store(false)
+	if cw, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		_ = cw.CloseWrite()
+	}
+	c.in.interrupt(time.Now().Add(d))
+	b := getBuffer(buf4K)
+	defer putBuffer(b)
+	for left := maxLinger; left > 0; {
+		n, err := c.nc.Read(b)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+// reset closes the connection so that the client sees it as broken, not as ended.
+func (c *conn) reset() {
+	if l, ok := c.bottom.(interface{ SetLinger(int) error }); ok {
+		_ = l.SetLinger(0)
+	}
+	c.bottom.Close()
+}
