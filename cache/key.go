@@ -71,13 +71,11 @@ func (k Key) size() int {
 // hash is the key's place in an index that has its own seed, so that no client can choose keys that collide.
 func (k Key) hash(seed maphash.Seed) uint64 {
 	const mix = 0x9e3779b97f4a7c15
-	h := maphash.String(seed, k.path)
-	h = (h ^ maphash.String(seed, k.query)) * mix
-	h = (h ^ maphash.String(seed, k.authority)) * mix
-	h = (h ^ maphash.String(seed, k.service)) * mix
-	h = (h ^ maphash.String(seed, k.scheme)) * mix
+	h := (maphash.String(seed, k.path) ^ maphash.String(seed, k.authority)*mix) * mix
 	if k.hasQuery {
-		h++
+		h = (h ^ maphash.String(seed, k.query)) * mix
 	}
+	// Services and schemes are few, and not the client's to choose freely: where two of one length meet under one URL, the index chains them.
+	h = (h ^ uint64(len(k.service))<<8 ^ uint64(len(k.scheme))) * mix
 	return h ^ h>>32
 }

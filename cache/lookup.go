@@ -59,18 +59,46 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		return Result{State: Bypass, Reason: ReasonDisabled}
 	}
 	o, missing := c.find(key, r)
-	d := requestDirectives(r)
-	if o == nil {
-		return unanswered(r, &d, Result{State: Miss, Reason: missing})
+	d := &noDirectives
+	if hasWishes(r.Fields) {
+		own := requestDirectives(r)
+		d = &own
 	}
-	if !meetsPreconditions(r, o) {
+	if o == nil {
+		return unanswered(r, d, Result{State: Miss, Reason: missing})
+	}
+	if IsConditional(r.Fields) && !meetsPreconditions(r, o) {
 		return Result{State: Bypass, Reason: ReasonPrecondition}
 	}
-	res := judge(now, o, &d, p)
+	res := judge(now, o, d, p)
 	if res.State == Hit || res.ServeStaleWhileRevalidate {
 		return res
 	}
-	return unanswered(r, &d, res)
+	return unanswered(r, d, res)
+}
+
+// noDirectives are those of most requests. It is never changed.
+var noDirectives = newDirectives()
+
+// hasWishes reports whether a request may have directives.
+func hasWishes(f message.Fields) bool {
+	for i := range f {
+		if n := f[i].Name; n == "cache-control" || n == "pragma" {
+			return true
+		}
+	}
+	return false
+}
+
+// IsConditional reports whether a request has a precondition or a range: without one there is nothing for [EvaluateConditional] and
+// [ParseRange] to do.
+func IsConditional(f message.Fields) bool {
+	for i := range f {
+		if n := f[i].Name; n == "range" || len(n) > 3 && n[:3] == "if-" {
+			return true
+		}
+	}
+	return false
 }
 
 // unanswered finds another way for a request that the store can't answer as it is.

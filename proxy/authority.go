@@ -12,7 +12,8 @@ import (
 // something else in the fields that tell the origin of it.
 func canonicalAuthority(scheme, authority string) (string, bool) {
 	host, port := authority, ""
-	if end := strings.LastIndexByte(authority, ']'); strings.HasPrefix(authority, "[") {
+	if strings.HasPrefix(authority, "[") {
+		end := strings.LastIndexByte(authority, ']')
 		if end < 0 || end+1 < len(authority) && authority[end+1] != ':' {
 			return "", false
 		}

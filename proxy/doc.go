@@ -8,4 +8,9 @@
 //	store    the response tees into a fill that every waiter shares
 //	respond  the header section, the body, errors
 //	record   one log line and the metrics, always
+//
+// Quick goes the first four of them for a request that the cache may answer, and where it can, answers from memory: in the caller's
+// goroutine, without a wait and without an allocation. What it has found is not looked for again by Serve.
+//
+// A request to change to WebSocket leaves the list after route: tunnel forwards it and carries bytes both ways.
 package proxy

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"nearcast/proxy/message"
 )
@@ -219,5 +220,48 @@ func TestTheLargestBodyLimitIsNoPanic(t *testing.T) {
 	b := &requestBody{r: strings.NewReader("hello"), left: 1<<63 - 1}
 	if got, err := io.ReadAll(b); string(got) != "hello" || err != nil {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// borrow makes a request's strings parts of one buffer, as a front end's are.
+func borrow(r *message.Request) (buf []byte) {
+	all := []*string{&r.Method, &r.Authority, &r.Target.Path, &r.Target.Query}
+	for i := range r.Fields {
+		all = append(all, &r.Fields[i].Name, &r.Fields[i].Value)
+	}
+	buf = make([]byte, 0, 4096)
+	for _, s := range all {
+		start := len(buf)
+		buf = append(buf, *s...)
+		*s = unsafe.String(unsafe.SliceData(buf[start:]), len(*s))
+	}
+	return buf
+}
+
+func TestAFetchOutlivesTheBufferOfItsRequest(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-release
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "Accept-Language")
+		io.WriteString(w, "body")
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	ctx, leave := context.WithCancel(t.Context())
+	r := request("GET", "/a?b=c", "accept-language", "en")
+	buf := borrow(r)
+	_, done := e.serveAsync(ctx, r)
+	<-arrived
+	leave()
+	within(t, "the exchange of a client that left ends", done)
+	for i := range buf {
+		buf[i] = '!'
+	}
+	close(release)
+	e.settle()
+	e.want("it is there under its own name", e.get("/a?b=c", "accept-language", "en"), 200, "body", "nearcast; hit")
+	if hits.Load() != 1 {
+		t.Errorf("the origin was asked %d times", hits.Load())
 	}
 }

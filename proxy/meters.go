@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -220,6 +221,7 @@ func (m *meters) refused(x *message.Refusal) {
 	defer r.mu.Unlock()
 	c := r.series[key]
 	if c == nil {
+		key.reason = strings.Clone(key.reason) // it may be a part of something large
 		if len(r.series) >= maxRefusalSeries {
 			key.reason = "other"
 		}

@@ -66,19 +66,20 @@ func (q *quick) hit(now time.Time) bool {
 	o, a := q.result.Object, &q.ready
 	*a = message.Ready{Status: o.Status, Block: o, ContentLength: o.Length, Owner: q}
 	q.lines = q.lines[:0]
-	rg, part := cache.Whole, false
-	if cache.EvaluateConditional(q.r, o) == http.StatusNotModified {
-		a.Status, a.Block = http.StatusNotModified, nil
-		q.lines = cache.AppendNotModified(q.lines, o)
-	} else {
-		var status int
-		switch rg, status = cache.ParseRange(q.r, o); status {
-		case http.StatusPartialContent:
-			part = true
-			a.Status, a.ContentLength = status, rg.End-rg.Start
-		case http.StatusRequestedRangeNotSatisfiable:
-			return false
+	rg, status := cache.Whole, o.Status
+	if cache.IsConditional(q.r.Fields) {
+		if status = cache.EvaluateConditional(q.r, o); status == 0 {
+			rg, status = cache.ParseRange(q.r, o)
 		}
+	}
+	switch status {
+	case http.StatusNotModified:
+		a.Status, a.Block = status, nil
+		q.lines = cache.AppendNotModified(q.lines, o)
+	case http.StatusPartialContent:
+		a.Status, a.ContentLength = status, rg.End-rg.Start
+	case http.StatusRequestedRangeNotSatisfiable:
+		return false
 	}
 	if !noBody(q.r.Method, a.Status) {
 		if !o.Pin(&q.body, rg) {
@@ -91,7 +92,7 @@ func (q *quick) hit(now time.Time) bool {
 	if a.Status == http.StatusNoContent {
 		a.ContentLength = -1 // RFC 9110 §8.6
 	}
-	q.addLines(now, rg, part)
+	q.addLines(now, rg)
 	a.Fields = q.lines
 	q.status, q.firstByte = a.Status, now
 	return true
@@ -99,11 +100,11 @@ func (q *quick) hit(now time.Time) bool {
 
 // addLines adds what this hop adds to an object's fields. Their values stand in buf; a value that does not fit moves the rest of them into
 // memory of its own, and takes nothing from those before it.
-func (q *quick) addLines(now time.Time, rg cache.Range, part bool) {
+func (q *quick) addLines(now time.Time, rg cache.Range) {
 	o := q.result.Object
 	b := strconv.AppendInt(q.buf[:0], int64(o.Age(now)/time.Second), 10)
 	q.lines = append(q.lines, message.Field{Name: "age", Value: text(b)})
-	if part {
+	if q.ready.Status == http.StatusPartialContent {
 		n := len(b)
 		b = rg.AppendContentRange(b, o.Length)
 		q.lines = append(q.lines, message.Field{Name: "content-range", Value: text(b[n:])})

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -34,7 +35,7 @@ func (p *Proxy) tunnel(x *exchange) error {
 	if err != nil {
 		return p.clientGone(x, err)
 	}
-	x.status, x.tunnel = http.StatusSwitchingProtocols, true
+	x.status, x.firstByte, x.tunnel = http.StatusSwitchingProtocols, time.Now(), true
 	x.service.meters.tunnels.Inc()
 	defer x.service.meters.tunnels.Dec()
 	t := &tunnel{client: client, origin: res.Tunnel, cut: func() {

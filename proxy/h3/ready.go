@@ -14,19 +14,20 @@ import (
 // gather is how much of a response is put together before it is written: beyond that writing twice costs less than copying.
 const gather = 16 << 10
 
-// sendReady sends a complete answer, and gives it back.
+// sendReady sends a complete answer, and gives it back, also when its owner panics.
 func (x *exchange) sendReady(a *message.Ready) {
-	sent, err := x.writeReady(a)
-	complete := err == nil
-	if complete {
+	sent, complete := int64(0), false
+	defer func() { a.Done(sent, complete) }()
+	var err error
+	if sent, err = x.writeReady(a); err == nil {
+		complete = true
 		x.close()
-	} else {
-		x.abort(codeInternal)
-		if x.conn.ctx.Err() != nil {
-			a.Err = context.Cause(x.conn.ctx)
-		}
+		return
 	}
-	a.Done(sent, complete)
+	x.abort(codeInternal)
+	if x.conn.ctx.Err() != nil {
+		a.Err = context.Cause(x.conn.ctx)
+	}
 }
 
 var errPieces = errors.New("the pieces are not as long as the body")

@@ -247,6 +247,32 @@ func TestReadyThatFails(t *testing.T) {
 	}
 }
 
+// TestReadyThatPanics: it is given back all the same.
+func TestReadyThatPanics(t *testing.T) {
+	h := newHit(1000)
+	calls := 0
+	h.free.New = func() any { return &hitAnswer{h: h, done: func(int64, bool, error) { calls++ }} }
+	c, _ := memoryConn(panics{h}, Config{})
+	m := newMemory(request("GET"))
+	c.exchange(nil, m, 0)
+	if calls != 1 || !m.closed || len(c.active) != 0 {
+		t.Errorf("%d calls, closed %t", calls, m.closed)
+	}
+}
+
+// panics gives bodies that do.
+type panics struct{ *hit }
+
+func (h panics) Quick(r *message.Request) *message.Ready {
+	a := h.hit.Quick(r)
+	a.Body = panicking{}
+	return a
+}
+
+type panicking struct{}
+
+func (panicking) Next() []byte { panic("x") }
+
 // slowWriter takes a few octets of each write, and time.
 type slowWriter struct {
 	*memory
