@@ -108,6 +108,7 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, errConnEnd
 		case s.expect:
 			c.sendContinue(s)
+			continue // the lock was let go of: the body may have come
 		}
 		if s.inFrom.IsZero() {
 			s.inFrom = time.Now()
