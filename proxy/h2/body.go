@@ -76,9 +76,10 @@ func (q *chunks) free() {
 // body is what a handler reads of a request. It is not used again: somebody whom the handler left behind may still hold it. The
 // connection's lock guards it.
 type body struct {
-	c    *conn
-	s    *stream
-	over bool // the handler has returned; s is another's
+	c       *conn
+	s       *stream
+	over    bool // the handler has returned; s is another's
+	stopped bool // by Interrupt
 }
 
 // Read implements io.Reader. What is read is given back to the client's windows.
@@ -94,6 +95,8 @@ func (b *body) Read(p []byte) (int, error) {
 		switch {
 		case b.over:
 			return 0, errOver
+		case b.stopped:
+			return 0, errInterrupted
 		case s.chunks.len > 0:
 			n := s.chunks.read(p)
 			c.consumed(n)
@@ -117,6 +120,17 @@ func (b *body) Read(p []byte) (int, error) {
 		s.cond.Wait()
 		b.moved()
 	}
+}
+
+// Interrupt implements message.Interrupter: of a request's body, and of a tunnel both ways.
+func (b *body) Interrupt() {
+	b.c.mu.Lock()
+	defer b.c.mu.Unlock()
+	if b.over {
+		return
+	}
+	b.stopped = true
+	b.s.wake()
 }
 
 // moved ends a wait for the client once it has ended.

@@ -70,13 +70,13 @@ func (c *conn) assemble(s *stream) error {
 	}
 	r.Protocol, r.Client, r.Local, r.TLS, r.Received = message.HTTP2, c.info.Client, c.info.Local, c.info.TLS, c.now
 	switch {
-	case s.recvEnd:
-		s.length = assemble.NewContent(0)
-		return assemble.NoContent(r)
-	case r.Upgrade != "":
+	case r.Upgrade != "": // also one whose client has nothing to say
 		r.ContentLength = 0
 		s.length = assemble.NewContent(-1)
 		s.body = &body{c: c, s: s}
+	case s.recvEnd:
+		s.length = assemble.NewContent(0)
+		return assemble.NoContent(r)
 	default:
 		s.length = assemble.NewContent(r.ContentLength)
 		s.expect = a.ExpectsContinue()

@@ -10,7 +10,7 @@ func (c *conn) beginTunnel(s *stream) {
 	c.armLocked(c.streamDue(s))
 }
 
-// tunnel is a message.Tunnel.
+// tunnel is a message.Tunnel and a message.Interrupter.
 type tunnel struct {
 	w *writer
 	*body
@@ -32,8 +32,11 @@ func (t *tunnel) Write(p []byte) (int, error) {
 
 // CloseWrite implements message.Tunnel.
 func (t *tunnel) CloseWrite() error {
-	if t.w.ended {
+	switch {
+	case t.w.ended:
 		return nil
+	case t.w.aborted: // the end would say that all has come
+		return errAborted
 	}
 	return t.w.push(nil, true, nil)
 }

@@ -226,6 +226,9 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 	if s.detached || s.sentEnd {
 		return errEnded
 	}
+	if w.interrupted() && !end {
+		return errInterrupted
+	}
 	if w.wrote {
 		s.sentHead = true
 	}
@@ -234,7 +237,7 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 	w.ended = end
 	c.enqueue(s)
 	c.flush(2)
-	for !w.over && s.wants() && !c.broken {
+	for !w.over && s.wants() && !c.broken && (end || !w.interrupted()) {
 		s.cond.Wait()
 	}
 	switch {
@@ -244,9 +247,17 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 		return clientGone(s.err)
 	case c.broken && !s.sentEnd:
 		return clientGone(errConnEnd)
+	case s.wants() && w.interrupted(): // p is the caller's again
+		s.pend = nil
+		c.dequeue(s)
+		w.aborted = true
+		return errInterrupted
 	}
 	return nil
 }
+
+// interrupted reports whether the writes to a tunnel are to end.
+func (w *writer) interrupted() bool { return w.tunnel != nil && w.tunnel.stopped }
 
 // clientGone is what the pipeline gets of a failed write.
 func clientGone(err error) error {
