@@ -67,7 +67,7 @@ type conn struct {
 	quiet    *sync.Cond // for end, which waits until nobody is
 	closed   bool       // no stream begins, nothing but what is in out is sent
 	broken   bool       // a write failed
-	earned   int        // tokens for the reading goroutine's meter
+	earned   int        // tokens to pay for frames with, before those of the meter
 	shrink   bool       // the next block says that our table is empty
 	shrunk   bool       // it has been said
 	writeEnd time.Time  // the write deadline

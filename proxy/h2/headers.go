@@ -109,7 +109,7 @@ func (c *conn) place(id uint32, s *stream, end, loop bool) (bool, error) {
 		return false, nil // the client knows, and sends it elsewhere
 	}
 	c.served = true
-	c.earned += earnHeaders
+	c.earn(earnHeaders)
 	if c.leaveFirst {
 		c.beginLeave()
 	}

@@ -64,10 +64,9 @@ func (c *conn) pay(f *frame) error {
 	if c.full() {
 		c.flush(c.directWrites())
 	}
-	if c.earned > 0 {
-		c.frames.earn(c.earned, frameLimit)
-		c.earned = 0
-	}
+	paid := min(price, c.earned)
+	c.earned -= paid
+	price -= paid
 	if price > 0 && !c.frames.spend(price, c.now, frameLimit) {
 		return errFrames
 	}

@@ -140,7 +140,7 @@ func (c *conn) data(s *stream, n int64) {
 		c.turn++
 		s.turn = c.turn
 	}
-	c.earned += earnData
+	c.earn(earnData + int(n)/earnOctets)
 	if s.fin && s.remaining() == 0 && len(s.tail) == 0 {
 		o.b[at+4] |= flagEndStream
 		c.sentEnd(s)
