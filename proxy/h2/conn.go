@@ -57,6 +57,7 @@ type conn struct {
 	peerWindow int64 // with which streams begin
 	recvWindow int64 // what the client may send
 	unacked    int64 // consumed, and not yet given back
+	shut       shut
 
 	// output
 	out      *outBuf

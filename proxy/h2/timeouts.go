@@ -50,6 +50,7 @@ func (c *conn) nextDue() (next time.Time) {
 		sooner(after(c.idleFrom, c.srv.cfg.IdleTimeout))
 	}
 	sooner(c.leaveBy)
+	sooner(c.shutDue())
 	for _, s := range c.streams {
 		sooner(c.streamDue(s))
 	}
@@ -97,6 +98,9 @@ func (c *conn) due() error {
 			c.expire(s)
 		}
 	}
+	if past(c.shutDue()) {
+		c.expireShut()
+	}
 	c.flush(c.directWrites())
 	return nil
 }
@@ -108,7 +112,7 @@ func (c *conn) expire(s *stream) {
 		return
 	}
 	why, word := errSlowTaker, kindStallOut
-	if s.outFrom.IsZero() {
+	if blocked, _ := c.blocked(s); !blocked {
 		why, word = errSlowBody, kindStallIn
 	}
 	c.srv.cfg.CountError(word)
