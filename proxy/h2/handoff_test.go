@@ -60,3 +60,26 @@ func TestABodyThatComesWhile100IsWritten(t *testing.T) {
 		<-done
 	})
 }
+
+// TestTheLastWordsAreWaitedFor also when handlers end meanwhile: what the client still sends must be read, or it gets RST and no GOAWAY.
+func TestTheLastWordsAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, _ *message.Request) {
+			<-ctx.Done()
+			w.Abort()
+		})
+		x := serve(t, t.Context(), New(h, Config{IdleTimeout: time.Hour}))
+		x.request(1, "/", true)
+		began := time.Now()
+		x.raw(framePushPromise, 0, 1, "")
+		want(t, x.next(), func(g *goAway) bool { return g.code == http2.ErrCodeProtocol }, "GOAWAY")
+		time.Sleep(lingerTime / 2)
+		if err := x.fr.WritePing(false, [8]byte{}); err != nil {
+			t.Errorf("what the client sends is not read: %v", err)
+		}
+		<-x.done
+		if took := time.Since(began); took != lingerTime {
+			t.Errorf("the connection ended after %v", took)
+		}
+	})
+}

@@ -16,9 +16,10 @@ func (c *conn) arm() error {
 	return nil
 }
 
-// armLocked makes the reading goroutine wake up at t, if t is something and it would not before.
+// armLocked makes the reading goroutine wake up at t, if t is something and it would not before. Once the connection is ending the
+// deadline is linger's.
 func (c *conn) armLocked(t time.Time) {
-	if !t.IsZero() && (c.armed.IsZero() || t.Before(c.armed)) {
+	if !c.closed && !t.IsZero() && (c.armed.IsZero() || t.Before(c.armed)) {
 		c.armed = t
 		_ = c.nc.SetReadDeadline(t)
 	}
