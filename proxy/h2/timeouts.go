@@ -64,7 +64,7 @@ func (c *conn) streamDue(s *stream) time.Time {
 		return after(s.movedAt, c.srv.cfg.IdleTimeout)
 	}
 	in, out := time.Time{}, time.Time{}
-	if !s.inFrom.IsZero() {
+	if !s.inFrom.IsZero() && c.recvWindow > 0 { // else it is we who keep the client waiting
 		in = c.srv.cfg.Pace.Deadline(s.inFrom, s.inWaited, s.length.Got())
 	}
 	if !s.outFrom.IsZero() {
