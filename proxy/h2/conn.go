@@ -42,6 +42,7 @@ type conn struct {
 
 	// streams
 	streams []*stream // open ones, in the order of their ids
+	held    int       // their header sections
 	active  int       // those not yet released: open, or their handler is still to return
 	uploads int       // open ones whose client is still to end its side
 	lastID  uint32
