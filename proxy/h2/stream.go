@@ -158,7 +158,7 @@ func (c *conn) release(s *stream) {
 	c.held -= s.held
 	if c.active--; c.active == 0 {
 		c.idleFrom = time.Now()
-		if c.leaving == leavingNow {
+		if c.leaving == leavingNow || c.holding { // the reader is to end, or to let go of its buffer
 			c.poke()
 		} else if d := c.srv.cfg.IdleTimeout; d > 0 {
 			c.armLocked(c.idleFrom.Add(d))
