@@ -116,7 +116,7 @@ func (c *conn) data(s *stream, n int64) {
 	o.b = appendHeader(o.b, int(n), frameData, 0, s.id)
 	for need := n; need > 0; {
 		if len(s.pend) == 0 {
-			if s.pend = s.ready.Body.Next(); len(s.pend) == 0 {
+			if s.pend = c.piece(s); len(s.pend) == 0 {
 				c.cutShort(s, at)
 				return
 			}
