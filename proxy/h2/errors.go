@@ -90,4 +90,6 @@ var (
 	errTooShort = errors.New("h2: the body is shorter than its declared length")
 	errAborted  = errors.New("h2: the exchange was aborted")
 	errEnded    = errors.New("h2: the exchange is over")
+
+	errInterrupted = errors.New("h2: interrupted")
 )

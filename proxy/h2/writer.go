@@ -226,6 +226,9 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 	if s.detached || s.sentEnd {
 		return errEnded
 	}
+	if w.interrupted() {
+		return errInterrupted
+	}
 	if w.wrote {
 		s.sentHead = true
 	}
@@ -234,12 +237,16 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 	w.ended = end
 	c.enqueue(s)
 	c.flush(2)
-	for !w.over && s.wants() && !c.broken {
+	for !w.over && s.wants() && !c.broken && !w.interrupted() {
 		s.cond.Wait()
 	}
 	switch {
 	case w.over:
 		return errEnded
+	case w.interrupted() && s.wants(): // p is not to be used any more
+		c.reset(s, codeCancel, errInterrupted)
+		c.flush(1)
+		return errInterrupted
 	case s.err != nil:
 		return clientGone(s.err)
 	case c.broken && !s.sentEnd:
@@ -247,6 +254,9 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 	}
 	return nil
 }
+
+// interrupted reports whether the handler has given up a tunnel.
+func (w *writer) interrupted() bool { return w.tunnel != nil && w.tunnel.cut }
 
 // clientGone is what the pipeline gets of a failed write.
 func clientGone(err error) error {
