@@ -45,6 +45,7 @@ func certificate(t testing.TB) (server, client *tls.Config) {
 type server struct {
 	https, http string
 	client      *tls.Config
+	close       func()
 
 	mu    sync.Mutex
 	paths map[string]int // how often each path with its query was asked for
@@ -79,7 +80,8 @@ func serve(t testing.TB, h http.HandlerFunc) *server {
 	serving.Go(func() { s1.ServeTLS(secure, "", "") })
 	serving.Go(func() { s2.Serve(plain) })
 	serving.Go(func() { s3.Serve(udp) })
-	t.Cleanup(func() { s1.Close(); s2.Close(); s3.Close(); udp.Close(); serving.Wait() })
+	s.close = sync.OnceFunc(func() { s1.Close(); s2.Close(); s3.Close(); udp.Close(); serving.Wait() })
+	t.Cleanup(s.close)
 	s.https, s.http = "https://"+secure.Addr().String(), "http://"+plain.Addr().String()
 	return s
 }
