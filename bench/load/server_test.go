@@ -86,6 +86,17 @@ func serve(t testing.TB, h http.HandlerFunc) *server {
 	return s
 }
 
+// serveTLS serves HTTP/1.1 and HTTP/2 with a configuration.
+func serveTLS(t testing.TB, conf *tls.Config) string {
+	t.Helper()
+	l := listen(t)
+	s := &http.Server{Handler: http.HandlerFunc(hello), TLSConfig: conf, ErrorLog: log.New(io.Discard, "", 0)}
+	var serving sync.WaitGroup
+	serving.Go(func() { s.ServeTLS(l, "", "") })
+	t.Cleanup(func() { s.Close(); serving.Wait() })
+	return "https://" + l.Addr().String()
+}
+
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
