@@ -53,9 +53,9 @@ func TestConnectErrorsSayWhatToDo(t *testing.T) {
 		{"plain", Options{URL: strings.Replace(s.http, "http", "https", 1)}, "begin the URL with http://"},
 		{"no HTTP/2", Options{URL: "https://" + only1.Addr().String(), Protocol: HTTP2, TLS: otherALPN}, "does not speak h2"},
 	} {
-		tt.o.Requests, tt.o.Connections, tt.o.Timeout = 1, 5, 3*time.Second
-		if tt.o.Protocol == HTTP3 {
-			tt.o.Timeout = 500 * time.Millisecond
+		tt.o.Requests, tt.o.Connections = 1, 5
+		if tt.hint == "UDP port" {
+			tt.o.Timeout = 300 * time.Millisecond
 		}
 		_, err := Run(t.Context(), tt.o)
 		e, ok := errors.AsType[*ConnectError](err)

@@ -131,6 +131,35 @@ func TestOpenLoopSaysWhatItCouldNotSend(t *testing.T) {
 	})
 }
 
+func TestWhatAClosedLoopCounts(t *testing.T) {
+	slow := func(w http.ResponseWriter, r *http.Request) { time.Sleep(7 * time.Millisecond) }
+	onFakeClock(t, slow, func(t *testing.T, o Options) {
+		// Four requests at a time end every 7 ms: 14 times during the warm-up, 157 times until the end, and once after it.
+		o.Warmup, o.Duration = 100*time.Millisecond, time.Second
+		if r := mustRun(t, o); r.OK != 4*(157-14) || r.Failed != 0 || r.Late != 4 || r.LateMaxMs != 7 || r.Seconds != 1 || r.Latency.Max-r.Latency.Min > 7 {
+			t.Errorf("%+v", r)
+		}
+		o.Requests, o.Duration = 10, 0
+		if r := mustRun(t, o); r.OK != 10 || r.Late != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestClosedLoopDoesNotForgetWhatIsNeverAnswered(t *testing.T) {
+	hang := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	onFakeClock(t, hang, func(t *testing.T, o Options) {
+		o.Duration = time.Second // which is less than the timeout
+		if r := mustRun(t, o); r.OK != 0 || r.Failed != 4 || r.Failures[Timeout] == nil {
+			t.Errorf("%+v", r)
+		}
+		o.Requests, o.Duration = 10, 0 // after a timeout the next request is made
+		if r := mustRun(t, o); r.OK != 0 || r.Failed != 10 || r.Failures[Timeout] == nil || r.Failures[Timeout].Count != 10 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 func TestOpenLoopOutlivesAServer(t *testing.T) {
 	eachKind(t, hello, func(t *testing.T, s *server, o Options) {
 		if o.Protocol == HTTP3 {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"io"
 	"log"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -104,6 +105,13 @@ func listen(t testing.TB) net.Listener {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// asked is how often each path was asked for.
+func (s *server) asked() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.paths)
 }
 
 // count is how many requests the server has had.

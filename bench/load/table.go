@@ -19,13 +19,12 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	row(what, "%d good, %d failed in %.2f s after %g s of warm-up", r.OK, r.Failed, r.Seconds, r.Warmup)
 	row("throughput", "%.0f a second, %s of bodies a second", r.PerSecond, Bytes(int64(r.BytesPerS)))
-	l := r.Latency
-	row("latency", "mean %s, p50 %s, p90 %s, p99 %s, p99.9 %s, p99.99 %s, max %s", micros(int64(l.Mean)), micros(l.P50), micros(l.P90),
-		micros(l.P99), micros(l.P999), micros(l.P9999), micros(l.Max))
+	if l := r.Latency; r.OK > 0 {
+		row("latency", "mean %s, p50 %s, p90 %s, p99 %s, p99.9 %s, p99.99 %s, max %s", micros(int64(l.Mean)), micros(l.P50), micros(l.P90),
+			micros(l.P99), micros(l.P999), micros(l.P9999), micros(l.Max))
+	}
 	for _, s := range r.Statuses() {
-		if s != 0 {
-			row(fmt.Sprintf("status %d", s), "%d", r.Status[s])
-		}
+		row(fmt.Sprintf("status %d", s), "%d", r.Status[s])
 	}
 	for _, class := range r.Classes() {
 		row("failed: "+class, "%d, such as: %s", r.Failures[class].Count, r.Failures[class].Example)

@@ -150,8 +150,8 @@ func TestMissesReachTheServerOnce(t *testing.T) {
 		if r := mustRun(t, o); r.OK != 100 {
 			t.Errorf("%+v", r)
 		}
-		if s.paths["/k0"]+s.paths["/k1"] != 75 || len(s.paths) != 27 || s.paths["/kN-25"] != 1 {
-			t.Errorf("%v", s.paths)
+		if asked := s.asked(); asked["/k0"]+asked["/k1"] != 75 || len(asked) != 27 || asked["/kN-25"] != 1 {
+			t.Errorf("%v", asked)
 		}
 	})
 }
