@@ -86,12 +86,16 @@ func (r *run) now() time.Duration { return time.Since(r.epoch) }
 // openAtOnce is how many connections are made at a time: more only overflow the server's backlog.
 const openAtOnce = 32
 
-// open makes all first connections; any that fails ends the run.
+// open makes all first connections; any that fails ends the run. The first is made alone: nearly always it shows what is wrong.
 func (r *run) open(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var group sync.WaitGroup
 	var next atomic.Int64
+	if err := r.workers[0].open(ctx); err != nil {
+		cancel(r.connectError(err))
+	}
+	next.Add(1)
 	for range min(openAtOnce, len(r.workers)) {
 		group.Go(func() {
 			for ctx.Err() == nil {
