@@ -20,10 +20,11 @@ func (r *Result) WriteTable(w io.Writer) error {
 		fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%s\t%s\t%d\t\n", s.Name, known(m.CPUMicros, "%.2f"), m.PerSecond, m.P50, m.P99,
 			known(m.CPUs, "%.2f"), known(m.RSS/(1<<20), "%.1f"), failed)
 	}
-	fmt.Fprintln(t, "\t\t\t\t\t\t\t\t")
-	fmt.Fprintln(t, "ratio\tCPU µs/request\tleast to most\trequests/s\tleast to most\tp99\tleast to most\t\t")
+	t.Flush()
+	fmt.Fprintln(w)
+	fmt.Fprintln(t, "ratio\tCPU µs/request\tleast to most\trequests/s\tleast to most\tp99\tleast to most\t")
 	for _, x := range r.Ratios {
-		fmt.Fprintf(t, "%s : %s\t%s\t%s\t%s\t\t\n", x.First, x.Other, x.CPU, x.PerSecond, x.P99)
+		fmt.Fprintf(t, "%s : %s\t%s\t%s\t%s\t\n", x.First, x.Other, x.CPU, x.PerSecond, x.P99)
 	}
 	return t.Flush()
 }

@@ -124,7 +124,9 @@ func (t *tally) flush() {
 		b.latency.RecordValue(l)
 	}
 	b.ok += int64(t.n)
-	b.status[t.status] += int64(t.n)
+	if t.status != 0 { // handshakes have none
+		b.status[t.status] += int64(t.n)
+	}
 	b.bytes += t.bytes
 	b.last = max(b.last, t.last)
 	b.mu.Unlock()

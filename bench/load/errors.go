@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/quic-go/quic-go"
@@ -81,6 +82,10 @@ func is[T error](err error) bool {
 
 func isTLS(err error) bool {
 	t, ok := errors.AsType[*quic.TransportError](err)
+	// crypto/tls has no exported type for alerts over TCP.
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
+		return true
+	}
 	return is[tls.AlertError](err) || is[tls.RecordHeaderError](err) || is[*tls.CertificateVerificationError](err) ||
 		is[x509.UnknownAuthorityError](err) || is[x509.HostnameError](err) || ok && t.ErrorCode.IsCryptoError()
 }
@@ -105,7 +110,6 @@ func (e *ConnectError) Unwrap() error { return e.Err }
 func (p *plan) connectError(err error) error {
 	e := &ConnectError{Address: p.Address, Err: err}
 	record, notTLS := errors.AsType[tls.RecordHeaderError](err)
-	alert, alerted := errors.AsType[tls.AlertError](err)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Hint = "Nothing listens there: is the server running, and on this port?"
@@ -117,7 +121,7 @@ func (p *plan) connectError(err error) error {
 		e.Hint = "The certificate is not trusted: name its authority with --ca-file FILE, the host it is for with --server-name, or check nothing with --insecure."
 	case notTLS && string(record.RecordHeader[:]) == "HTTP/":
 		e.Hint = "The server speaks plain HTTP on this port: begin the URL with http://."
-	case alerted && alert == 120 || is[*alpnError](err):
+	case is[*alpnError](err), isTLS(err) && strings.Contains(err.Error(), "no application protocol"):
 		e.Hint = fmt.Sprintf("The server does not speak %s here.", p.Protocol)
 	case p.Protocol == HTTP3 && classOf(err) == Timeout:
 		e.Hint = "Nothing answers over QUIC: does the server listen on this UDP port?"

@@ -243,14 +243,19 @@ func (l *h3Lane) openSlowly(ctx context.Context, link *h3Link) (*quic.Stream, er
 	return s, err
 }
 
+// satisfied reports that the server asked for no more of the request, without an error.
+func satisfied(err error) bool {
+	s, ok := errors.AsType[*quic.StreamError](err)
+	return ok && s.Remote && s.ErrorCode == h3NoError
+}
+
 func (l *h3Lane) transfer(s *quic.Stream, target pick) error {
 	l.out = l.form.append(l.out[:0], &l.path, l.targets, target)
-	if _, err := s.Write(l.out); err != nil {
+	// A server that has its answer ready may want no more of the request (RFC 9114 §4.1): what matters is what it answers.
+	if _, err := s.Write(l.out); err != nil && !satisfied(err) {
 		return err
 	}
-	if err := s.Close(); err != nil {
-		return err
-	}
+	s.Close()
 	for kept := 0; ; {
 		if kept == len(l.buf) { // a large field section
 			l.buf = append(l.buf, make([]byte, len(l.buf))...)

@@ -50,13 +50,11 @@ func newHandshaker(r *run) *handshaker {
 
 // open makes a full handshake, which gives the first ticket.
 func (w *handshaker) open(ctx context.Context) error {
-	if _, err := w.shake(ctx); err != nil {
-		return err
+	_, err := w.shake(ctx)
+	if w.ticket != nil && w.ticket.state.Load() == nil && (err == nil || classOf(err) == Timeout) {
+		err = failed(TLS, "the server gave no ticket to resume with")
 	}
-	if w.ticket != nil && w.ticket.state.Load() == nil {
-		return failed(TLS, "the server gave no ticket to resume with")
-	}
-	return nil
+	return err
 }
 
 func (w *handshaker) abort() {
@@ -101,7 +99,7 @@ func (w *handshaker) shake(ctx context.Context) (resumed bool, err error) {
 	} else {
 		resumed, err = w.shakeTCP(ctx)
 	}
-	if err != nil && ctx.Err() == context.DeadlineExceeded {
+	if ctx.Err() == context.DeadlineExceeded {
 		err = failed(Timeout, "no handshake in time")
 	}
 	return resumed, err
@@ -150,6 +148,10 @@ func (w *handshaker) shakeQUIC(ctx context.Context) (bool, error) {
 	// The server opens its control stream when the connection is its handler's.
 	if _, err := conn.AcceptUniStream(ctx); err != nil {
 		return false, err
+	}
+	// The first ticket may come a moment later.
+	for w.ticket != nil && w.ticket.state.Load() == nil && ctx.Err() == nil && conn.Context().Err() == nil {
+		sleep(ctx, time.Millisecond)
 	}
 	return conn.ConnectionState().TLS.DidResume, nil
 }

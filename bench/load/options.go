@@ -63,7 +63,7 @@ type Options struct {
 	// Zipf is the exponent of the keys' distribution: key k is asked for (k+1)^Zipf times as seldom as key 0. 0: all alike.
 	Zipf float64
 	// MissRatio is the fraction of the requests that ask for something that was never asked for before, in this run or an earlier one:
-	// {key} becomes a new word, or, without {key}, the query gets one. It is held exactly, not by chance.
+	// {key} becomes a new word, or, without {key}, the query gets one. It is held exactly, not by chance, to nine digits.
 	MissRatio float64
 	// Seed makes the choices of keys and sizes. The same seed gives each connection the same choices.
 	Seed uint64

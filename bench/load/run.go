@@ -86,12 +86,16 @@ func (r *run) now() time.Duration { return time.Since(r.epoch) }
 // openAtOnce is how many connections are made at a time: more only overflow the server's backlog.
 const openAtOnce = 32
 
-// open makes all first connections; any that fails ends the run.
+// open makes all first connections; any that fails ends the run. The first is made alone: nearly always it shows what is wrong.
 func (r *run) open(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var group sync.WaitGroup
 	var next atomic.Int64
+	if err := r.workers[0].open(ctx); err != nil {
+		cancel(r.connectError(err))
+	}
+	next.Add(1)
 	for range min(openAtOnce, len(r.workers)) {
 		group.Go(func() {
 			for ctx.Err() == nil {
@@ -273,50 +277,4 @@ func (r *run) failedWith(k ticket, now time.Duration, err error, status int) {
 		r.book.fail(err, status, 1)
 		r.book.ended(now)
 	}
-}
-
-// watch looks for requests that take too long and calls each in between; it gives everything up when ctx ends.
-func (r *run) watch(ctx context.Context, finished <-chan struct{}, each func(now time.Duration)) {
-	every := min(max(r.Timeout/20, 5*time.Millisecond), 100*time.Millisecond)
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-finished:
-			return
-		case <-ctx.Done():
-			r.aborted.Store(true)
-			for _, w := range r.workers {
-				w.abort()
-			}
-			<-finished
-			return
-		case <-tick.C:
-		}
-		now := r.now()
-		for _, w := range r.workers {
-			w.watch(now - r.Timeout)
-		}
-		each(now)
-	}
-}
-
-// reportPhase reports how the phase stands.
-func (r *run) reportPhase(now time.Duration) {
-	switch r.phase.Load() {
-	case warming:
-		r.report("warming up", now, r.Warmup)
-	case measuring:
-		r.report("measuring", now-time.Duration(r.from.Load()), r.Duration)
-	case over:
-		r.report("finishing", 0, 0)
-	}
-}
-
-func (r *run) report(phase string, elapsed, total time.Duration) {
-	if r.Progress == nil {
-		return
-	}
-	ok, failed := r.book.progress()
-	r.Progress(Progress{phase, elapsed, total, ok, failed})
 }

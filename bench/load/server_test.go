@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"io"
 	"log"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -45,6 +46,7 @@ func certificate(t testing.TB) (server, client *tls.Config) {
 type server struct {
 	https, http string
 	client      *tls.Config
+	close       func()
 
 	mu    sync.Mutex
 	paths map[string]int // how often each path with its query was asked for
@@ -79,9 +81,21 @@ func serve(t testing.TB, h http.HandlerFunc) *server {
 	serving.Go(func() { s1.ServeTLS(secure, "", "") })
 	serving.Go(func() { s2.Serve(plain) })
 	serving.Go(func() { s3.Serve(udp) })
-	t.Cleanup(func() { s1.Close(); s2.Close(); s3.Close(); udp.Close(); serving.Wait() })
+	s.close = sync.OnceFunc(func() { s1.Close(); s2.Close(); s3.Close(); udp.Close(); serving.Wait() })
+	t.Cleanup(s.close)
 	s.https, s.http = "https://"+secure.Addr().String(), "http://"+plain.Addr().String()
 	return s
+}
+
+// serveTLS serves HTTP/1.1 and HTTP/2 with a configuration.
+func serveTLS(t testing.TB, conf *tls.Config) string {
+	t.Helper()
+	l := listen(t)
+	s := &http.Server{Handler: http.HandlerFunc(hello), TLSConfig: conf, ErrorLog: log.New(io.Discard, "", 0)}
+	var serving sync.WaitGroup
+	serving.Go(func() { s.ServeTLS(l, "", "") })
+	t.Cleanup(func() { s.Close(); serving.Wait() })
+	return "https://" + l.Addr().String()
 }
 
 func listen(t testing.TB) net.Listener {
@@ -91,6 +105,13 @@ func listen(t testing.TB) net.Listener {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// asked is how often each path was asked for.
+func (s *server) asked() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.paths)
 }
 
 // count is how many requests the server has had.

@@ -13,19 +13,18 @@ func (r *Report) WriteTable(w io.Writer) error {
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
 	row("target", "%s", r.URL)
 	row("load", "%s", r.load())
-	unit := "requests"
+	what, unit := "requests", "request"
 	if r.Handshakes != "" {
-		unit = r.Handshakes + " handshakes"
+		what, unit = r.Handshakes+" handshakes", "handshake"
 	}
-	row(unit, "%d good, %d failed in %.2f s after %g s of warm-up", r.OK, r.Failed, r.Seconds, r.Warmup)
-	row("throughput", "%.0f a second, %s a second", r.PerSecond, Bytes(int64(r.BytesPerS)))
-	l := r.Latency
-	row("latency", "mean %s, p50 %s, p90 %s, p99 %s, p99.9 %s, p99.99 %s, max %s", micros(int64(l.Mean)), micros(l.P50), micros(l.P90),
-		micros(l.P99), micros(l.P999), micros(l.P9999), micros(l.Max))
+	row(what, "%d good, %d failed in %.2f s after %g s of warm-up", r.OK, r.Failed, r.Seconds, r.Warmup)
+	row("throughput", "%.0f a second, %s of bodies a second", r.PerSecond, Bytes(int64(r.BytesPerS)))
+	if l := r.Latency; r.OK > 0 {
+		row("latency", "mean %s, p50 %s, p90 %s, p99 %s, p99.9 %s, p99.99 %s, max %s", micros(int64(l.Mean)), micros(l.P50), micros(l.P90),
+			micros(l.P99), micros(l.P999), micros(l.P9999), micros(l.Max))
+	}
 	for _, s := range r.Statuses() {
-		if s != 0 {
-			row(fmt.Sprintf("status %d", s), "%d", r.Status[s])
-		}
+		row(fmt.Sprintf("status %d", s), "%d", r.Status[s])
 	}
 	for _, class := range r.Classes() {
 		row("failed: "+class, "%d, such as: %s", r.Failures[class].Count, r.Failures[class].Example)
@@ -37,9 +36,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 		row("connections", "%d made anew, %d requests made again", r.Reconnects, r.Retried)
 	}
 	if r.Server != nil {
-		row("server", "%s, RSS %s, %d threads in %d processes", r.Server, Bytes(r.Server.RSS), r.Server.Threads, r.Server.Processes)
+		row("server", "%s, RSS %s, processes %d, threads %d", r.Server.text(unit), Bytes(r.Server.RSS), r.Server.Processes, r.Server.Threads)
 	}
-	row("generator", "%s", r.Generator)
+	row("generator", "%s", r.Generator.text(unit))
 	if r.Bottleneck() {
 		row("", "The generator used all of its CPU time: the server may be able to do more.")
 	}
@@ -59,9 +58,9 @@ func (r *Result) load() string {
 	return what + ", closed loop"
 }
 
-// String says what a request costs.
-func (c *Cost) String() string {
-	return fmt.Sprintf("%.2f µs of CPU a request (user %.2f, system %.2f), %.2f CPUs, %.2f context switches a request", c.CPUMicros, c.User,
+// text says what a request or another unit costs.
+func (c *Cost) text(unit string) string {
+	return fmt.Sprintf("%.2f µs of CPU a %s (user %.2f, system %.2f), %.2f CPUs, %.2f context switches a %[2]s", c.CPUMicros, unit, c.User,
 		c.System, c.CPUs, c.Switches)
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"nearcast/bench/table"
 )
 
 // WriteTable writes the verdicts for a terminal.
@@ -24,6 +26,11 @@ func (r Report) WriteTable(w io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	for _, row := range r.Rows {
+		if row.Verdict == table.Failed {
+			fmt.Fprintf(w, "%s: %s\n", row.Row.ID(), row.Error)
+		}
 	}
 	if r.Rounds < EnoughRounds {
 		fmt.Fprintf(w, "A quick look: %d pairs a row are too few for a verdict, which needs %d.\n", r.Rounds, EnoughRounds)

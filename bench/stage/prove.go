@@ -14,7 +14,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
-	"golang.org/x/net/http2"
 
 	"nearcast/bench/origin"
 	"nearcast/bench/peers"
@@ -128,20 +127,15 @@ func (s *server) client() (*http.Client, func()) {
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, s.address)
 	}
-	switch s.row.Protocol {
-	case peers.HTTP2:
-		t := &http2.Transport{TLSClientConfig: conf, DialTLSContext: func(ctx context.Context, network, _ string, c *tls.Config) (net.Conn, error) {
-			return (&tls.Dialer{Config: c}).DialContext(ctx, network, s.address)
-		}}
-		return &http.Client{Transport: t}, t.CloseIdleConnections
-	case peers.HTTP3:
+	if s.row.Protocol == peers.HTTP3 {
 		t := &http3.Transport{TLSClientConfig: conf, Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
 			return quic.DialAddr(ctx, s.address, c, q)
 		}}
 		return &http.Client{Transport: t}, func() { _ = t.Close() }
 	}
-	conf.NextProtos = []string{"http/1.1"}
-	t := &http.Transport{TLSClientConfig: conf, DialContext: dial, DisableCompression: true}
+	t := &http.Transport{TLSClientConfig: conf, DialContext: dial, DisableCompression: true, Protocols: new(http.Protocols)}
+	t.Protocols.SetHTTP1(s.row.Protocol != peers.HTTP2)
+	t.Protocols.SetHTTP2(s.row.Protocol == peers.HTTP2)
 	return &http.Client{Transport: t}, t.CloseIdleConnections
 }
 

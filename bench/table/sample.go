@@ -2,7 +2,6 @@ package table
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -24,7 +23,7 @@ func (r *Runner) sample(ctx context.Context, row Row, s Server) (Sample, error) 
 		return Sample{}, fmt.Errorf("%d of %d requests failed: %s", saw.Failed, saw.Failed+saw.Requests, saw.Failure)
 	}
 	if saw.Requests == 0 || !after.At.After(before.At) {
-		return Sample{}, errors.New("no request was answered")
+		return Sample{}, fmt.Errorf("no request was answered in %v", saw.Elapsed.Round(time.Millisecond))
 	}
 	if err := s.Check(ctx, saw.Requests); err != nil {
 		return Sample{}, err

@@ -76,10 +76,10 @@ func (q *chunks) free() {
 // body is what a handler reads of a request. It is not used again: somebody whom the handler left behind may still hold it. The
 // connection's lock guards it.
 type body struct {
-	c       *conn
-	s       *stream
-	over    bool // the handler has returned; s is another's
-	stopped bool // by Interrupt
+	c    *conn
+	s    *stream
+	over bool // the handler has returned; s is another's
+	cut  bool // Interrupt was called
 }
 
 // Read implements io.Reader. What is read is given back to the client's windows.
@@ -95,7 +95,7 @@ func (b *body) Read(p []byte) (int, error) {
 		switch {
 		case b.over:
 			return 0, errOver
-		case b.stopped:
+		case b.cut:
 			return 0, errInterrupted
 		case s.chunks.len > 0:
 			n := s.chunks.read(p)
@@ -122,20 +122,19 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
-// Interrupt implements message.Interrupter: of a request's body, and of a tunnel both ways.
+// Interrupt implements message.Interrupter; of a tunnel it ends the writes, too.
 func (b *body) Interrupt() {
 	b.c.mu.Lock()
-	defer b.c.mu.Unlock()
-	if b.over {
-		return
+	defer b.c.unlock()
+	if !b.over && !b.cut {
+		b.cut = true
+		b.s.wake()
 	}
-	b.stopped = true
-	b.s.wake()
 }
 
 // moved ends a wait for the client once it has ended.
 func (b *body) moved() {
-	if s := b.s; !b.over && (s.chunks.len > 0 || s.recvEnd) {
+	if s := b.s; !b.over && (b.cut || s.chunks.len > 0 || s.recvEnd) {
 		s.inFrom = time.Time{}
 	}
 }

@@ -32,11 +32,8 @@ func (t *tunnel) Write(p []byte) (int, error) {
 
 // CloseWrite implements message.Tunnel.
 func (t *tunnel) CloseWrite() error {
-	switch {
-	case t.w.ended:
+	if t.w.ended {
 		return nil
-	case t.w.aborted: // the end would say that all has come
-		return errAborted
 	}
 	return t.w.push(nil, true, nil)
 }

@@ -68,7 +68,7 @@ func TestInterrupt(t *testing.T) {
 			_, err := tun.Write(p)
 			clear(p)
 			return err
-		}, tunnel: true, want: "H200|D16384|D16384|D16384|D16383|R2"},
+		}, tunnel: true, want: "H200|D16384|D16384|D16384|D16383|R8"},
 		"a write to a tunnel later on": {do: func(w message.ResponseWriter, _ *message.Request) error {
 			tun, _ := w.SwitchProtocols(nil)
 			interrupt(tun)

@@ -243,21 +243,20 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 	switch {
 	case w.over:
 		return errEnded
+	case w.interrupted() && s.wants(): // p is not to be used any more
+		c.reset(s, codeCancel, errInterrupted)
+		c.flush(1)
+		return errInterrupted
 	case s.err != nil:
 		return clientGone(s.err)
 	case c.broken && !s.sentEnd:
 		return clientGone(errConnEnd)
-	case s.wants() && w.interrupted(): // p is the caller's again
-		s.pend = nil
-		c.dequeue(s)
-		w.aborted = true
-		return errInterrupted
 	}
 	return nil
 }
 
-// interrupted reports whether the writes to a tunnel are to end.
-func (w *writer) interrupted() bool { return w.tunnel != nil && w.tunnel.stopped }
+// interrupted reports whether the handler has given up a tunnel.
+func (w *writer) interrupted() bool { return w.tunnel != nil && w.tunnel.cut }
 
 // clientGone is what the pipeline gets of a failed write.
 func clientGone(err error) error {

@@ -80,7 +80,7 @@ func (x *exchange) appendHeader(out []byte, status int, block message.Block, fie
 	out, at := beginHeaders(out)
 	out = qpack.AppendStatus(out, status)
 	if block != nil {
-		out = append(out, block.Encoded(message.HTTP3, appendFields)...)
+		out = append(out, block.Encoded(message.HTTP3, encodeBlock)...)
 	}
 	alt := x.req.AltSvc
 	for i := range fields {
@@ -98,7 +98,17 @@ func (x *exchange) appendHeader(out []byte, status int, block message.Block, fie
 	return endHeaders(out, at)
 }
 
-// appendFields is how a block is encoded.
+// encodeBlock appends the lines of a stored header section. An origin's alt-svc speaks of other sockets than ours.
+func encodeBlock(dst []byte, fields message.Fields) []byte {
+	for i := range fields {
+		if f := &fields[i]; f.Name != "alt-svc" && sendable(f) {
+			dst = qpack.AppendField(dst, f.Name, f.Value)
+		}
+	}
+	return dst
+}
+
+// appendFields appends the lines of an interim response or a trailer section.
 func appendFields(dst []byte, fields message.Fields) []byte {
 	for i := range fields {
 		if f := &fields[i]; sendable(f) {

@@ -150,6 +150,9 @@ func TestAltSvcReplacesAnyOther(t *testing.T) {
 	if got := p.fields.Values("alt-svc"); len(got) != 1 || got[0] != `h3=":443"` {
 		t.Errorf("ready: %q", got)
 	}
+	if p.fields.Get("a") != "b" {
+		t.Errorf("ready: %v", p.fields)
+	}
 }
 
 type altSvc struct{ ready bool }
@@ -159,7 +162,7 @@ func (h *altSvc) Quick(r *message.Request) *message.Ready {
 	if !h.ready {
 		return nil
 	}
-	return &message.Ready{Status: 200, Fields: message.Fields{{Name: "alt-svc", Value: "clear"}}, ContentLength: 0}
+	return &message.Ready{Status: 200, Block: &block{fields: message.Fields{{Name: "alt-svc", Value: "clear"}, {Name: "a", Value: "b"}}}, Fields: message.Fields{{Name: "alt-svc", Value: "clear"}}, ContentLength: 0}
 }
 
 func (h *altSvc) Serve(_ context.Context, w message.ResponseWriter, _ *message.Request) {

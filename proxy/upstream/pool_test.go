@@ -384,6 +384,7 @@ func TestMoreThanMaxConnectionsAreNeverOpen(t *testing.T) {
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
 			defer open.Add(-1)
+			time.Sleep(time.Millisecond) // on the fake clock: until all 20 have asked
 			answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")(0, p)
 		})
 		limited := make(chan bool, 1000)
