@@ -71,6 +71,18 @@ func TestMalformedChunksAreRefused(t *testing.T) {
 		"0000000000000001\r\n":                  "chunk too large",
 		"1 \r\na\r\n":                           "malformed chunk size",
 		"1 2\r\n":                               "malformed chunk size",
+		"1\t\r\na\r\n":                          "malformed chunk size",
+		"1 \n":                                  "malformed chunk size",
+		"1 =a\r\n":                              "malformed chunk size",
+		"1 a=b\r\n":                             "malformed chunk size",
+		"0 \r\n\r\n":                            "malformed chunk size",
+		"1 ;\r\n":                               "malformed chunk extension",
+		"1 ; \r\n":                              "malformed chunk extension",
+		"1 ;=a\r\n":                             "malformed chunk extension",
+		"1 ;a = \r\n":                           "malformed chunk extension",
+		"1" + strings.Repeat(" ", 5000):         "chunk extensions too long",
+		"1;a" + strings.Repeat(" ", 5000):       "chunk extensions too long",
+		strings.Repeat("1  ;a\r\nx\r\n", 2000):  "chunk extensions too long",
 		"1;\r\n":                                "malformed chunk extension",
 		"1;a b\r\n":                             "malformed chunk extension",
 		"1;a=\r\n":                              "malformed chunk extension",
@@ -193,5 +205,16 @@ func TestDecodingAllocatesNothing(t *testing.T) {
 		}
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestBadWhiteSpaceAroundAnExtension(t *testing.T) {
+	for _, line := range []string{"5 ;a", "5\t ; a", "5;a =b", "5; a= b", "5 ;\ta \t=\t\"b ;\" ; c", "5;a ;b", "5 ;a=b;c = d"} {
+		for _, part := range []int{1, 3, 1 << 20} {
+			body, rest, _, err := decode(line+"\r\nhello\r\n0 ;x\r\n\r\nGET /", part, 1000)
+			if err != nil || body != "hello" || rest != "GET /" {
+				t.Errorf("%q in parts of %d: %q, rest %q, %v", line, part, body, rest, err)
+			}
+		}
 	}
 }
