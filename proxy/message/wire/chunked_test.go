@@ -190,6 +190,20 @@ func TestTheLastBytesComeWithTheEnd(t *testing.T) {
 	}
 }
 
+// TestSmallChunksAreReadTogether: a read per chunk would let a client have a write made to the origin for each byte that it sends.
+func TestSmallChunksAreReadTogether(t *testing.T) {
+	const in = "1\r\na\r\n1;x\r\nb\r\n3\r\ncde\r\n0\r\n\r\nnext"
+	for size, want := range map[int]string{1: "a", 2: "ab", 4: "abcd", 5: "abcde", 4096: "abcde"} {
+		s := &source{r: strings.NewReader(in)}
+		var b Body
+		b.Reset(s, Chunked, -1, false, Limits{})
+		p := make([]byte, size)
+		if n, err := b.Read(p); string(p[:n]) != want || (err == io.EOF) != (len(want) == 5) {
+			t.Errorf("%d bytes at most: %q, %v, want %q", size, p[:n], err, want)
+		}
+	}
+}
+
 func TestDecodingAllocatesNothing(t *testing.T) {
 	in := []byte("5\r\nhello\r\n5;a=b\r\nworld\r\n0\r\n\r\n")
 	var d ChunkedDecoder
