@@ -77,6 +77,9 @@ func bottom(nc net.Conn) net.Conn {
 // end closes the connection and gives everything back.
 func (c *conn) end() {
 	c.out.abandon()
+	if c.out.failed {
+		c.bottom.Close() // TLS would wait for the client to take its end, too
+	}
 	c.nc.Close()
 	c.in.release()
 }
@@ -169,7 +172,17 @@ func (c *conn) await() bool {
 		return false
 	}
 	c.active.Store(true)
+	if c.leaving.Load() {
+		c.spare()
+	}
 	return true
+}
+
+// spare undoes what CloseIdle may have done to a connection on which a request has just begun to come.
+func (c *conn) spare() {
+	c.srv.mu.Lock() // until it is done
+	defer c.srv.mu.Unlock()
+	c.in.deadline = past // as it was set: the next is set for certain
 }
 
 // more waits for more of a header section that began to come at begun.

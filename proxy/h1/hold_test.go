@@ -1,0 +1,132 @@
+package h1
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"nearcast/proxy/message"
+)
+
+// betweenReads calls then as soon as the first bytes of a connection have come, before whoever reads has them.
+type betweenReads struct {
+	net.Conn
+	once atomic.Bool
+	then func()
+}
+
+func (c *betweenReads) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.once.Swap(true) {
+		c.then()
+	}
+	return n, err
+}
+
+// TestLeaveSparesARequestThatHasBegunToCome at the very moment when the connection seemed idle.
+func TestLeaveSparesARequestThatHasBegunToCome(t *testing.T) {
+	for name, parts := range map[string][]string{
+		"in its header section": {"PUT / HTTP/1.1\r\nHo", "st: a\r\nContent-Length: 4\r\n\r\nbody"},
+		"in its body":           {"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo", "dy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var got []byte
+				h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+					got, _ = io.ReadAll(r.Body)
+					short(ctx, w, r)
+				})
+				s := New(h, Config{HeaderTimeout: time.Minute, IdleTimeout: time.Minute, Pace: message.Pace{Grace: time.Minute}})
+				client, server := net.Pipe()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					s.ServeConn(t.Context(), &betweenReads{Conn: server, then: s.Leave}, testInfo)
+				}()
+				go func() {
+					_, _ = io.WriteString(client, parts[0])
+					time.Sleep(time.Second)
+					_, _ = io.WriteString(client, parts[1])
+				}()
+				answer, _ := io.ReadAll(client)
+				if string(got) != "body" || !strings.HasPrefix(string(answer), "HTTP/1.1 200") || !strings.Contains(string(answer), "connection: close\r\n") {
+					t.Errorf("the handler got %q, the client %q", got, answer)
+				}
+				<-done
+			})
+		})
+	}
+}
+
+// TestWhoIsTooSlowIsTold, though the time to take an answer is shorter than that for a header section.
+func TestWhoIsTooSlowIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		x := serve(t.Context(), New(m, Config{HeaderTimeout: 30 * time.Second, IdleTimeout: time.Minute, Pace: message.Pace{Grace: 10 * time.Second}}))
+		_, _ = io.WriteString(x, "GET")
+		answer, _ := io.ReadAll(x)
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
+			t.Errorf("got %q", answer)
+		}
+		<-x.done
+		if len(m.refused) != 1 || m.refused[0].Status != 408 {
+			t.Errorf("the handler was told %+v", m.refused)
+		}
+	})
+}
+
+// TestABurstHasItsTime: what a client takes of earlier answers of a burst is not time that it has lost for the later ones.
+func TestABurstHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 5 * maxBatch
+		x := serve(t.Context(), New(newMemory(), Config{IdleTimeout: time.Hour, Pace: message.Pace{Grace: 10 * time.Second}}))
+		go func() { _, _ = io.WriteString(x, strings.Repeat("GET /9 HTTP/1.1\r\nHost:a\r\n\r\n", n)) }()
+		for i := range n {
+			if i%maxBatch == 0 {
+				time.Sleep(6 * time.Second) // for 16 answers
+			}
+			resp, err := http.ReadResponse(x.br, nil)
+			if err != nil {
+				t.Fatalf("answer %d: %v", i, err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+		}
+		x.Close()
+		<-x.done
+	})
+}
+
+// TestAClientThatTakesNothingIsLetGoInTime: nor is there time for it to take the end of TLS.
+func TestAClientThatTakesNothingIsLetGoInTime(t *testing.T) {
+	certificate := testCertificate(t)
+	for _, path := range []string{"/1000", "/100000", "/slow"} {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := net.Pipe()
+			sc := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{certificate}})
+			done := make(chan time.Time)
+			go func() {
+				if sc.Handshake() != nil {
+					t.Error("no handshake")
+				}
+				info := testInfo
+				info.TLS = &message.TLS{}
+				New(newMemory(), Config{IdleTimeout: time.Minute, Pace: message.Pace{Grace: 10 * time.Second}}).ServeConn(t.Context(), sc, info)
+				done <- time.Now()
+			}()
+			cc := tls.Client(client, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+			_, _ = io.WriteString(cc, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+			begin := time.Now()
+			if took := (<-done).Sub(begin); took > 11*time.Second {
+				t.Errorf("%s: the connection was held for %v", path, took)
+			}
+			client.Close()
+		})
+	}
+}
