@@ -19,7 +19,7 @@ const (
 	lingerBody = 5 * time.Second
 	// lingerRefused is how long we take what a client goes on sending after its last answer, which a reset would overtake.
 	lingerRefused = 500 * time.Millisecond
-	maxLinger     = 256 << 10 // bytes taken meanwhile
+	maxLinger     = 256 << 10 // bytes taken meanwhile; who sends more has lingerRefused from then on
 	maxDrain      = 64 << 10  // bytes of a body that nobody read which are taken so that the connection can go on
 )
 
@@ -221,6 +221,13 @@ func (c *conn) linger(d time.Duration) {
 			return
 		}
 		left -= n
+	}
+	// It sends on and on, now into the socket's buffer; for as long as the socket is open, it can read.
+	t := time.NewTimer(lingerRefused)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.server.Done():
 	}
 }
 

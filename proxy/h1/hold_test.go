@@ -130,3 +130,42 @@ func TestAClientThatTakesNothingIsLetGoInTime(t *testing.T) {
 		})
 	}
 }
+
+// TestAClientThatSendsOnHasTimeToSeeItsAnswer: closed at once behind what is taken of its body, the connection would be reset.
+func TestAClientThatSendsOnHasTimeToSeeItsAnswer(t *testing.T) {
+	for name, head := range map[string]string{
+		"answered early": "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n",
+		"refused":        "PUT / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := serve(t.Context(), New(short, Config{IdleTimeout: time.Minute}))
+				begin := time.Now()
+				resp := x.roundTrip(t, head)
+				sent, err := 0, error(nil)
+				for n := 0; err == nil; sent += n {
+					n, err = x.Write(make([]byte, 1000))
+				}
+				if took := time.Since(begin); !resp.Close || took != lingerRefused || sent > maxLinger+buf4K {
+					t.Errorf("close: %t, %d bytes were taken, the connection was closed after %v", resp.Close, sent, took)
+				}
+				<-x.done
+			})
+		})
+	}
+	t.Run("the server stops", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			x := serve(ctx, New(short, Config{IdleTimeout: time.Minute}))
+			x.roundTrip(t, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+			go func() { _, _ = x.Write(make([]byte, 2*maxLinger)) }()
+			synctest.Wait()
+			begin := time.Now()
+			stop()
+			<-x.done
+			if took := time.Since(begin); took > 0 {
+				t.Errorf("it waited for %v", took)
+			}
+		})
+	})
+}
