@@ -74,10 +74,17 @@ func FuzzRequest(f *testing.F) {
 		// What is written from it is read as the same.
 		again := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nhost: %s\r\n", r.Method, r.Target, r.Authority)
 		again = append(AppendFields(again, r.Fields), "\r\n"...)
+		written := slices.Clone(again)
 		var r2 message.Request
 		if err := h.Parse(again, &r2, &Limits{}); err != nil || r2.Method != r.Method || r2.Target != r.Target || r2.Authority != r.Authority ||
 			!slices.Equal(r2.Fields, withoutTE(r.Fields)) {
 			t.Fatalf("%q became %q, which is %+v, %v", in, again, r2, err)
+		}
+		// Nor has net/http another view of it, if it takes it.
+		hr, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(written)))
+		if err == nil && (hr.Method != r.Method || hr.RequestURI != r.Target.String() || hr.Host != r.Authority ||
+			!slices.Equal(comparable(fieldsOf(hr.Header)), comparable(withoutTE(r.Fields))) || hr.ContentLength != 0 || hr.TransferEncoding != nil) {
+			t.Fatalf("%q became %q, which is %+v to net/http", in, written, hr)
 		}
 	})
 }
