@@ -20,7 +20,9 @@ const (
 	// lingerRefused is how long we take what a client goes on sending after its last answer, which a reset would overtake.
 	lingerRefused = 500 * time.Millisecond
 	maxLinger     = 256 << 10 // bytes taken meanwhile; who sends more has lingerRefused from then on
-	maxDrain      = 64 << 10  // bytes of a body that nobody read which are taken so that the connection can go on
+	// idleSoon is how long a connection of large requests keeps a buffer for the next.
+	idleSoon = time.Second
+	maxDrain = 64 << 10 // bytes of a body that nobody read which are taken so that the connection can go on
 )
 
 // conn is one connection.
@@ -164,12 +166,21 @@ func (c *conn) await() bool {
 		until = after(c.since, c.srv.cfg.HeaderTimeout)
 	}
 	c.first = false
-	c.in.setDeadline(c.in.at, until)
-	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
-		return false
-	}
-	if c.in.await() != nil {
-		return false
+	for came := false; !came; {
+		soon := c.in.wide && (until.IsZero() || until.Sub(c.in.at) > idleSoon)
+		if soon {
+			c.in.setDeadline(c.in.at, c.in.at.Add(idleSoon))
+		} else {
+			c.in.setDeadline(c.in.at, until)
+		}
+		if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
+			return false
+		}
+		err := c.in.await()
+		if err != nil && !(soon && errors.Is(err, os.ErrDeadlineExceeded)) {
+			return false
+		}
+		came = err == nil // else it waits on, with a small buffer
 	}
 	c.active.Store(true)
 	if c.leaving.Load() {

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"io"
@@ -167,5 +168,57 @@ func TestAClientThatSendsOnHasTimeToSeeItsAnswer(t *testing.T) {
 				t.Errorf("it waited for %v", took)
 			}
 		})
+	})
+}
+
+// asked knows how much the last read was for.
+type asked struct {
+	net.Conn
+	size atomic.Int32
+}
+
+func (c *asked) Read(p []byte) (int, error) {
+	c.size.Store(int32(len(p)))
+	return c.Conn.Read(p)
+}
+
+// TestAConnectionThatStaysIdleHoldsNoBuffer, though its requests need one. The wait for the next is no longer for that.
+func TestAConnectionThatStaysIdleHoldsNoBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(short, Config{HeaderTimeout: time.Second, IdleTimeout: time.Minute})
+		client, server := net.Pipe()
+		x := &session{Conn: client, br: bufio.NewReader(client), done: make(chan struct{})}
+		c := &asked{Conn: server}
+		go func() {
+			defer close(x.done)
+			s.ServeConn(t.Context(), c, testInfo)
+		}()
+		large := "GET / HTTP/1.1\r\nHost: a\r\nCookie: " + strings.Repeat("x", 2000) + "\r\n\r\n"
+		for range 3 {
+			x.roundTrip(t, large)
+			synctest.Wait()
+			if n := c.size.Load(); n != buf4K {
+				t.Errorf("a request that follows at once is awaited with %d bytes", n)
+			}
+			time.Sleep(2 * idleSoon)
+			if n := c.size.Load(); n != int32(len(reader{}.small)) {
+				t.Errorf("an idle connection holds %d bytes", n)
+			}
+		}
+		x.roundTrip(t, large)
+		begin := time.Now()
+		_, _ = io.Copy(io.Discard, x.br)
+		if took := time.Since(begin); took != time.Minute {
+			t.Errorf("it was idle for %v", took)
+		}
+		<-x.done
+		x = serve(t.Context(), s)
+		x.roundTrip(t, large)
+		synctest.Wait()
+		s.CloseIdle()
+		<-x.done
+		if time.Since(begin) != time.Minute {
+			t.Error("an idle connection was not closed at once")
+		}
 	})
 }
