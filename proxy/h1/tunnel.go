@@ -36,6 +36,7 @@ func newTunnel(c *conn) *tunnel {
 	t.touch()
 	c.in.interrupt(time.Time{})
 	_ = c.nc.SetWriteDeadline(time.Time{})
+	c.out.release() // it may last for hours
 	if idle := c.srv.cfg.IdleTimeout; idle > 0 {
 		t.mu.Lock()
 		t.timer = time.AfterFunc(idle, t.check)
