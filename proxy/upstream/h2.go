@@ -39,7 +39,7 @@ type exchange2 struct {
 }
 
 var (
-	errAnswerLate = errors.New("no response in time")
+	errAnswerLate = errors.New("no response in time, or nothing of the request taken")
 	errBodyLate   = errors.New("no more of the body in time")
 	errOver       = errors.New("the exchange is over")
 )
@@ -114,16 +114,21 @@ func (x *exchange2) build(ctx context.Context) *http.Request {
 		req.Header[":protocol"] = []string{r.Upgrade}
 		req.Header.Del(wsKey)
 	case n != 0:
-		x.body = &requestBody{body: x.a.Body, sent: x.awaitAnswer}
+		x.body = newRequestBody(x.a.Body, x.o.cfg.ResponseTimeout, func() { x.cancel(errAnswerLate) })
+		x.body.sent = x.awaitAnswer
 		req.Body, req.ContentLength = x.body, n
 		if r.Trailers != nil {
 			req.Trailer = http.Header{}
 			x.body.trailers, x.body.into = r.Trailers, req.Trailer
 		}
 	}
+	hints := 0
 	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() { x.wrote.Store(true) },
 		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+			if hints++; hints >= maxHints { // x/net leaves it to us
+				return errHints
+			}
 			if status != http.StatusContinue {
 				x.inform.pass(status, fromHeader(http.Header(h)))
 			}
@@ -137,6 +142,7 @@ func (x *exchange2) respond(ctx context.Context, hr *http.Response, c *conn) *Re
 	res := &Response{Status: hr.StatusCode, Fields: fromHeader(hr.Header), ContentLength: length2(hr), Peer: c.peer, Protocol: message.HTTP2}
 	body := &responseBody{x: x, ctx: ctx, hr: hr, res: res}
 	res.Body = body
+	body.stop = context.AfterFunc(ctx, body.abort)
 	if x.pipe != nil && hr.StatusCode < 300 {
 		res.Status, res.ContentLength = http.StatusSwitchingProtocols, -1
 		if key := x.a.Fields.Get(wsKey); key != "" && x.a.Request.Upgrade == "websocket" {
@@ -155,10 +161,15 @@ func (x *exchange2) end() {
 		if x.pipe != nil {
 			x.pipe.CloseWithError(errOver)
 		}
-		if x.body != nil {
-			x.body.end()
-		}
+		x.endBody()
 	})
+}
+
+// endBody ends the reading of the request's body.
+func (x *exchange2) endBody() {
+	if x.body != nil {
+		x.body.end()
+	}
 }
 
 // fault says why there is no response.
