@@ -34,7 +34,7 @@ type exchange2 struct {
 	body   *requestBody // nil for none
 	pipe   *io.PipeWriter
 	wait   answerWait
-	inform gate
+	inform informer
 	once   sync.Once
 }
 
@@ -56,7 +56,10 @@ func (o *Origin) attempt2(ctx context.Context, a *Attempt, l line) (res *Respons
 	}
 	hr, err := l.shared.RoundTrip(req)
 	x.wait.end()
-	x.inform.close()
+	if e := x.inform.close(); err == nil && e != nil {
+		hr.Body.Close()
+		err = e
+	}
 	if err == nil && hr.StatusCode < 200 {
 		hr.Body.Close()
 		err = malformed(errMalformed)
@@ -129,7 +132,7 @@ func (x *exchange2) build(ctx context.Context) *http.Request {
 			if hints++; hints >= maxHints { // x/net leaves it to us
 				return errHints
 			}
-			if status != http.StatusContinue {
+			if status != http.StatusContinue && x.inform.to != nil {
 				x.inform.pass(status, fromHeader(http.Header(h)))
 			}
 			return nil

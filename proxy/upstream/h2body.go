@@ -137,27 +137,6 @@ func (b *requestBody) end() {
 	}
 }
 
-// gate lets informational responses through only while the attempt lasts: x/net reads them in a goroutine of its own.
-type gate struct {
-	mu     sync.Mutex
-	closed bool
-	to     func(int, message.Fields)
-}
-
-func (g *gate) pass(status int, f message.Fields) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.closed && g.to != nil {
-		g.to(status, f)
-	}
-}
-
-func (g *gate) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.closed = true
-}
-
 // responseBody is a response's body that x/net reads.
 type responseBody struct {
 	x      *exchange2

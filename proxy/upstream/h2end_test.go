@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -145,4 +147,118 @@ func TestInformationalResponsesOverHTTP2AreBounded(t *testing.T) {
 	if n.Load() >= maxHints {
 		t.Errorf("%d of them were passed on", n.Load())
 	}
+}
+
+// An origin that ends all its connections at once, as when it starts anew, costs an idempotent request nothing.
+func TestARequestOverHTTP2IsSentAgainOnANewConnection(t *testing.T) {
+	both := make(chan bool)
+	url := rawH2(t, []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 1}}, func(n int, fr *http2.Framer, h *http2.MetaHeadersFrame) bool {
+		if n < 2 && h.StreamID > 1 {
+			return false
+		}
+		if n < 2 {
+			both <- true // the other is on its way too
+		}
+		return fr.WriteHeaders(http2.HeadersFrameParam{StreamID: h.StreamID, EndStream: true, EndHeaders: true, BlockFragment: block(":status", "200")}) == nil
+	})
+	var dialed atomic.Int32
+	cfg := quick
+	cfg.Events.Dialed = func() { dialed.Add(1) }
+	o := originOf(t, url, cfg)
+	try := func() {
+		if _, _, err := fetch(t.Context(), o, &Attempt{Request: get("/")}); err != nil {
+			t.Error(err)
+		}
+	}
+	var all sync.WaitGroup
+	all.Go(try)
+	for o.connections() == 0 { // its settings are known when there is one
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond)
+	all.Go(try)
+	<-both
+	<-both
+	all.Wait()
+	if dialed.Load() != 2 {
+		t.Fatalf("%d connections", dialed.Load())
+	}
+	try()
+	if dialed.Load() != 3 {
+		t.Errorf("%d connections", dialed.Load())
+	}
+}
+
+// connections is how many HTTP/2 connections are kept.
+func (o *Origin) connections() int {
+	o.multi.mu.Lock()
+	defer o.multi.mu.Unlock()
+	return len(o.multi.conns)
+}
+
+func TestHTTP2ConnectionsAreBounded(t *testing.T) {
+	url := rawH2(t, []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 0}}, func(int, *http2.Framer, *http2.MetaHeadersFrame) bool { return true })
+	cfg := quick
+	cfg.ResponseTimeout = 20 * time.Millisecond
+	o := originOf(t, url, cfg)
+	for range 3 * cfg.MaxConnections {
+		fetch(t.Context(), o, &Attempt{Request: get("/")})
+	}
+	if n := o.connections(); n > cfg.MaxConnections {
+		t.Errorf("%d connections, of %d", n, cfg.MaxConnections)
+	}
+	_, _, err := fetch(t.Context(), o, &Attempt{Request: get("/")})
+	want(t, "none takes more", err, message.BlameEdge, 503, "origin connection limit", true)
+}
+
+func TestAPanicOfTheCallersIsNotKept(t *testing.T) {
+	s := staged(t, quick, answering("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	for range 2 * quick.MaxConnections {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("it was swallowed")
+				}
+			}()
+			s.RoundTrip(t.Context(), &Attempt{Request: get("/"), Informational: func(int, message.Fields) { panic("of the front end") }})
+		}()
+	}
+	if n := s.inFlight.Load(); n != 0 || s.saw() == "" {
+		t.Errorf("%d in flight, closed: %s", n, s.saw())
+	}
+
+	url := cleartext(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(103) })
+	_, _, err := fetch(t.Context(), originOf(t, url, quick), &Attempt{Request: get("/"), Informational: func(int, message.Fields) { panic("of the front end") }})
+	want(t, "in a goroutine of x/net", err, message.BlameEdge, 500, "internal error", false)
+}
+
+// The goroutine that reads an HTTP/2 connection serves everyone on it.
+func TestAClientThatTakesNoHintHoldsUpNobodyElse(t *testing.T) {
+	url := rawH2(t, nil, func(_ int, fr *http2.Framer, h *http2.MetaHeadersFrame) bool {
+		if h.StreamID == 1 {
+			return fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, BlockFragment: block(":status", "103")}) == nil
+		}
+		for id := uint32(1); id <= 3; id += 2 {
+			fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true, EndHeaders: true, BlockFragment: block(":status", "200")})
+		}
+		return true
+	})
+	o := originOf(t, url, quick)
+	takes, hinted, slow := make(chan bool), make(chan bool), make(chan bool)
+	go func() {
+		defer close(slow)
+		seen := false
+		_, _, err := fetch(context.Background(), o, &Attempt{Request: get("/"), Informational: func(int, message.Fields) { close(hinted); <-takes; seen = true }})
+		if err != nil || !seen {
+			t.Errorf("the slow one: %v, took the hint: %v", err, seen)
+		}
+	}()
+	<-hinted
+	soon(t, "the other", func() {
+		if _, _, err := fetch(t.Context(), o, &Attempt{Request: get("/")}); err != nil {
+			t.Error(err)
+		}
+	})
+	close(takes)
+	<-slow
 }

@@ -19,6 +19,7 @@ type multiplexed struct {
 
 	mu     sync.Mutex
 	conns  []*stream2
+	made   int   // connections that were ever in conns
 	single bool  // the origin last chose HTTP/1.1: each exchange makes its own connection
 	making *call // nil when no connection is being made
 	closed bool
@@ -28,6 +29,7 @@ type multiplexed struct {
 type stream2 struct {
 	*http2.ClientConn
 	c *conn
+	n int // 1 for the first that was made
 }
 
 // call is a connection being made, for everyone who waits.
@@ -52,12 +54,13 @@ func newMultiplexed(cfg *Config, plain bool) *multiplexed {
 	}}
 }
 
-// shared returns a connection with a stream reserved on it, nil when there is none. Those that have ended are forgotten.
-func (m *multiplexed) shared() *stream2 {
+// shared returns a connection with a stream reserved on it that was made after the one with the number old, nil when there is none. Those that
+// have ended are forgotten.
+func (m *multiplexed) shared(old int) *stream2 {
 	var found *stream2
 	kept := m.conns[:0]
 	for _, s := range m.conns {
-		if found == nil && s.ReserveNewRequest() {
+		if found == nil && s.n > old && s.ReserveNewRequest() {
 			found = s
 		}
 		if st := s.State(); !st.Closed && !st.Closing {
@@ -83,6 +86,8 @@ func (m *multiplexed) add(c *conn) (*stream2, error) {
 	if m.closed {
 		cc.SetDoNotReuse() // it ends after this exchange
 	} else {
+		m.made++
+		s.n = m.made
 		m.conns = append(m.conns, s)
 	}
 	return s, nil
@@ -93,10 +98,12 @@ type line struct {
 	c      *conn
 	shared *stream2
 	reused bool
+	newest int // the number of the newest HTTP/2 connection there was
 }
 
-// line finds or makes a connection. Errors are *message.Error.
-func (o *Origin) line(ctx context.Context, fresh bool) (line, error) {
+// line finds or makes a connection; a fresh one was made for this attempt, or after the HTTP/2 connection with the number old. Errors are
+// *message.Error.
+func (o *Origin) line(ctx context.Context, fresh bool, old int) (line, error) {
 	if !fresh {
 		if c := o.pool.get(); c != nil {
 			o.cfg.Events.Reused()
@@ -107,16 +114,21 @@ func (o *Origin) line(ctx context.Context, fresh bool) (line, error) {
 		c, _, err := o.dial(ctx)
 		return line{c: c}, err
 	}
-	return o.multi.line(ctx, o)
+	return o.multi.line(ctx, o, old)
 }
 
-func (m *multiplexed) line(ctx context.Context, o *Origin) (line, error) {
+func (m *multiplexed) line(ctx context.Context, o *Origin, old int) (line, error) {
 	for {
 		m.mu.Lock()
-		if s := m.shared(); s != nil {
+		if s := m.shared(old); s != nil {
+			l := line{shared: s, reused: true, newest: m.made}
 			m.mu.Unlock()
 			o.cfg.Events.Reused()
-			return line{shared: s, reused: true}, nil
+			return l, nil
+		}
+		if len(m.conns) >= o.cfg.MaxConnections { // none takes a stream, though fewer are there than connections
+			m.mu.Unlock()
+			return line{}, o.limited()
 		}
 		if m.single {
 			m.mu.Unlock()
@@ -138,7 +150,7 @@ func (m *multiplexed) line(ctx context.Context, o *Origin) (line, error) {
 		m.making = k
 		m.mu.Unlock()
 		l, err := m.make(ctx, o)
-		if e, ok := err.(*message.Error); ok && e.Blame == message.BlameOrigin {
+		if e, ok := err.(*message.Error); ok && e.Blame == message.BlameOrigin && ctx.Err() == nil {
 			k.err = err // the client's own are no others'
 		}
 		m.mu.Lock()
