@@ -60,7 +60,7 @@ func (o *Origin) attempt2(ctx context.Context, a *Attempt, l line) (res *Respons
 		hr.Body.Close()
 		err = e
 	}
-	if err == nil && hr.StatusCode < 200 {
+	if err == nil && (hr.StatusCode < 200 || hr.StatusCode > 599) { // RFC 9110 §15
 		hr.Body.Close()
 		err = malformed(errMalformed)
 	}
@@ -131,6 +131,9 @@ func (x *exchange2) build(ctx context.Context) *http.Request {
 		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
 			if hints++; hints >= maxHints { // x/net leaves it to us
 				return errHints
+			}
+			if status == http.StatusSwitchingProtocols { // RFC 9113 §8.6
+				return errMalformed
 			}
 			if status != http.StatusContinue && x.inform.to != nil {
 				x.inform.pass(status, fromHeader(http.Header(h)))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/wire"
 )
 
 // requestBody is a request's body for x/net, which reads it in a goroutine of its own.
@@ -164,6 +165,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		return n, nil
 	case errors.Is(err, io.EOF):
 		b.res.trailers = fromHeader(b.hr.Trailer)
+		b.res.trailers.DeleteFunc(func(f message.Field) bool { return !wire.TrailerAllowed(f.Name) })
 		return n, io.EOF
 	}
 	return n, b.fault(err)
