@@ -239,7 +239,9 @@ func (x *exchange) parse(end int) (final bool, err error) {
 		return true, x.switched()
 	case p.Status < 200:
 		if p.Status != http.StatusContinue && x.a.Informational != nil {
+			began := time.Now()
 			x.a.Informational(p.Status, p.Fields)
+			x.c.forgive(time.Since(began))
 		}
 		return false, nil
 	}
