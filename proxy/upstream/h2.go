@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -197,7 +199,7 @@ func (x *exchange2) fault(ctx context.Context, err error) *message.Error {
 	}
 	untouched := x.body == nil || !x.body.touched.Load()
 	switch unprocessed := isUnprocessed(err); {
-	case strings.Contains(err.Error(), "extended connect not supported"): // x/net does not export it
+	case says(err, "extended connect not supported"):
 		e := originFault(http.StatusBadGateway, reasonNoUpgrade, err)
 		e.RetrySafe = true
 		return e
@@ -220,17 +222,20 @@ func isUnprocessed(err error) bool {
 	if errors.As(err, &s) {
 		return s.Code == http2.ErrCodeRefusedStream
 	}
-	text := err.Error() // x/net does not export these
-	return strings.Contains(text, "client conn not usable") || strings.Contains(text, "client connection is closing") ||
-		strings.Contains(text, "graceful shutdown GOAWAY")
+	return says(err, "client conn not usable", "client conn could not be established", "graceful shutdown GOAWAY")
+}
+
+// says reports whether an error is one of those that x/net has, but does not export.
+func says(err error, words ...string) bool {
+	text := err.Error()
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 }
 
 // isLost reports whether the connection has ended.
 func isLost(err error) bool {
 	var goAway http2.GoAwayError
-	text := err.Error()
-	return isClosed(err) || errors.As(err, &goAway) || strings.Contains(text, "client connection lost") ||
-		strings.Contains(text, "client connection force closed") || strings.Contains(text, "use of closed network connection")
+	return isClosed(err) || errors.As(err, &goAway) || errors.Is(err, net.ErrClosed) ||
+		says(err, "client connection lost", "client connection force closed", "client conn is closed", "GOAWAY from server")
 }
 
 // length2 is the declared length.

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -47,5 +49,33 @@ func TestAnHTTP2OriginsTrailersThatMayNotBeOnesStayBehind(t *testing.T) {
 	}
 	if g := fmt.Sprint(res.Trailers()); g != "[{grpc-status 0}]" {
 		t.Errorf("trailers %s", g)
+	}
+}
+
+func TestAnOriginThatClosesAtOnceOverHTTP2(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if n%2 == 0 { // with a reset
+				c.(*net.TCPConn).SetLinger(0)
+			}
+			c.Close()
+		}
+	}()
+	o := originOf(t, "h2c://"+l.Addr().String(), quick)
+	for n := range 300 {
+		_, err := o.RoundTrip(t.Context(), &Attempt{Request: get("/")})
+		var e *message.Error
+		if !errors.As(err, &e) || e.Reason != "connection closed" && e.Reason != "stale connection" && e.Reason != "connect failed" {
+			t.Fatalf("%d: %v", n, err)
+		}
 	}
 }
