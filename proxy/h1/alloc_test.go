@@ -12,7 +12,7 @@ func TestAHitAllocatesNothing(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		size, row int
-	}{{"1 KiB", 1 << 10, 1}, {"pipelined", 1 << 10, 8}, {"100 KiB", 100 << 10, 1}} {
+	}{{"1 KiB", 1 << 10, 1}, {"pipelined", 1 << 10, 8}, {"100 KiB", 100 << 10, 1}, {"16 KiB pipelined", 16 << 10, 8}} {
 		s := &script{in: []byte(strings.Repeat(hitRequest, tt.row)), left: 1 << 30}
 		c := newConn(t.Context(), New(newReuse(tt.size), limited), s, testInfo)
 		if n := testing.AllocsPerRun(200, func() {

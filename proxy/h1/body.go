@@ -93,13 +93,13 @@ func (b *body) explain(err error) error {
 	var m *message.Error
 	switch {
 	case errors.As(err, &m):
-		b.c.srv.cfg.CountError(errBody)
+		b.c.count(errBody)
 		return m
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		b.c.srv.cfg.CountError(errBodySlow)
+		b.c.count(errBodySlow)
 		return errTooSlow
 	}
-	b.c.srv.cfg.CountError(errBodyEnd)
+	b.c.count(errBodyEnd)
 	return &message.Error{Blame: errCutShort.Blame, Status: errCutShort.Status, Reason: errCutShort.Reason, Err: err}
 }
 

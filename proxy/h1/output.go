@@ -73,7 +73,7 @@ func (o *output) flush() error {
 func (o *output) sent(n int, err error) {
 	if err != nil && !o.failed {
 		o.failed = true
-		o.c.srv.cfg.CountError(errNotTaken)
+		o.c.count(errNotTaken)
 	}
 	for i, x := range o.batch {
 		x.done(int64(min(max(n-x.bodyAt, 0), x.bodyLen)), err == nil || n >= x.bodyAt+x.bodyLen)
@@ -155,7 +155,15 @@ func (o *output) ready(x *exchange, a *message.Ready) bool {
 	if a.Block != nil {
 		block = a.Block.Encoded(message.HTTP1, encodeBlock)
 	}
-	o.grow(len(block) + fieldsSize(a.Fields) + len(x.req.AltSvc) + 200)
+	need := len(block) + fieldsSize(a.Fields) + len(x.req.AltSvc) + 200
+	if body && a.BodyLength <= copyBody {
+		need += int(a.BodyLength)
+	}
+	if len(o.buf)+need > buf64K && o.flush() != nil { // it would not fit a pooled buffer
+		x.done(0, false)
+		return false
+	}
+	o.grow(need)
 	b := wire.AppendStatusLine(o.buf, a.Status)
 	b = append(b, block...)
 	b = appendFields(b, a.Fields, x.req.AltSvc != "")
@@ -189,7 +197,6 @@ func (o *output) ready(x *exchange, a *message.Ready) bool {
 func (o *output) copyBody(x *exchange) bool {
 	a := x.ready
 	x.bodyLen = int(a.BodyLength)
-	o.grow(x.bodyLen)
 	for p := a.Body.Next(); p != nil; p = a.Body.Next() {
 		if len(o.buf)-x.bodyAt+len(p) > x.bodyLen {
 			break
@@ -251,6 +258,13 @@ func (o *output) large(x *exchange) bool {
 	o.c.in.at = time.Now()
 	x.done(a.BodyLength, true)
 	return true
+}
+
+// count counts what ended the connection, unless the server cut it.
+func (c *conn) count(kind string) {
+	if c.cut() == nil {
+		c.srv.cfg.CountError(kind)
+	}
 }
 
 // cut is why the server cut the connection, nil when it did not.

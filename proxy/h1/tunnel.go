@@ -58,7 +58,7 @@ func (t *tunnel) check() {
 		t.timer.Reset(left)
 		return
 	}
-	t.c.srv.cfg.CountError(errTunnelIdle)
+	t.c.count(errTunnelIdle)
 	t.idle.Store(true)
 	_ = t.c.nc.SetDeadline(past)
 }

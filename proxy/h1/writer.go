@@ -288,7 +288,7 @@ func (w *writer) finish(ctx context.Context) bool {
 
 // incomplete sees to it that the client takes the response for what it is.
 func (w *writer) incomplete() {
-	w.c.srv.cfg.CountError(errIncomplete)
+	w.c.count(errIncomplete)
 	if w.wroteHeader && !w.noBody && w.length < 0 && !w.chunked {
 		w.c.out.failed = true
 		w.c.reset() // nothing but the end of the connection ends such a body

@@ -142,6 +142,7 @@ func BenchmarkHit(b *testing.B) {
 			b.Run(benchName(size, streams), func(b *testing.B) {
 				r := start(b, newHit(size), Config{})
 				load(b, r.dial(b), streams)
+				r.each(func(c *conn) { b.ReportMetric(float64(c.qc.ConnectionStats().PacketsSent)/float64(b.N), "packets/op") })
 			})
 		}
 	}

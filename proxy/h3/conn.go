@@ -61,10 +61,11 @@ type conn struct {
 	closed   bool
 	open     bool // SETTINGS have been sent
 	left     bool
-	goAway   int64       // requests from that stream ID on are rejected
-	next     int64       // the stream ID after the last that was accepted
-	active   []*exchange // requests in flight
-	idleAt   time.Time   // since when there is none
+	goAway   int64          // requests from that stream ID on are rejected
+	next     int64          // the stream ID after the last that was accepted
+	active   []*exchange    // requests in flight
+	idleAt   time.Time      // since when there is none
+	done     []*quic.Stream // of which the credit has not been released yet
 	idle     *time.Timer
 	budget   int
 	wanted   map[int64]priority
@@ -207,6 +208,8 @@ func (c *conn) rest() {
 	again := shrinkAfter
 	if !busy && since >= min(shrinkAfter, limit) {
 		again = max(limit-since, time.Millisecond)
+		c.releaseCredit(len(c.done))
+		c.done = nil
 	}
 	c.idle.Reset(again)
 	c.mu.Unlock()

@@ -17,7 +17,7 @@ func FuzzRequestStream(f *testing.F) {
 	f.Add(join(connectWebSocket, frame(frameData, 'a', 'b'), frame(frameData)), uint8(2), true)
 	f.Fuzz(func(t *testing.T, in []byte, chunk uint8, end bool) {
 		h := &anything{t: t}
-		c, killed := memoryConn(h, Config{MaxHeader: 4 << 10})
+		c, killed := memoryConn(h, Config{MaxHeader: 4 << 10, IdleTimeout: 1})
 		m := newMemory(bytes.Clone(in))
 		m.chunk = int(chunk)
 		if !end {

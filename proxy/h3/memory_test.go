@@ -81,10 +81,20 @@ func (m *memory) CancelWrite(c quic.StreamErrorCode) {
 		m.reset = int(c)
 	}
 }
-func (m *memory) SetReadDeadline(t time.Time) error  { m.readUntil = t; return nil }
-func (m *memory) SetWriteDeadline(t time.Time) error { m.writtenUntil = t; return nil }
-func (m *memory) SetPriority(u int8, i bool)         { m.priority = priority{u, i} }
-func (m *memory) Context() context.Context           { return m.ctx }
+func (m *memory) SetReadDeadline(t time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.readUntil = t
+	return nil
+}
+func (m *memory) SetWriteDeadline(t time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writtenUntil = t
+	return nil
+}
+func (m *memory) SetPriority(u int8, i bool) { m.priority = priority{u, i} }
+func (m *memory) Context() context.Context   { return m.ctx }
 
 // killed is how a connection in memory ended.
 type killed struct {

@@ -14,19 +14,20 @@ import (
 // gather is how much of a response is put together before it is written: beyond that writing twice costs less than copying.
 const gather = 16 << 10
 
-// sendReady sends a complete answer, and gives it back.
+// sendReady sends a complete answer, and gives it back, also when its owner panics.
 func (x *exchange) sendReady(a *message.Ready) {
-	sent, err := x.writeReady(a)
-	complete := err == nil
-	if complete {
+	sent, complete := int64(0), false
+	defer func() { a.Done(sent, complete) }()
+	var err error
+	if sent, err = x.writeReady(a); err == nil {
+		complete = true
 		x.close()
-	} else {
-		x.abort(codeInternal)
-		if x.conn.ctx.Err() != nil {
-			a.Err = context.Cause(x.conn.ctx)
-		}
+		return
 	}
-	a.Done(sent, complete)
+	x.abort(codeInternal)
+	if x.conn.ctx.Err() != nil {
+		a.Err = context.Cause(x.conn.ctx)
+	}
 }
 
 var errPieces = errors.New("the pieces are not as long as the body")
@@ -79,7 +80,7 @@ func (x *exchange) appendHeader(out []byte, status int, block message.Block, fie
 	out, at := beginHeaders(out)
 	out = qpack.AppendStatus(out, status)
 	if block != nil {
-		out = append(out, block.Encoded(message.HTTP3, appendFields)...)
+		out = append(out, block.Encoded(message.HTTP3, encodeBlock)...)
 	}
 	alt := x.req.AltSvc
 	for i := range fields {
@@ -97,7 +98,17 @@ func (x *exchange) appendHeader(out []byte, status int, block message.Block, fie
 	return endHeaders(out, at)
 }
 
-// appendFields is how a block is encoded.
+// encodeBlock appends the lines of a stored header section. An origin's alt-svc speaks of other sockets than ours.
+func encodeBlock(dst []byte, fields message.Fields) []byte {
+	for i := range fields {
+		if f := &fields[i]; f.Name != "alt-svc" && sendable(f) {
+			dst = qpack.AppendField(dst, f.Name, f.Value)
+		}
+	}
+	return dst
+}
+
+// appendFields appends the lines of an interim response or a trailer section.
 func appendFields(dst []byte, fields message.Fields) []byte {
 	for i := range fields {
 		if f := &fields[i]; sendable(f) {

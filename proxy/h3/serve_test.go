@@ -155,7 +155,7 @@ func TestWorkersEndWhenIdle(t *testing.T) {
 		r.each(func(c *conn) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			idle = idle && len(c.parked) == 0 && len(c.active) == 0
+			idle = idle && len(c.parked) == 0 && len(c.active) == 0 && len(c.done) == 0
 		})
 		return idle
 	})
@@ -302,7 +302,7 @@ func TestSlowHeaderSection(t *testing.T) {
 	}
 }
 
-// TestSlowBody: the pace holds for content; so does it for an answer that nobody takes.
+// TestTooSlowForThePace: the pace holds for content; so does it for an answer that nobody takes.
 func TestTooSlowForThePace(t *testing.T) {
 	got := make(chan error, 1)
 	r := start(t, handlerFunc(func(_ context.Context, w message.ResponseWriter, r *message.Request) {
@@ -335,6 +335,26 @@ func TestTooSlowForThePace(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatalf("%s: the handler still waits", method)
 		}
+	}
+}
+
+// TestStreamCreditComesBack: many more requests than streams, one after another and at once.
+func TestStreamCreditComesBack(t *testing.T) {
+	for _, most := range []int{1, 7, 8, 40} {
+		r := start(t, newHit(10), Config{MaxStreams: most})
+		qc := r.dial(t)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 50 {
+					if _, err := ask(t, qc, request("GET")); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 

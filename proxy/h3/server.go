@@ -4,12 +4,10 @@ package h3
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,61 +27,6 @@ const retryAbove = 256
 
 // maxUniStreams is the number of unidirectional streams that a client may open: it needs three, the rest is for extensions.
 const maxUniStreams = 16
-
-// Config is what a Server needs to know before it opens.
-type Config struct {
-	// TLS has the certificates; its NextProtos are not used. The keys of session tickets are the server's own, new every day and kept for
-	// a week, unless SessionTicketKey, WrapSession or SessionTicketsDisabled is set.
-	TLS   *tls.Config
-	Place Place // goes into every connection ID
-
-	HandshakeTimeout time.Duration // 0: 10 s
-	HeaderTimeout    time.Duration // from a request's first octet to the end of its header section; 0: 10 s
-	IdleTimeout      time.Duration // of a connection without a request, of a silent client, and of a tunnel on which nothing moves; 0: 30 s
-	Pace             message.Pace  // the slowest that a client may send content or take a response
-	MaxHeader        int           // size of a field section as RFC 9114 §4.2.2 counts it; beyond it 431. 0: 1 MiB
-	MaxStreams       int           // concurrent requests on one connection; 0: 100
-
-	// EarlyData accepts 0-RTT from clients that were here before. Such requests may be replayed: they have TLS.EarlyData set until the
-	// handshake is complete, and it is the handler's to refuse those that are not safe (RFC 8470).
-	EarlyData bool
-
-	Events Events
-	// CountError is told of each breach of the protocol, and each client that was too slow, by one of ErrorKinds. It may be nil.
-	CountError func(kind string)
-	Log        *slog.Logger // nil discards
-}
-
-// withDefaults fills in what is not set.
-func (c Config) withDefaults() Config {
-	for _, d := range []struct {
-		v *time.Duration
-		n time.Duration
-	}{{&c.HandshakeTimeout, 10 * time.Second}, {&c.HeaderTimeout, 10 * time.Second}, {&c.IdleTimeout, 30 * time.Second}} {
-		if *d.v <= 0 {
-			*d.v = d.n
-		}
-	}
-	if c.MaxHeader <= 0 {
-		c.MaxHeader = 1 << 20
-	}
-	if c.MaxStreams <= 0 {
-		c.MaxStreams = 100
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	return c
-}
-
-// Events tells the owner of the server about connections. Any of them may be nil. client is the address of the first packet, which is
-// not proven yet when Admit is asked; it stays the same when the client moves.
-type Events struct {
-	Admit           func(client netip.AddrPort) bool // a client begins a handshake; false refuses it, and no other event follows
-	HandshakeFailed func(err error)                  // instead of Accepted
-	Accepted        func()
-	Closed          func(client netip.AddrPort) // the last event of every connection admitted
-}
 
 // listener is a *quic.Listener or a *quic.EarlyListener.
 type listener interface {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -138,31 +140,49 @@ func TestTunnelEndsWithItsHandler(t *testing.T) {
 	}
 }
 
-// TestIdleTunnel: one direction that moves keeps both alive.
-func TestIdleTunnel(t *testing.T) {
-	const idle = 300 * time.Millisecond
-	ended := make(chan error, 1)
-	began := make(chan time.Time, 1)
-	r := start(t, inTunnel(func(_ context.Context, tn message.Tunnel) {
-		go func() {
-			for range 6 {
-				time.Sleep(idle / 3)
-				_, _ = tn.Write([]byte("x"))
-			}
-			began <- time.Now()
-		}()
-		_, err := tn.Read(make([]byte, 1))
-		ended <- err
-	}), Config{IdleTimeout: idle})
-	qc := r.dial(t)
-	openTunnel(t, qc)
-	err := <-ended
-	if last := <-began; time.Since(last) < 0 || !errors.Is(err, errTunnelIdle) {
-		var app *quic.IdleTimeoutError
-		if !errors.As(err, &app) { // QUIC's own may come first
-			t.Errorf("ended with %v", err)
-		}
+// silent is a stream on which nothing comes after in; its reads end with their deadline.
+type silent struct{ *memory }
+
+func (s silent) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	n := copy(p, s.in)
+	s.in = s.in[n:]
+	until := s.readUntil
+	s.mu.Unlock()
+	if n == 0 {
+		time.Sleep(time.Until(until))
+		return 0, timeout
 	}
+	return n, nil
+}
+
+// TestIdleTunnel: one direction that moves keeps both alive; then silence ends both.
+func TestIdleTunnel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := memoryConn(inTunnel(func(_ context.Context, tn message.Tunnel) {
+			var last time.Time
+			var writing sync.WaitGroup
+			writing.Go(func() {
+				for range 6 {
+					time.Sleep(40 * time.Second)
+					if _, err := tn.Write([]byte("x")); err != nil {
+						t.Error(err)
+					}
+				}
+				last = time.Now()
+			})
+			_, err := tn.Read(make([]byte, 1))
+			writing.Wait()
+			if got := time.Since(last); got != time.Minute || !errors.Is(err, errTunnelIdle) {
+				t.Errorf("the read ended %v after the last octet with %v", got, err)
+			}
+		}), Config{IdleTimeout: time.Minute})
+		m := silent{newMemory(connectWebSocket)}
+		c.exchange(nil, m, 0)
+		if m.reset != codeRequestCancelled {
+			t.Errorf("reset %#x", m.reset)
+		}
+	})
 }
 
 func TestTunnelRules(t *testing.T) {

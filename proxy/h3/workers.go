@@ -2,6 +2,7 @@ package h3
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -17,7 +18,7 @@ const (
 // worker is a goroutine that serves requests. One worker of a connection leads: it accepts the next stream. It keeps the lead while it
 // serves what it has accepted, as long as that can't wait for anything; before it may wait, it hands the lead over, to a parked
 // worker or a new one. So a hit costs no other goroutine, and a request that waits keeps nobody. Their number is bounded by the requests in
-// flight, and with them by MaxStreams: a stream's credit is released when its exchange is over.
+// flight, and with them by MaxStreams: a stream's credit is released when its exchange is over, or later.
 //
 // There is never more than one in AcceptStream: quic-go wakes one of several for any number of new streams.
 type worker struct {
@@ -40,7 +41,7 @@ func (w *worker) run() {
 			return
 		}
 		w.conn.exchange(w, str, str.StreamID())
-		str.ReleaseStreamCredit()
+		w.conn.credit(str)
 		if !w.leads && !w.park() {
 			return
 		}
@@ -92,6 +93,25 @@ func (c *conn) dismiss(forGood bool) {
 	for _, w := range parked {
 		w.wake <- false
 	}
+}
+
+// credit lets the client open another stream in place of str, which is done with: not at once but several at a time, as each may cost
+// a packet of its own. Those that wait are a quarter of MaxStreams at most.
+func (c *conn) credit(str *quic.Stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done = append(c.done, str)
+	if keep := c.server.cfg.MaxStreams / 8; len(c.done) > 2*keep {
+		c.releaseCredit(len(c.done) - keep)
+	}
+}
+
+// releaseCredit gives back the credit of the n oldest. The caller holds the lock.
+func (c *conn) releaseCredit(n int) {
+	for _, str := range c.done[:n] {
+		str.ReleaseStreamCredit()
+	}
+	c.done = slices.Delete(c.done, 0, n)
 }
 
 // exchange serves one stream. w may be nil, for a caller that nobody waits for.

@@ -150,6 +150,9 @@ func TestAltSvcReplacesAnyOther(t *testing.T) {
 	if got := p.fields.Values("alt-svc"); len(got) != 1 || got[0] != `h3=":443"` {
 		t.Errorf("ready: %q", got)
 	}
+	if p.fields.Get("a") != "b" {
+		t.Errorf("ready: %v", p.fields)
+	}
 }
 
 type altSvc struct{ ready bool }
@@ -159,7 +162,7 @@ func (h *altSvc) Quick(r *message.Request) *message.Ready {
 	if !h.ready {
 		return nil
 	}
-	return &message.Ready{Status: 200, Fields: message.Fields{{Name: "alt-svc", Value: "clear"}}, ContentLength: 0}
+	return &message.Ready{Status: 200, Block: &block{fields: message.Fields{{Name: "alt-svc", Value: "clear"}, {Name: "a", Value: "b"}}}, Fields: message.Fields{{Name: "alt-svc", Value: "clear"}}, ContentLength: 0}
 }
 
 func (h *altSvc) Serve(_ context.Context, w message.ResponseWriter, _ *message.Request) {
@@ -246,6 +249,32 @@ func TestReadyThatFails(t *testing.T) {
 		cancel(nil)
 	}
 }
+
+// TestReadyThatPanics: it is given back all the same.
+func TestReadyThatPanics(t *testing.T) {
+	h := newHit(1000)
+	calls := 0
+	h.free.New = func() any { return &hitAnswer{h: h, done: func(int64, bool, error) { calls++ }} }
+	c, _ := memoryConn(panics{h}, Config{})
+	m := newMemory(request("GET"))
+	c.exchange(nil, m, 0)
+	if calls != 1 || !m.closed || len(c.active) != 0 {
+		t.Errorf("%d calls, closed %t", calls, m.closed)
+	}
+}
+
+// panics gives bodies that do.
+type panics struct{ *hit }
+
+func (h panics) Quick(r *message.Request) *message.Ready {
+	a := h.hit.Quick(r)
+	a.Body = panicking{}
+	return a
+}
+
+type panicking struct{}
+
+func (panicking) Next() []byte { panic("x") }
 
 // slowWriter takes a few octets of each write, and time.
 type slowWriter struct {
