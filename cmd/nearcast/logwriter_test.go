@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -110,9 +112,20 @@ func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
 }
 
 // batches keeps each write apart.
-type batches struct{ writes []string }
+type batches struct {
+	mu     sync.Mutex
+	writes []string
+}
+
+func (b *batches) all() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.writes)
+}
 
 func (b *batches) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.writes = append(b.writes, string(p))
 	return len(p), nil
 }
@@ -129,19 +142,19 @@ func TestLinesThatComeTogetherAreWrittenTogether(t *testing.T) {
 		a.Write([]byte("2\n"))
 		a.Write([]byte("3\n"))
 		synctest.Wait()
-		if len(out.writes) != 1 || out.writes[0] != "1\n" {
-			t.Errorf("the first line is written at once, the next wait for others: %q", out.writes)
+		if w := out.all(); len(w) != 1 || w[0] != "1\n" {
+			t.Errorf("the first line is written at once, the next wait for others: %q", w)
 		}
 		time.Sleep(logDelay + time.Millisecond)
 		synctest.Wait()
-		if len(out.writes) != 2 || out.writes[1] != "2\n3\n" {
-			t.Errorf("got %q", out.writes)
+		if w := out.all(); len(w) != 2 || w[1] != "2\n3\n" {
+			t.Errorf("got %q", w)
 		}
 		a.Write([]byte("4\n"))
 		a.Write(bytes.Repeat([]byte("x"), logBatch))
 		synctest.Wait()
-		if len(out.writes) != 3 {
-			t.Errorf("%d writes: a batch waits for nothing", len(out.writes))
+		if w := out.all(); len(w) != 3 {
+			t.Errorf("%d writes: a batch waits for nothing", len(w))
 		}
 		cancel()
 		<-done

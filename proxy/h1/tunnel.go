@@ -15,7 +15,7 @@ const tunnelWrite = 32 << 10
 
 var (
 	errTunnelOver = errors.New("the tunnel has ended")
-	errIdle       = &message.Error{Blame: message.BlameClient, Reason: errTunnelIdle}
+	errIdle       = &message.Error{Blame: message.BlameClient, Reason: "tunnel idle"}
 )
 
 // tunnel is a connection that has changed to another protocol. It has no deadlines but the one in the past that ends it.
