@@ -80,6 +80,7 @@ var (
 	errHeaderTimeout   = streamFault(codeRequestIncomplete, 408, "header timeout", "header timeout")
 	errBodyTimeout     = streamFault(codeRequestCancelled, 0, "body timeout", "body timeout")
 	errResponseTimeout = streamFault(codeRequestCancelled, 0, "response timeout", "response timeout")
+	errTunnelIdle      = newFault(fault{code: codeRequestCancelled, kind: "tunnel idle", reason: "tunnel idle"})
 	errPanic           = newFault(fault{code: codeInternal, kind: "panic", reason: "panic"})
 	kindMessage        = newFault(fault{code: codeMessage, kind: "H3_MESSAGE_ERROR"}).kind
 	kindUnanswerable   = newFault(fault{kind: "request refused"}).kind

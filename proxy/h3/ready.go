@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"nearcast/proxy/h3/qpack"
@@ -129,5 +130,8 @@ func sendable(f *message.Field) bool {
 }
 
 func borrow(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// past is a deadline that ends what waits.
+var past = time.Unix(1, 0)
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -1,6 +1,7 @@
 package h3
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -8,17 +9,24 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"nearcast/proxy/message"
 )
 
-var errTunnelIdle = errors.New("nothing moved either way for too long")
+// errQuiet is what a tunnel ends with on which nothing moves.
+var errQuiet = &message.Error{Blame: message.BlameClient, Reason: errTunnelIdle.reason}
 
 // tunnel is a stream that has changed to another protocol (RFC 9220, RFC 9114 §4.4): DATA frames both ways.
 type tunnel struct {
-	str   stream
-	conn  *conn
-	idle  time.Duration
-	moved atomic.Int64 // when something last did, in ns since start
-	start time.Time
+	str    stream
+	conn   *conn
+	idle   time.Duration
+	moved  atomic.Int64 // when something last did, in ns since start
+	start  time.Time
+	giveUp context.CancelCauseFunc // ends the handler's context
+
+	quiet atomic.Bool // nothing moved for too long
+	cut   atomic.Bool // Interrupt was called
 	over  atomic.Bool // the handler has returned
 
 	rmu sync.Mutex
@@ -27,10 +35,11 @@ type tunnel struct {
 	wmu    sync.Mutex
 	out    []byte
 	closed bool
+	torn   bool // a frame has not been written whole
 }
 
 func newTunnel(x *exchange) *tunnel {
-	t := &tunnel{str: x.str, conn: x.conn, idle: x.conn.server.cfg.IdleTimeout, start: time.Now()}
+	t := &tunnel{str: x.str, conn: x.conn, idle: x.conn.server.cfg.IdleTimeout, start: time.Now(), giveUp: x.end}
 	t.r = x.r
 	t.r.wait = t
 	return t
@@ -39,25 +48,52 @@ func newTunnel(x *exchange) *tunnel {
 func (t *tunnel) until() time.Time { return t.start.Add(time.Duration(t.moved.Load()) + t.idle) }
 func (t *tunnel) move()            { t.moved.Store(int64(time.Since(t.start))) }
 
+// ended is why nothing is read or written any more.
+func (t *tunnel) ended() error {
+	switch {
+	case t.over.Load():
+		return errDone
+	case t.quiet.Load():
+		return errQuiet
+	case t.cut.Load():
+		return errInterrupted
+	}
+	return nil
+}
+
+// Interrupt implements message.Interrupter. It waits for nobody.
+func (t *tunnel) Interrupt() {
+	t.cut.Store(true)
+	t.expire()
+}
+
+// expire ends the waits there are. Whoever waits later sees ended first.
+func (t *tunnel) expire() {
+	_ = t.str.SetReadDeadline(past)
+	_ = t.str.SetWriteDeadline(past)
+}
+
 // before and after are those of a read: it may wait as long as something moves, either way.
-func (t *tunnel) before() { _ = t.str.SetReadDeadline(t.until()) }
+func (t *tunnel) before() {
+	_ = t.str.SetReadDeadline(t.until())
+	if t.ended() != nil { // expire may have been called just before
+		_ = t.str.SetReadDeadline(past)
+	}
+}
 
 func (t *tunnel) after(n int, _ bool) (again bool) {
 	if n > 0 {
 		t.move()
 	}
-	return !t.over.Load() && time.Now().Before(t.until())
+	return t.ended() == nil && time.Now().Before(t.until())
 }
 
 // Read implements message.Tunnel.
 func (t *tunnel) Read(p []byte) (int, error) {
 	t.rmu.Lock()
 	defer t.rmu.Unlock()
-	if t.over.Load() {
-		return 0, errDone
-	}
-	if len(p) == 0 {
-		return 0, nil
+	if err := t.ended(); err != nil || len(p) == 0 {
+		return 0, err
 	}
 	for t.r.left == 0 {
 		typ, n, err := t.r.next()
@@ -94,7 +130,7 @@ func (t *tunnel) fault(err error) error {
 	switch {
 	case err == io.EOF:
 		return err
-	case isTimeout(err):
+	case isTimeout(err) || t.silent(err):
 		return t.stop()
 	case errors.As(err, &f):
 		t.conn.fail(f)
@@ -102,21 +138,34 @@ func (t *tunnel) fault(err error) error {
 	return clientGone(err)
 }
 
-// stop ends a tunnel on which nothing moves.
+// silent reports whether err is QUIC's word for what the tunnel's own deadline, which is due, would have said.
+func (t *tunnel) silent(err error) bool {
+	var idle *quic.IdleTimeoutError
+	return errors.As(err, &idle) && !time.Now().Before(t.until())
+}
+
+// stop ends a tunnel on which nothing moves, unless something else has ended it.
 func (t *tunnel) stop() error {
-	if t.over.Load() {
-		return errDone
+	if err := t.ended(); err != nil {
+		return err
 	}
-	t.str.CancelRead(codeNoError)
-	t.str.CancelWrite(quic.StreamErrorCode(codeRequestCancelled))
-	return clientGone(errTunnelIdle)
+	if !t.quiet.Swap(true) {
+		t.conn.server.count(errTunnelIdle.kind)
+		t.giveUp(errQuiet) // before the stream's context ends with another cause
+		t.str.CancelRead(codeNoError)
+		t.str.CancelWrite(quic.StreamErrorCode(errTunnelIdle.code))
+	}
+	return errQuiet
 }
 
 // Write implements message.Tunnel.
 func (t *tunnel) Write(p []byte) (int, error) {
 	t.wmu.Lock()
 	defer t.wmu.Unlock()
-	if t.over.Load() || t.closed {
+	if err := t.ended(); err != nil {
+		return 0, err
+	}
+	if t.closed {
 		return 0, errDone
 	}
 	if len(p) == 0 {
@@ -135,11 +184,13 @@ func (t *tunnel) Write(p []byte) (int, error) {
 	return max(n-head, 0), err
 }
 
+// send writes p, a frame's part.
 func (t *tunnel) send(p []byte) (n int, err error) {
+	t.torn = true
 	for {
 		_ = t.str.SetWriteDeadline(t.until())
-		if t.over.Load() { // end may have set the deadline just before
-			return n, errDone
+		if err := t.ended(); err != nil { // expire may have been called just before
+			return n, err
 		}
 		k, err := t.str.Write(p[n:])
 		n += k
@@ -148,10 +199,15 @@ func (t *tunnel) send(p []byte) (n int, err error) {
 		}
 		switch {
 		case err == nil:
+			t.torn = false
 			return n, nil
+		case t.quiet.Load(): // the reader saw it first
+			return n, errQuiet
+		case t.silent(err):
+			return n, t.stop()
 		case !isTimeout(err):
 			return n, clientGone(err)
-		case t.over.Load() || !time.Now().Before(t.until()):
+		case t.ended() != nil || !time.Now().Before(t.until()):
 			return n, t.stop()
 		}
 	}
@@ -161,25 +217,30 @@ func (t *tunnel) send(p []byte) (n int, err error) {
 func (t *tunnel) CloseWrite() error {
 	t.wmu.Lock()
 	defer t.wmu.Unlock()
-	if t.over.Load() || t.closed {
+	if err := t.ended(); err != nil {
+		return err
+	}
+	if t.closed {
 		return errDone
+	}
+	if t.torn { // an end there would be one within a frame, which is an error of the connection
+		return errInterrupted
 	}
 	t.closed = true
 	return clientGone(t.str.Close())
 }
 
-// end makes Read and Write fail, and waits until nobody is in them.
-func (t *tunnel) end() {
-	if t.over.Swap(true) {
-		return
-	}
-	past := t.start.Add(-time.Hour)
-	_ = t.str.SetWriteDeadline(past)
+// end makes Read and Write fail, and waits until nobody is in them. It returns false when our side must not end as if it were complete:
+// after Interrupt, and within a frame (RFC 9114 §7.1).
+func (t *tunnel) end() (whole bool) {
+	t.over.Store(true)
+	t.expire()
 	t.wmu.Lock()
-	t.closed = true
+	whole = t.closed || !t.torn && !t.cut.Load()
 	t.wmu.Unlock()
 	t.str.CancelRead(codeNoError)
 	t.rmu.Lock()
 	defer t.rmu.Unlock()
 	t.r = reader{}
+	return whole
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -159,7 +160,8 @@ func (s silent) Read(p []byte) (int, error) {
 // TestIdleTunnel: one direction that moves keeps both alive; then silence ends both.
 func TestIdleTunnel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := memoryConn(inTunnel(func(_ context.Context, tn message.Tunnel) {
+		var kinds []string
+		c, _ := memoryConn(inTunnel(func(ctx context.Context, tn message.Tunnel) {
 			var last time.Time
 			var writing sync.WaitGroup
 			writing.Go(func() {
@@ -173,14 +175,24 @@ func TestIdleTunnel(t *testing.T) {
 			})
 			_, err := tn.Read(make([]byte, 1))
 			writing.Wait()
-			if got := time.Since(last); got != time.Minute || !errors.Is(err, errTunnelIdle) {
+			var e *message.Error
+			if got := time.Since(last); got != time.Minute || !errors.As(err, &e) || e.Reason != "tunnel idle" || e.Blame != message.BlameClient {
 				t.Errorf("the read ended %v after the last octet with %v", got, err)
 			}
-		}), Config{IdleTimeout: time.Minute})
+			if _, err := tn.Write([]byte("x")); !errors.As(err, &e) || e.Reason != "tunnel idle" {
+				t.Errorf("a write afterwards: %v", err)
+			}
+			if e = nil; !errors.As(context.Cause(ctx), &e) || e.Reason != "tunnel idle" {
+				t.Errorf("the context ended with %v", context.Cause(ctx))
+			}
+		}), Config{IdleTimeout: time.Minute, CountError: func(k string) { kinds = append(kinds, k) }})
 		m := silent{newMemory(connectWebSocket)}
 		c.exchange(nil, m, 0)
 		if m.reset != codeRequestCancelled {
 			t.Errorf("reset %#x", m.reset)
+		}
+		if !slices.Equal(kinds, []string{"tunnel idle"}) {
+			t.Errorf("counted %q", kinds)
 		}
 	})
 }
