@@ -71,6 +71,7 @@ var (
 	errFrame           = connFault(codeFrame, "H3_FRAME_ERROR", "malformed frame")
 	errTruncated       = connFault(codeFrame, "H3_FRAME_ERROR", "the stream ends within a frame")
 	errLoad            = connFault(codeExcessiveLoad, "H3_EXCESSIVE_LOAD", "too much that asks for nothing")
+	errResets          = connFault(codeExcessiveLoad, "reset flood", "too many requests given up")
 	errID              = connFault(codeID, "H3_ID_ERROR", "an identifier that cannot be")
 	errDecompression   = connFault(codeDecompression, "QPACK_DECOMPRESSION_FAILED", "malformed field section")
 	errEncoderStream   = connFault(codeEncoderStream, "QPACK_ENCODER_STREAM_ERROR", "an instruction for a table that does not exist")

@@ -26,6 +26,9 @@ func (x *exchange) sendReady(a *message.Ready) {
 		return
 	}
 	x.abort(codeInternal)
+	if byClient(err) {
+		x.conn.wasted()
+	}
 	if x.conn.ctx.Err() != nil {
 		a.Err = context.Cause(x.conn.ctx)
 	}

@@ -46,7 +46,11 @@ func (x *exchange) serve() {
 		x.endBody()
 	}()
 	x.conn.server.handler.Serve(ctx, w, &x.req)
+	gone := byClient(context.Cause(x.str.Context()))
 	w.finish(ctx)
+	if gone {
+		x.conn.wasted()
+	}
 }
 
 // check is the beginning of every call.
