@@ -16,7 +16,11 @@ import (
 // errQuiet is what a tunnel ends with on which nothing moves.
 var errQuiet = &message.Error{Blame: message.BlameClient, Reason: errTunnelIdle.reason}
 
-// tunnel is a stream that has changed to another protocol (RFC 9220, RFC 9114 §4.4): DATA frames both ways.
+// tunnelWrite is how much of one write must have been taken within the idle timeout.
+const tunnelWrite = 32 << 10
+
+// tunnel is a stream that has changed to another protocol (RFC 9220, RFC 9114 §4.4): DATA frames both ways. It has no deadlines but the one
+// in the past that ends it.
 type tunnel struct {
 	str    stream
 	conn   *conn
@@ -28,6 +32,9 @@ type tunnel struct {
 	quiet atomic.Bool // nothing moved for too long
 	cut   atomic.Bool // Interrupt was called
 	over  atomic.Bool // the handler has returned
+
+	tmu   sync.Mutex // guards timer, and the end
+	timer *time.Timer
 
 	rmu sync.Mutex
 	r   reader
@@ -42,11 +49,36 @@ func newTunnel(x *exchange) *tunnel {
 	t := &tunnel{str: x.str, conn: x.conn, idle: x.conn.server.cfg.IdleTimeout, start: time.Now(), giveUp: x.end}
 	t.r = x.r
 	t.r.wait = t
+	_ = t.str.SetReadDeadline(time.Time{})
+	_ = t.str.SetWriteDeadline(time.Time{})
+	t.tmu.Lock()
+	defer t.tmu.Unlock()
+	t.timer = time.AfterFunc(t.idle, t.check)
 	return t
 }
 
-func (t *tunnel) until() time.Time { return t.start.Add(time.Duration(t.moved.Load()) + t.idle) }
-func (t *tunnel) move()            { t.moved.Store(int64(time.Since(t.start))) }
+func (t *tunnel) left() time.Duration {
+	return t.idle - time.Since(t.start) + time.Duration(t.moved.Load())
+}
+func (t *tunnel) move() { t.moved.Store(int64(time.Since(t.start))) }
+
+// check ends a tunnel on which nothing moved for too long, or sees when that may be.
+func (t *tunnel) check() {
+	t.tmu.Lock()
+	defer t.tmu.Unlock()
+	if t.over.Load() {
+		return
+	}
+	if left := t.left(); left > 0 {
+		t.timer.Reset(left)
+		return
+	}
+	t.conn.server.count(errTunnelIdle.kind)
+	t.quiet.Store(true)
+	t.giveUp(errQuiet) // before the stream's context ends with another cause
+	t.str.CancelRead(codeNoError)
+	t.str.CancelWrite(quic.StreamErrorCode(errTunnelIdle.code))
+}
 
 // ended is why nothing is read or written any more.
 func (t *tunnel) ended() error {
@@ -67,25 +99,20 @@ func (t *tunnel) Interrupt() {
 	t.expire()
 }
 
-// expire ends the waits there are. Whoever waits later sees ended first.
+// expire ends the waits that there are and will be.
 func (t *tunnel) expire() {
 	_ = t.str.SetReadDeadline(past)
 	_ = t.str.SetWriteDeadline(past)
 }
 
-// before and after are those of a read: it may wait as long as something moves, either way.
-func (t *tunnel) before() {
-	_ = t.str.SetReadDeadline(t.until())
-	if t.ended() != nil { // expire may have been called just before
-		_ = t.str.SetReadDeadline(past)
-	}
-}
+// before and after are those of a read.
+func (t *tunnel) before() {}
 
 func (t *tunnel) after(n int, _ bool) (again bool) {
 	if n > 0 {
 		t.move()
 	}
-	return t.ended() == nil && time.Now().Before(t.until())
+	return false
 }
 
 // Read implements message.Tunnel.
@@ -126,36 +153,26 @@ func (t *tunnel) Read(p []byte) (int, error) {
 
 // fault ends what is broken, and makes of err what the handler is to see.
 func (t *tunnel) fault(err error) error {
-	var f *fault
-	switch {
-	case err == io.EOF:
+	if err == io.EOF {
 		return err
-	case isTimeout(err) || t.silent(err):
-		return t.stop()
-	case errors.As(err, &f):
+	}
+	var f *fault
+	if errors.As(err, &f) {
 		t.conn.fail(f)
 	}
-	return clientGone(err)
+	return t.explain(err)
 }
 
-// silent reports whether err is QUIC's word for what the tunnel's own deadline, which is due, would have said.
-func (t *tunnel) silent(err error) bool {
-	var idle *quic.IdleTimeoutError
-	return errors.As(err, &idle) && !time.Now().Before(t.until())
-}
-
-// stop ends a tunnel on which nothing moves, unless something else has ended it.
-func (t *tunnel) stop() error {
+// explain gives the error of a read or a write its reason.
+func (t *tunnel) explain(err error) error {
 	if err := t.ended(); err != nil {
 		return err
 	}
-	if !t.quiet.Swap(true) {
-		t.conn.server.count(errTunnelIdle.kind)
-		t.giveUp(errQuiet) // before the stream's context ends with another cause
-		t.str.CancelRead(codeNoError)
-		t.str.CancelWrite(quic.StreamErrorCode(errTunnelIdle.code))
+	var silent *quic.IdleTimeoutError
+	if errors.As(err, &silent) && t.left() <= 0 { // QUIC's timer was first, by a hair
+		return errQuiet
 	}
-	return errQuiet
+	return clientGone(err)
 }
 
 // Write implements message.Tunnel.
@@ -187,30 +204,16 @@ func (t *tunnel) Write(p []byte) (int, error) {
 // send writes p, a frame's part.
 func (t *tunnel) send(p []byte) (n int, err error) {
 	t.torn = true
-	for {
-		_ = t.str.SetWriteDeadline(t.until())
-		if err := t.ended(); err != nil { // expire may have been called just before
-			return n, err
-		}
-		k, err := t.str.Write(p[n:])
+	for n < len(p) {
+		k, err := t.str.Write(p[n:min(len(p), n+tunnelWrite)])
 		n += k
-		if k > 0 {
-			t.move()
+		if err != nil {
+			return n, t.explain(err)
 		}
-		switch {
-		case err == nil:
-			t.torn = false
-			return n, nil
-		case t.quiet.Load(): // the reader saw it first
-			return n, errQuiet
-		case t.silent(err):
-			return n, t.stop()
-		case !isTimeout(err):
-			return n, clientGone(err)
-		case t.ended() != nil || !time.Now().Before(t.until()):
-			return n, t.stop()
-		}
+		t.move()
 	}
+	t.torn = false
+	return n, nil
 }
 
 // CloseWrite implements message.Tunnel.
@@ -233,7 +236,10 @@ func (t *tunnel) CloseWrite() error {
 // end makes Read and Write fail, and waits until nobody is in them. It returns false when our side must not end as if it were complete:
 // after Interrupt, and within a frame (RFC 9114 §7.1).
 func (t *tunnel) end() (whole bool) {
+	t.tmu.Lock()
 	t.over.Store(true)
+	t.timer.Stop()
+	t.tmu.Unlock()
 	t.expire()
 	t.wmu.Lock()
 	whole = t.closed || !t.torn && !t.cut.Load()
