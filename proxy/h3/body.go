@@ -168,6 +168,7 @@ func (b *body) fault(err error) error {
 		x.conn.server.count(kindMessage)
 		x.str.CancelRead(codeMessage)
 		x.str.CancelWrite(codeMessage)
+		x.conn.wasted()
 	}
 	return e
 }

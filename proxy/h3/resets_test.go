@@ -2,6 +2,7 @@ package h3
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
@@ -13,13 +14,17 @@ import (
 // TestResetFlood: requests that are given up as soon as they are made cost us as much as others, and the client next to nothing
 // (CVE-2023-44487); so do those that we must end (CVE-2025-8671).
 func TestResetFlood(t *testing.T) {
-	b := &blocked{hit: newHit(1), open: make(chan struct{})}
+	b := readsBodies{&blocked{hit: newHit(1), open: make(chan struct{})}}
 	slow := headers(":method: GET", ":scheme: https", ":authority: a.test", ":path: /slow")
 	for name, ask := range map[string]func(str *quic.Stream){
 		"stopped":        func(str *quic.Stream) { _, _ = str.Write(slow); _ = str.Close(); str.CancelRead(codeRequestCancelled) },
 		"reset":          func(str *quic.Stream) { _, _ = str.Write(slow[:5]); str.CancelWrite(codeRequestCancelled) },
 		"never complete": func(str *quic.Stream) { _, _ = str.Write([]byte{0x21, 0}); _ = str.Close() },
-		"malformed":      func(str *quic.Stream) { _, _ = str.Write(request("GET", "Capital: x")); _ = str.Close() },
+		"wrong content": func(str *quic.Stream) {
+			_, _ = str.Write(join(request("POST", "content-length: 1"), frame(frameData, 'a', 'b')))
+			_ = str.Close()
+		},
+		"malformed": func(str *quic.Stream) { _, _ = str.Write(request("GET", "Capital: x")); _ = str.Close() },
 	} {
 		r := start(t, b, Config{MaxStreams: 10})
 		qc := r.dial(t)
@@ -35,6 +40,25 @@ func TestResetFlood(t *testing.T) {
 			t.Errorf("%s: ended with %#x", name, got)
 		}
 	}
+}
+
+// readsBodies answers a request with content when that has come.
+type readsBodies struct{ *blocked }
+
+func (h readsBodies) Quick(r *message.Request) *message.Ready {
+	if r.Body != nil {
+		return nil
+	}
+	return h.blocked.Quick(r)
+}
+
+func (h readsBodies) Serve(ctx context.Context, w message.ResponseWriter, r *message.Request) {
+	if r.Body == nil {
+		h.blocked.Serve(ctx, w, r)
+		return
+	}
+	_, _ = io.ReadAll(r.Body)
+	ok(ctx, w, r)
 }
 
 // TestLeavingAPage: all requests that there may be are given up at once, now and then.
