@@ -71,6 +71,7 @@ var (
 	errFrame           = connFault(codeFrame, "frame_error", "malformed frame")
 	errTruncated       = connFault(codeFrame, "frame_error", "the stream ends within a frame")
 	errLoad            = connFault(codeExcessiveLoad, "excessive_load", "too much that asks for nothing")
+	errResets          = connFault(codeExcessiveLoad, "reset_flood", "too many requests given up")
 	errID              = connFault(codeID, "id_error", "an identifier that cannot be")
 	errDecompression   = connFault(codeDecompression, "qpack_decompression_failed", "malformed field section")
 	errEncoderStream   = connFault(codeEncoderStream, "qpack_encoder_stream_error", "an instruction for a table that does not exist")
@@ -80,6 +81,7 @@ var (
 	errHeaderTimeout   = streamFault(codeRequestIncomplete, 408, "header_timeout", "header timeout")
 	errBodyTimeout     = streamFault(codeRequestCancelled, 0, "body_timeout", "body timeout")
 	errResponseTimeout = streamFault(codeRequestCancelled, 0, "response_timeout", "response timeout")
+	errTunnelIdle      = newFault(fault{code: codeRequestCancelled, kind: "tunnel_idle", reason: "tunnel idle"})
 	errPanic           = newFault(fault{code: codeInternal, kind: "panic", reason: "panic"})
 	kindMessage        = newFault(fault{code: codeMessage, kind: "message_error"}).kind
 	kindUnanswerable   = newFault(fault{kind: "request_refused"}).kind
