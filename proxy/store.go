@@ -17,13 +17,11 @@ const maxJoins = 3
 
 // pass forwards the request as it is: the cache has no part in it, but an unsafe method may make stored responses obsolete.
 func (p *Proxy) pass(x *exchange) error {
-	ctx, cancel := context.WithCancel(x.ctx)
-	defer cancel()
-	res, err := p.forward(ctx, x, x.r.Fields, p.inform(x))
+	res, err := p.forward(x.ctx, x, x.r.Fields, p.inform(x))
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() // also ends what is still under way
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
 	if p.cache != nil && x.service.policy.Enabled {
 		p.cache.Invalidate(x.service.name, x.r, res.Status, res.Fields)

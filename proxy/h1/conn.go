@@ -31,10 +31,8 @@ type conn struct {
 	nc     net.Conn
 	bottom net.Conn // the socket under nc
 	info   message.ConnInfo
-	server context.Context // whose end cuts the connection
-	base   context.Context // of the exchanges
-
-	endContext context.CancelFunc
+	server context.Context                 // whose end cuts the connection
+	served atomic.Pointer[message.Context] // the exchange with a handler that is on
 
 	active  atomic.Bool // a request has begun to come
 	leaving atomic.Bool // the next response is the last
@@ -49,8 +47,6 @@ type conn struct {
 func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo) *conn {
 	c := &conn{srv: s, nc: nc, info: info, server: ctx, bottom: bottom(nc), first: true}
 	c.info.Client, c.info.Local = unmapped(info.Client), unmapped(info.Local)
-	own, cancel := context.WithCancel(ctx)
-	c.base, c.endContext = message.WithServer(own, ctx), cancel
 	c.in.c, c.out.c, c.watch.c = c, c, c
 	c.in.at = time.Now()
 	if c.since = info.Accepted; c.since.IsZero() {
@@ -73,6 +69,14 @@ func bottom(nc net.Conn) net.Conn {
 			return nc
 		}
 		nc = n.NetConn()
+	}
+}
+
+// stopped cuts the connection, as its server stops.
+func (c *conn) stopped() {
+	c.bottom.Close()
+	if x := c.served.Load(); x != nil {
+		x.End()
 	}
 }
 

@@ -135,10 +135,15 @@ var errShortBody = errors.New("the body is shorter than its declared length")
 func (c *conn) serve(x *exchange) bool {
 	defer x.free()
 	c.in.pinned()
-	ctx, cancel := context.WithCancel(c.base)
-	defer cancel()
+	ctx := message.NewContext(c.server)
+	defer ctx.End()
+	c.served.Store(ctx)
+	defer c.served.Store(nil)
+	if c.server.Err() != nil { // stopped may have looked just before
+		ctx.End()
+	}
 	x.w = writer{x: x, c: c, length: -1, chunkAt: -1}
-	c.watch.begin(cancel, x.body == nil)
+	c.watch.begin(ctx, x.body == nil)
 	c.call(ctx, x)
 	if t := x.w.tunnel; t != nil {
 		t.end()

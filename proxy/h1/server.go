@@ -82,10 +82,9 @@ func New(h message.Handler, cfg Config) *Server {
 // ServeConn serves nc until either side ends it or ctx is done, which cuts it. nc is closed when it returns.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn, info message.ConnInfo) {
 	c := newConn(ctx, s, nc, info)
-	defer c.endContext()
 	s.add(c)
 	defer s.remove(c)
-	defer context.AfterFunc(ctx, func() { c.bottom.Close() })()
+	defer context.AfterFunc(ctx, c.stopped)()
 	defer c.end()
 	defer func() {
 		if p := recover(); p != nil {

@@ -1,11 +1,12 @@
 package h1
 
 import (
-	"context"
 	"errors"
 	"os"
 	"sync"
 	"time"
+
+	"nearcast/proxy/message"
 )
 
 // watchAfter is how long a handler works until somebody looks whether the client is still there. Most are done before.
@@ -19,7 +20,7 @@ type watcher struct {
 
 	mu      sync.Mutex
 	cond    sync.Cond
-	cancel  context.CancelFunc // of the exchange; nil when there is none
+	ctx     *message.Context // of the exchange; nil when there is none
 	armed   bool
 	reading bool
 	stop    bool // whoever reads is to come back
@@ -28,10 +29,10 @@ type watcher struct {
 	one     [1]byte
 }
 
-// begin begins an exchange, to end with cancel if the client leaves. ready says that nothing of its request is left to read.
-func (w *watcher) begin(cancel context.CancelFunc, ready bool) {
+// begin begins an exchange, whose context is to end if the client leaves. ready says that nothing of its request is left to read.
+func (w *watcher) begin(ctx *message.Context, ready bool) {
 	w.mu.Lock()
-	w.cancel = cancel
+	w.ctx = ctx
 	w.cond.L = &w.mu
 	w.mu.Unlock()
 	if ready {
@@ -43,7 +44,7 @@ func (w *watcher) begin(cancel context.CancelFunc, ready bool) {
 func (w *watcher) arm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cancel == nil || w.armed {
+	if w.ctx == nil || w.armed {
 		return
 	}
 	w.armed = true
@@ -70,7 +71,7 @@ func (w *watcher) watch() {
 	w.got = n > 0
 	if err != nil && !(w.stop && errors.Is(err, os.ErrDeadlineExceeded)) {
 		w.gone = true
-		w.cancel()
+		w.ctx.End()
 	}
 	w.cond.Broadcast()
 }
@@ -89,7 +90,7 @@ func (w *watcher) end() (gone bool) {
 			w.cond.Wait()
 		}
 	}
-	w.cancel, w.armed, w.stop = nil, false, false
+	w.ctx, w.armed, w.stop = nil, false, false
 	if w.got {
 		w.c.in.push(w.one[0])
 		w.got = false

@@ -16,7 +16,7 @@ type conn struct {
 	peer     netip.AddrPort
 	socket   syscall.RawConn // the TCP connection's; nil where it has none
 	idleAt   time.Time       // when it came to the pool
-	cut      func()          // interrupt, bound once
+	hook     message.Hook    // interrupt, for contexts
 
 	// for alive
 	look  func(fd uintptr)
@@ -35,7 +35,7 @@ func newConn(raw net.Conn) *conn {
 	if s, ok := raw.(syscall.Conn); ok {
 		c.socket, _ = s.SyscallConn()
 	}
-	c.cut, c.look = c.interrupt, c.peek
+	c.hook.F, c.look = c.interrupt, c.peek
 	return c
 }
 

@@ -19,8 +19,9 @@ type exchange struct {
 	a   *Attempt // nil when the header section is there
 	c   *conn
 
-	stop   func() bool // takes back the interruption by ctx; nil when ctx never ends
-	send   *sender     // nil when no body is streamed
+	stop   func() bool      // takes back the interruption by ctx, where that is neither a message.Context nor endless
+	own    *message.Context // ctx, if it is one
+	send   *sender          // nil when no body is streamed
 	reused bool
 	wrote  bool // bytes of the request may have reached the origin
 	heard  bool // bytes of a response came
@@ -69,9 +70,7 @@ func (x *exchange) run() *message.Error {
 func (x *exchange) talk() *message.Error {
 	x.pooled = getBuffer()
 	x.b = x.pooled[:]
-	if x.ctx.Done() != nil {
-		x.stop = context.AfterFunc(x.ctx, x.c.cut)
-	}
+	x.watch()
 	if err := x.request(); err != nil {
 		return x.fail(err)
 	}
@@ -134,13 +133,28 @@ func (x *exchange) small(b []byte, n int) ([]byte, error) {
 		c.Conn.Close()
 		return b, io.ErrUnexpectedEOF // the origin has changed its mind about versions: the next attempt will do
 	}
+	x.unwatch()
 	x.o.pool.drop(x.c, closeByOrigin)
 	x.c, x.reused = c, false
-	if x.stop != nil {
-		x.stop()
-		x.stop = context.AfterFunc(x.ctx, c.cut)
-	}
+	x.watch()
 	return b, nil
+}
+
+// watch has the connection interrupted when ctx ends.
+func (x *exchange) watch() {
+	if own, ok := x.ctx.(*message.Context); ok {
+		x.own = own
+		own.Hook(&x.c.hook)
+	} else if x.ctx.Done() != nil {
+		x.stop = context.AfterFunc(x.ctx, x.c.hook.F)
+	}
+}
+
+// unwatch takes that back. It returns false when the connection is being interrupted.
+func (x *exchange) unwatch() bool {
+	own, stop := x.own, x.stop
+	x.own, x.stop = nil, nil
+	return own != nil && own.Unhook(&x.c.hook) || own == nil && (stop == nil || stop())
 }
 
 // response reads header sections up to the final one.

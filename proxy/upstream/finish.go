@@ -25,13 +25,13 @@ func (x *exchange) end(reason string) {
 	if x.send != nil && !x.send.finish(reason == "") && reason == "" {
 		reason = closeUnread
 	}
-	if x.stop != nil && !x.stop() && reason == "" {
+	if !x.unwatch() && reason == "" {
 		reason = closeFault // it is being interrupted
 	}
 	x.release()
 	x.b = nil
 	c := x.c
-	x.c, x.send, x.stop = nil, nil, nil
+	x.c, x.send = nil, nil
 	switch {
 	case x.probe:
 		c.Conn.Close()
