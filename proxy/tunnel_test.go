@@ -321,3 +321,27 @@ func TestTheClientsTrailersGoToTheOrigin(t *testing.T) {
 		t.Errorf("the origin got %s", got)
 	}
 }
+
+func TestATunnelThatWaitsForTheOriginAloneIsEndedByItsFrontEnd(t *testing.T) {
+	var log strings.Builder
+	heard, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	url := switching(t, func(_ *net.TCPConn, r *bufio.Reader) {
+		io.Copy(io.Discard, r)
+		close(heard)
+		<-release // it neither sends nor ends
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(o *Options, _ *ServiceConfig) { o.AccessLog = &log })
+	ctx, giveUp := context.WithCancelCause(t.Context())
+	tc, done := e.open(t, ctx, upgradeRequest())
+	tc.Conn.(*net.TCPConn).CloseWrite()
+	within(t, "the origin hears of the client's end", heard)
+	giveUp(&message.Error{Blame: message.BlameClient, Reason: tunnelIdle})
+	within(t, "Serve returns", done)
+	if got := log.String(); !strings.Contains(got, `"blame":"client","reason":"tunnel idle"`) {
+		t.Errorf("logged %s", got)
+	}
+	if m := e.table.services[0].meters; m.tunnels.Get() != 0 {
+		t.Errorf("%v tunnels open", m.tunnels.Get())
+	}
+}

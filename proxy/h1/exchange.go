@@ -123,9 +123,10 @@ var errShortBody = errors.New("the body is shorter than its declared length")
 func (c *conn) serve(x *exchange) bool {
 	defer x.free()
 	c.in.pinned()
-	ctx, cancel := context.WithCancel(c.base)
+	ctx, giveUp := context.WithCancelCause(c.base)
+	cancel := func() { giveUp(nil) }
 	defer cancel()
-	x.w = writer{x: x, c: c, length: -1, chunkAt: -1}
+	x.w = writer{x: x, c: c, length: -1, chunkAt: -1, giveUp: giveUp}
 	c.watch.begin(cancel, x.body == nil)
 	c.call(ctx, x)
 	if t := x.w.tunnel; t != nil {

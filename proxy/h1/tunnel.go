@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -20,10 +21,11 @@ var (
 
 // tunnel is a connection that has changed to another protocol. It has no deadlines but the one in the past that ends it.
 type tunnel struct {
-	c     *conn
-	moved atomic.Int64 // when something last did, in nanoseconds
-	over  atomic.Bool
-	idle  atomic.Bool // nothing moved for too long
+	c      *conn
+	giveUp context.CancelCauseFunc // ends the handler's context
+	moved  atomic.Int64            // when something last did, in nanoseconds
+	over   atomic.Bool
+	idle   atomic.Bool // nothing moved for too long
 
 	mu    sync.Mutex  // guards timer, and the end
 	timer *time.Timer // nil without an idle timeout
@@ -31,8 +33,8 @@ type tunnel struct {
 	reading, writing sync.Mutex
 }
 
-func newTunnel(c *conn) *tunnel {
-	t := &tunnel{c: c}
+func newTunnel(c *conn, giveUp context.CancelCauseFunc) *tunnel {
+	t := &tunnel{c: c, giveUp: giveUp}
 	t.touch()
 	c.in.interrupt(time.Time{})
 	_ = c.nc.SetWriteDeadline(time.Time{})
@@ -61,6 +63,7 @@ func (t *tunnel) check() {
 	t.c.count(errTunnelIdle)
 	t.idle.Store(true)
 	_ = t.c.nc.SetDeadline(past)
+	t.giveUp(errIdle) // the handler may be waiting for the origin alone
 }
 
 // Interrupt implements message.Interrupter.

@@ -37,6 +37,7 @@ type writer struct {
 	written     int64 // of the body
 	chunkAt     int   // where the header of the chunk begins that is being collected; -1: there is none
 	tunnel      *tunnel
+	giveUp      context.CancelCauseFunc // ends the handler's context
 
 	// waited and moved are how long the client kept us waiting, and what it took.
 	waited time.Duration
@@ -234,7 +235,7 @@ func (w *writer) SwitchProtocols(fields message.Fields) (message.Tunnel, error) 
 		w.err = errAborted
 		return nil, &message.Error{Blame: message.BlameClient, Reason: "client gone"}
 	}
-	w.tunnel = newTunnel(w.c)
+	w.tunnel = newTunnel(w.c, w.giveUp)
 	return w.tunnel, nil
 }
 
