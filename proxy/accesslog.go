@@ -18,6 +18,7 @@ type accessLog struct {
 	edge string // the members that are the same on every line, up to the client's address
 
 	lines sync.Pool // of *[]byte
+	clock clock
 }
 
 // maxKeptLine is the longest line whose buffer is used again.
@@ -47,7 +48,7 @@ func (l *accessLog) write(line func(b []byte) []byte) {
 // begin appends the members up to the client's.
 func (l *accessLog) begin(b []byte, now time.Time, client netip.Addr, proto message.Protocol) []byte {
 	b = append(b, `{"time":"`...)
-	b = now.AppendFormat(b, time.RFC3339Nano)
+	b = l.clock.appendTime(b, now)
 	b = append(b, '"')
 	b = append(b, l.edge...)
 	if client.IsValid() {

@@ -65,7 +65,7 @@ func (p *Proxy) admissible(r *message.Request) *message.Error {
 		return errTarget
 	case r.ContentLength > p.opts.MaxBody:
 		return errBody
-	case early(r) && (!safe(r.Method) || r.Upgrade == websocket):
+	case (!safe(r.Method) || r.Upgrade == websocket) && early(r):
 		return errEarly
 	case p.loops(r.Fields):
 		return errLoop
@@ -95,11 +95,11 @@ func (p *Proxy) isSelf(token string) bool {
 // loops reports whether the request has been here, or at too many edges (RFC 8586).
 func (p *Proxy) loops(f message.Fields) bool {
 	n := 0
-	for _, x := range f {
-		if x.Name != "cdn-loop" {
+	for i := range f {
+		if f[i].Name != "cdn-loop" {
 			continue
 		}
-		for info := range strings.SplitSeq(x.Value, ",") {
+		for info := range strings.SplitSeq(f[i].Value, ",") {
 			id, params, _ := strings.Cut(info, ";")
 			if strings.TrimSpace(id) != cdnID {
 				continue
