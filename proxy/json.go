@@ -85,6 +85,13 @@ func appendText(b []byte, key, value string) []byte {
 	return append(b, '"')
 }
 
+// appendWord is appendText for a word of ours, which has nothing to escape.
+func appendWord(b []byte, key, word string) []byte {
+	b = append(b, key...)
+	b = append(b, word...)
+	return append(b, '"')
+}
+
 func appendInt(b []byte, key string, n int64) []byte {
 	return strconv.AppendInt(append(b, key...), n, 10)
 }
