@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -145,7 +146,16 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return n, errBody
 	}
 	if err != nil && err != io.EOF {
-		err = &message.Error{Blame: message.BlameClient, Status: 400, Reason: "request body cut", Err: fmt.Errorf("reading the request body: %w", err)}
+		err = bodyCut(err)
 	}
 	return n, err
+}
+
+// bodyCut is why a request's body ended before its end: what the front end says, if it says what the client is to get.
+func bodyCut(err error) *message.Error {
+	var e *message.Error
+	if errors.As(err, &e) && e.Status != 0 {
+		return e
+	}
+	return &message.Error{Blame: message.BlameClient, Status: 400, Reason: "request body cut", Err: fmt.Errorf("reading the request body: %w", err)}
 }
