@@ -45,7 +45,8 @@ type Result struct {
 	TTL time.Duration
 	// ServeStaleWhileRevalidate, with Stale: serve Object at once and revalidate in the background (RFC 5861 §3).
 	ServeStaleWhileRevalidate bool
-	// Conditional: the request has a precondition or a range. Without one there is nothing for [EvaluateConditional] and [ParseRange] to do.
+	// Conditional, with Miss, Hit and Stale: the request has a precondition or a range. Without one there is nothing for
+	// [EvaluateConditional] and [ParseRange] to do.
 	Conditional bool
 	// ServeStaleOnError, with Stale: Object may serve when no origin can be reached or the origin answers
 	// 500, 502, 503 or 504 (RFC 5861 §4, RFC 9111 §4.2.4).
@@ -68,7 +69,7 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		d = &own
 	}
 	if o == nil {
-		return unanswered(r, d, Result{State: Miss, Reason: missing})
+		return unanswered(r, d, Result{State: Miss, Reason: missing, Conditional: conditional})
 	}
 	if conditional && !meetsPreconditions(r, o) {
 		return Result{State: Bypass, Reason: ReasonPrecondition}

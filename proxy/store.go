@@ -33,6 +33,9 @@ func (p *Proxy) pass(x *exchange) error {
 
 // fill makes or joins the one fetch for what the cache does not have.
 func (p *Proxy) fill(x *exchange) error {
+	if x.result.State == cache.Miss && x.result.Conditional && p.cache.Refused(time.Now(), x.key, x.r) {
+		return p.pass(x) // what comes is nobody else's, and a fetch for all would go without the client's condition
+	}
 	for range maxJoins {
 		f, leader := p.cache.Begin(time.Now(), x.key, x.r)
 		if leader {
