@@ -71,8 +71,8 @@ func (p *Proxy) carry(x *exchange, t *tunnel) {
 		defer close(done)
 		x.got = t.copy(t.origin, t.client, message.BlameClient, message.BlameOrigin, x.service.meters.tunnelIn)
 	})
+	defer func() { <-done }() // also after a panic: the exchange is over when this returns
 	x.sent = t.copy(t.client, t.origin, message.BlameOrigin, message.BlameClient, x.service.meters.tunnelOut)
-	<-done
 }
 
 // copy carries what from sends to its end, and passes that on: the other direction may go on for as long as it likes. A failure ends both.
