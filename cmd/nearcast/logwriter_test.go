@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -142,11 +144,24 @@ func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
 }
 
 // batches keeps each write apart.
-type batches struct{ writes []string }
+type batches struct {
+	mu     sync.Mutex
+	writes []string
+}
 
 func (b *batches) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.writes = append(b.writes, string(p))
 	return len(p), nil
+}
+
+// soFar are the writes that there have been, once nothing goes on.
+func (b *batches) soFar() []string {
+	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.writes)
 }
 
 func TestLinesThatComeTogetherAreWrittenTogether(t *testing.T) {
@@ -160,20 +175,17 @@ func TestLinesThatComeTogetherAreWrittenTogether(t *testing.T) {
 		synctest.Wait()
 		a.Write([]byte("2\n"))
 		a.Write([]byte("3\n"))
-		synctest.Wait()
-		if len(out.writes) != 1 || out.writes[0] != "1\n" {
-			t.Errorf("the first line is written at once, the next wait for others: %q", out.writes)
+		if got := out.soFar(); !slices.Equal(got, []string{"1\n"}) {
+			t.Errorf("the first line is written at once, the next wait for others: %q", got)
 		}
 		time.Sleep(logDelay + time.Millisecond)
-		synctest.Wait()
-		if len(out.writes) != 2 || out.writes[1] != "2\n3\n" {
-			t.Errorf("got %q", out.writes)
+		if got := out.soFar(); !slices.Equal(got, []string{"1\n", "2\n3\n"}) {
+			t.Errorf("got %q", got)
 		}
 		a.Write([]byte("4\n"))
 		a.Write(bytes.Repeat([]byte("x"), logBatch))
-		synctest.Wait()
-		if len(out.writes) != 3 {
-			t.Errorf("%d writes: a batch waits for nothing", len(out.writes))
+		if got := out.soFar(); len(got) != 3 {
+			t.Errorf("%d writes: a batch waits for nothing", len(got))
 		}
 		cancel()
 		<-done
