@@ -118,6 +118,8 @@ func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
 		"services: { s: { hosts: [\"*\"], origins: { a: [\"http://127.0.0.1:9\"] } } }\n")
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), "NEARCAST_TEST_CONFIG="+file)
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +141,7 @@ func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v, want exit code 0", err)
+		t.Errorf("it ended with %v, want exit code 0; it said\n%s", err, said.String())
 	}
 }
 
