@@ -173,3 +173,12 @@ func TestPinBindsEveryThread(t *testing.T) {
 		t.Error("bound to a CPU that is not there")
 	}
 }
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte(line))
+	f.Add([]byte("1 (a) S 1 1"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		parseStat(text)
+		parseSwitches(text)
+	})
+}

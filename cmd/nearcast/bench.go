@@ -23,7 +23,7 @@ type benchCmd struct {
 	Compare    benchCompareCmd    `cmd:"" help:"Put the same load on several servers in turn, and compare."`
 	Handshakes benchHandshakesCmd `cmd:"" help:"Make TLS or QUIC handshakes, full or resumed."`
 	Table      BenchTable         `cmd:"" help:"Measure nearcast and its peers side by side, in a network namespace of their own (root)."`
-	Idle       benchIdleCmd       `cmd:"" help:"Hold connections that do nothing: what memory does one cost the server?"`
+	Idle       benchIdleCmd       `cmd:"" help:"Hold connections that do nothing: what memory does one cost the server? Start the server afresh for each measurement: memory that it has freed counts as its own."`
 }
 
 // benchTarget are the flags that say how to reach a server.

@@ -151,19 +151,17 @@ type batches struct {
 	writes []string
 }
 
+func (b *batches) all() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.writes)
+}
+
 func (b *batches) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.writes = append(b.writes, string(p))
 	return len(p), nil
-}
-
-// soFar are the writes that there have been, once nothing goes on.
-func (b *batches) soFar() []string {
-	synctest.Wait()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.writes)
 }
 
 func TestLinesThatComeTogetherAreWrittenTogether(t *testing.T) {
@@ -177,17 +175,20 @@ func TestLinesThatComeTogetherAreWrittenTogether(t *testing.T) {
 		synctest.Wait()
 		a.Write([]byte("2\n"))
 		a.Write([]byte("3\n"))
-		if got := out.soFar(); !slices.Equal(got, []string{"1\n"}) {
-			t.Errorf("the first line is written at once, the next wait for others: %q", got)
+		synctest.Wait()
+		if w := out.all(); len(w) != 1 || w[0] != "1\n" {
+			t.Errorf("the first line is written at once, the next wait for others: %q", w)
 		}
 		time.Sleep(logDelay + time.Millisecond)
-		if got := out.soFar(); !slices.Equal(got, []string{"1\n", "2\n3\n"}) {
-			t.Errorf("got %q", got)
+		synctest.Wait()
+		if w := out.all(); len(w) != 2 || w[1] != "2\n3\n" {
+			t.Errorf("got %q", w)
 		}
 		a.Write([]byte("4\n"))
 		a.Write(bytes.Repeat([]byte("x"), logBatch))
-		if got := out.soFar(); len(got) != 3 {
-			t.Errorf("%d writes: a batch waits for nothing", len(got))
+		synctest.Wait()
+		if w := out.all(); len(w) != 3 {
+			t.Errorf("%d writes: a batch waits for nothing", len(w))
 		}
 		cancel()
 		<-done

@@ -37,6 +37,8 @@ var rules = []rule{
 		"the diagram is read, not linked"},
 	{[]string{"internal/pki"}, nil,
 		"certificates for trials need nothing of the product"},
+	{[]string{"bench/load", "bench/process", "bench/compare"}, []string{"bench/load", "bench/process", "bench/compare"},
+		"what measures the product does not use its code"},
 	{[]string{"internal/lab/...", "internal/demo/...", "bench/..."},
 		[]string{"internal/...", "bench/...", "proxy/...", "bgp/...", "admin/...", "cache/...", "health/...", "geo/..."},
 		"what tries the whole out uses the whole"},

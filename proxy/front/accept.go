@@ -89,7 +89,7 @@ func acceptReason(err error) (reason string, passing bool) {
 	case syscall.ENOBUFS, syscall.ENOMEM:
 		return acceptNoMemory, true
 	case syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.ETIMEDOUT, syscall.EPERM, syscall.EINTR, syscall.EAGAIN,
-		syscall.ENETDOWN, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, syscall.ENONET, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH:
+		syscall.ENETDOWN, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, errNoNet, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH:
 		return acceptAborted, true
 	}
 	return acceptOther, false

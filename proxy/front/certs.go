@@ -33,8 +33,8 @@ func loadCertificate(c CertificateConfig, now time.Time) (*tls.Certificate, erro
 	case now.After(cert.Leaf.NotAfter):
 		return nil, fmt.Errorf("the certificate in %s expired on %s; renew it", c.CertFile, cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	case now.Before(cert.Leaf.NotBefore):
-		return nil, fmt.Errorf("the certificate in %s is not valid before %s; check this machine's clock",
-			c.CertFile, cert.Leaf.NotBefore.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("the certificate in %s is not valid before %s; %w",
+			c.CertFile, cert.Leaf.NotBefore.UTC().Format(time.RFC3339), errNotYet)
 	}
 	return &cert, nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// linger is how long after Drain an idle HTTP/1.1 connection is kept, for the request that may be on its way.
+	// linger is how long after the last was accepted a connection without a request is kept, for the request that may be on its way.
 	linger = time.Second
 	// acceptTail is how long a closing listener still accepts what waits in the kernel's queue; closing resets those clients.
 	acceptTail = 20 * time.Millisecond
@@ -35,7 +35,7 @@ func (f *Front) begin(h message.Handler, cancel context.CancelCauseFunc, cutEarl
 		l.h = f.handlerFor(h, marks{})
 	}
 	f.cancel, f.cutEarly = cancel, cutEarly
-	if !f.drainedAt.IsZero() {
+	if f.draining {
 		f.drainAll()
 	}
 	return nil
@@ -47,10 +47,10 @@ func (f *Front) begin(h message.Handler, cancel context.CancelCauseFunc, cutEarl
 func (f *Front) Drain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.drainedAt.IsZero() {
+	if f.draining {
 		return
 	}
-	f.drainedAt = time.Now()
+	f.draining = true
 	if f.cancel != nil {
 		f.drainAll()
 	}
@@ -74,7 +74,7 @@ func (f *Front) Close(ctx context.Context) (cut int) {
 		f.closeSockets()
 		return 0
 	}
-	lingering := time.NewTimer(time.Until(f.drainedAt.Add(linger)))
+	lingering := time.NewTimer(linger)
 	defer lingering.Stop()
 	select {
 	case <-f.done:

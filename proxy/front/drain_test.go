@@ -378,3 +378,37 @@ func TestACutIsToldFromAClientThatLeaves(t *testing.T) {
 		clients.Wait()
 	}
 }
+
+// TestAConnectionFromTheLastMomentIsServed: draining may have begun long ago, and clients have come since.
+func TestAConnectionFromTheLastMomentIsServed(t *testing.T) {
+	for try := 0; ; try++ {
+		e := startEdge(t, text(200, "ok"), testLimits())
+		e.Drain()
+		time.Sleep(linger + linger/10)
+		c := dialPlain(t, e)
+		eventually(t, "it is accepted", func() bool { return e.early.Load() == 1 })
+		begin := time.Now()
+		closed := make(chan int)
+		go func() { closed <- e.Close(context.Background()) }()
+		eventually(t, "nothing is accepted any more", func() bool {
+			c, err := net.Dial("tcp", e.addr(plainListener))
+			if err == nil {
+				c.Close()
+			}
+			return err != nil
+		})
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		late := time.Since(begin) > linger/2 // on a busy machine; it could be right to have closed it
+		if err == nil {
+			resp.Body.Close()
+		} else if !late || try == 10 {
+			t.Error(err)
+		}
+		c.Close()
+		<-closed
+		if err == nil || !late {
+			return
+		}
+	}
+}

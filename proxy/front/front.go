@@ -53,13 +53,13 @@ type Front struct {
 	stopping  chan struct{} // closed when nothing is to be accepted any more
 	done      chan struct{} // closed when Run has ended
 
-	mu        sync.Mutex
-	handlers  []*handler              // of the listeners
-	cancel    context.CancelCauseFunc // cuts every connection; nil before Run
-	cutEarly  context.CancelFunc      // cuts those that have not begun to speak HTTP
-	drainedAt time.Time               // zero before Drain
-	stopped   bool                    // stopping is closed
-	dead      map[string]error        // by listener
+	mu       sync.Mutex
+	handlers []*handler              // of the listeners
+	cancel   context.CancelCauseFunc // cuts every connection; nil before Run
+	cutEarly context.CancelFunc      // cuts those that have not begun to speak HTTP
+	draining bool
+	stopped  bool             // stopping is closed
+	dead     map[string]error // by listener
 }
 
 // tcpListener serves HTTP/1.1 and HTTP/2.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -36,8 +37,9 @@ type certificates struct {
 // pair is one configured certificate and its key.
 type pair struct {
 	cfg   CertificateConfig
-	files fileState // as they were when they were last read
-	ocsp  fileState
+	files fileState        // as they were when they were last read; none when they are to be read again
+	ocsp  fileState        // likewise
+	fault string           // why the last read was of no use; "" when it was
 	cert  *tls.Certificate // without a staple
 	// served is cert with its staple.
 	served   *tls.Certificate
@@ -129,7 +131,7 @@ func (s *certificates) load(p *pair, now time.Time) error {
 	if left := cert.Leaf.NotAfter.Sub(now); left < expiresSoon {
 		s.log.Warn("a certificate expires soon", "file", p.cfg.CertFile, "not_after", cert.Leaf.NotAfter, "names", cert.Leaf.DNSNames)
 	}
-	p.cert = cert
+	p.cert, p.fault = cert, ""
 	p.notAfter.Store(cert.Leaf.NotAfter.Unix())
 	return nil
 }
@@ -143,6 +145,9 @@ func (s *certificates) loadStaple(p *pair, now time.Time) {
 		if p.staple, err = loadStaple(p.cfg.OCSPFile, p.cert, now); errors.Is(err, fs.ErrNotExist) {
 			s.log.Info("no OCSP response to staple", "file", p.cfg.OCSPFile)
 		} else if err != nil {
+			if passes(err) {
+				p.ocsp = fileState{}
+			}
 			s.log.Warn("an OCSP response is not stapled", "file", p.cfg.OCSPFile, "certificate", p.cfg.CertFile, "error", err)
 		}
 	}
@@ -197,16 +202,33 @@ func (s *certificates) look(now time.Time) {
 	}
 }
 
+// errNotYet is a certificate whose time has not come.
+var errNotYet = errors.New("check this machine's clock")
+
+// passes reports whether what could not be read may be readable later though no file changes: the system is short of something, or it is
+// too early.
+func passes(err error) bool {
+	return errors.Is(err, errNotYet) || errors.As(err, new(syscall.Errno)) && !errors.Is(err, fs.ErrNotExist)
+}
+
 // reload reads a pair whose files have changed. The state is taken first: what changes while they are read is a further change.
 func (s *certificates) reload(p *pair, now time.Time) bool {
 	files := stateOf(p.cfg.CertFile, p.cfg.KeyFile)
 	if files == p.files {
 		return false
 	}
+	again := p.files == fileState{}
 	p.files = files
 	if err := s.load(p, now); err != nil {
+		if passes(err) {
+			p.files = fileState{}
+		}
+		if again && err.Error() == p.fault {
+			return false // told already
+		}
+		p.fault = err.Error()
 		s.failed.Inc()
-		s.log.Error("a changed certificate can't be served; the one read before stays until its files change again",
+		s.log.Error("a changed certificate can't be served; the one read before stays",
 			"certificate", p.cfg.CertFile, "key", p.cfg.KeyFile, "error", err, "serving_until", p.cert.Leaf.NotAfter)
 		return false
 	}

@@ -112,8 +112,11 @@ func (b *body) proceed() error {
 	}
 	b.wait = false
 	b.c.out.setDeadline(time.Now(), 0, 0, 0)
-	_, err := b.c.nc.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
-	return err
+	if _, err := b.c.nc.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
+		b.c.out.sent(0, err) // a part of it may have been: nothing can follow
+		return notTaken(err)
+	}
+	return nil
 }
 
 // settle says that the response begins. From then on 100 is not sent. It returns true when the client was still waiting for it. A nil body

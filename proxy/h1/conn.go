@@ -19,8 +19,10 @@ const (
 	lingerBody = 5 * time.Second
 	// lingerRefused is how long we take what a client goes on sending after its last answer, which a reset would overtake.
 	lingerRefused = 500 * time.Millisecond
-	maxLinger     = 256 << 10 // bytes taken meanwhile
-	maxDrain      = 64 << 10  // bytes of a body that nobody read which are taken so that the connection can go on
+	maxLinger     = 256 << 10 // bytes taken meanwhile; who sends more has lingerRefused from then on
+	// idleSoon is how long a connection of large requests keeps a buffer for the next.
+	idleSoon = time.Second
+	maxDrain = 64 << 10 // bytes of a body that nobody read which are taken so that the connection can go on
 )
 
 // conn is one connection.
@@ -77,6 +79,9 @@ func bottom(nc net.Conn) net.Conn {
 // end closes the connection and gives everything back.
 func (c *conn) end() {
 	c.out.abandon()
+	if c.out.failed {
+		c.bottom.Close() // TLS would wait for the client to take its end, too
+	}
 	c.nc.Close()
 	c.in.release()
 }
@@ -161,15 +166,34 @@ func (c *conn) await() bool {
 		until = after(c.since, c.srv.cfg.HeaderTimeout)
 	}
 	c.first = false
-	c.in.setDeadline(c.in.at, until)
-	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
-		return false
-	}
-	if c.in.await() != nil {
-		return false
+	for came := false; !came; {
+		soon := c.in.wide && (until.IsZero() || until.Sub(c.in.at) > idleSoon)
+		if soon {
+			c.in.setDeadline(c.in.at, c.in.at.Add(idleSoon))
+		} else {
+			c.in.setDeadline(c.in.at, until)
+		}
+		if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
+			return false
+		}
+		err := c.in.await()
+		if err != nil && !(soon && errors.Is(err, os.ErrDeadlineExceeded)) {
+			return false
+		}
+		came = err == nil // else it waits on, with a small buffer
 	}
 	c.active.Store(true)
+	if c.leaving.Load() {
+		c.spare()
+	}
 	return true
+}
+
+// spare undoes what CloseIdle may have done to a connection on which a request has just begun to come.
+func (c *conn) spare() {
+	c.srv.mu.Lock() // until it is done
+	defer c.srv.mu.Unlock()
+	c.in.deadline = past // as it was set: the next is set for certain
 }
 
 // more waits for more of a header section that began to come at begun.
@@ -208,6 +232,13 @@ func (c *conn) linger(d time.Duration) {
 			return
 		}
 		left -= n
+	}
+	// It sends on and on, now into the socket's buffer; for as long as the socket is open, it can read.
+	t := time.NewTimer(lingerRefused)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.server.Done():
 	}
 }
 

@@ -59,12 +59,24 @@ func (x *exchange) free() {
 
 // done gives the answer from memory back and ends the exchange.
 func (x *exchange) done(sent int64, complete bool) {
-	a := x.ready
-	if !complete {
-		a.Err = x.c.cut()
+	if o := &x.c.out; o.hand == x {
+		o.hand = nil
 	}
-	a.Done(sent, complete)
+	x.giveBack(sent, complete)
 	x.free()
+}
+
+// giveBack tells the owner. Other answers may be waiting for their end, so that a panic of the owner's must not get past here.
+func (x *exchange) giveBack(sent int64, complete bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.c.srv.panicked(p, &x.req)
+		}
+	}()
+	if !complete {
+		x.ready.Err = x.c.cut()
+	}
+	x.ready.Done(sent, complete)
 }
 
 // noBody reports whether a response with that status has no body whatever it says (RFC 9110 §6.4.1).

@@ -22,6 +22,7 @@ type output struct {
 	c        *conn
 	buf      []byte      // what is to be sent
 	batch    []*exchange // whose answers are in buf, entirely
+	hand     *exchange   // whose answer is being put there; nil when none is
 	failed   bool        // a write has failed: nothing can be sent any more
 	vectored bool        // several buffers can be sent at once
 	deadline time.Time   // as set on the connection
@@ -83,8 +84,18 @@ func (o *output) sent(n int, err error) {
 	o.buf = o.buf[:0]
 }
 
+// relieve makes room in a burst of answers. What the client takes of it counts for itself.
+func (o *output) relieve() error {
+	err := o.flush()
+	o.c.in.at = time.Now()
+	return err
+}
+
 // abandon ends what has not been sent, at the end of the connection.
 func (o *output) abandon() {
+	if o.hand != nil { // a panic came between
+		o.hand.done(0, false)
+	}
 	if len(o.batch) > 0 {
 		o.sent(0, net.ErrClosed)
 	}
@@ -142,7 +153,7 @@ func (o *output) writeEach(parts [][]byte) (n int64, err error) {
 
 // ready sends an answer from memory, or puts it behind others to be sent. It returns false when the connection is to end.
 func (o *output) ready(x *exchange, a *message.Ready) bool {
-	x.ready = a
+	x.ready, o.hand = a, x
 	body, length := false, a.ContentLength
 	if !x.noBody(a.Status) {
 		body, length = a.Body != nil, 0
@@ -159,7 +170,7 @@ func (o *output) ready(x *exchange, a *message.Ready) bool {
 	if body && a.BodyLength <= copyBody {
 		need += int(a.BodyLength)
 	}
-	if len(o.buf)+need > buf64K && o.flush() != nil { // it would not fit a pooled buffer
+	if len(o.buf)+need > buf64K && o.relieve() != nil { // it would not fit a pooled buffer
 		x.done(0, false)
 		return false
 	}
@@ -181,14 +192,14 @@ func (o *output) ready(x *exchange, a *message.Ready) bool {
 	if body && !o.copyBody(x) {
 		return false
 	}
-	o.batch = append(o.batch, x)
+	o.batch, o.hand = append(o.batch, x), nil
 	if last {
 		_ = o.flush()
 		o.c.finish()
 		return false
 	}
 	if len(o.batch) >= maxBatch || len(o.buf) >= maxOut {
-		return o.flush() == nil
+		return o.relieve() == nil
 	}
 	return true
 }
@@ -237,6 +248,9 @@ func (o *output) large(x *exchange) bool {
 		err := error(nil)
 		if n == 0 {
 			err = errShortBody
+			if sent == 0 {
+				_ = o.flush() // the answers before it are complete
+			}
 			o.c.srv.cfg.CountError(errIncomplete)
 			o.failed = true
 		} else {

@@ -30,13 +30,13 @@ type Config struct {
 
 // Words for Config.CountError.
 const (
-	errBody       = "request body malformed"
-	errBodySlow   = "request body too slow"
-	errBodyEnd    = "request body cut short"
-	errNotTaken   = "response not taken"
-	errIncomplete = "response incomplete"
-	errPanic      = "handler panic"
-	errTunnelIdle = "tunnel idle"
+	errBody       = "request_body_malformed"
+	errBodySlow   = "request_body_too_slow"
+	errBodyEnd    = "request_body_cut_short"
+	errNotTaken   = "response_not_taken"
+	errIncomplete = "response_incomplete"
+	errPanic      = "handler_panic"
+	errTunnelIdle = "tunnel_idle"
 )
 
 // ErrorKinds are all that Config.CountError is called with.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,41 @@ func TestKeepAliveAndPipelining(t *testing.T) {
 			}
 		}
 		<-x.done // after Connection: close
+	})
+}
+
+// TestEmptyLinesBeforeARequest: a few are no fault, before the first request of a connection and before a later one (RFC 9112 §2.2).
+func TestEmptyLinesBeforeARequest(t *testing.T) {
+	for _, lines := range []string{"\r\n", "\r\n\r\n\r\n\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			x := serve(t.Context(), New(ok, Config{HeaderTimeout: time.Second, IdleTimeout: time.Minute}))
+			for range 2 {
+				for _, b := range []byte(lines) {
+					_, _ = x.Write([]byte{b})
+				}
+				resp := x.roundTrip(t, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+				if body, _ := io.ReadAll(resp.Body); string(body) != "/1 192.0.2.7:4711" || resp.Close {
+					t.Errorf("behind %q: %q, close: %t", lines, body, resp.Close)
+				}
+			}
+			x.Close()
+			<-x.done
+		})
+	}
+}
+
+// TestALaterMinorVersionIsHTTP11 (RFC 9110 §2.5), also in what it makes of the connection and of the body's form.
+func TestALaterMinorVersionIsHTTP11(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := serve(t.Context(), New(ok, Config{HeaderTimeout: time.Second, IdleTimeout: time.Minute}))
+		for _, version := range []string{"HTTP/1.2", "HTTP/1.9"} {
+			resp := x.roundTrip(t, "GET /1 "+version+"\r\nHost: a\r\n\r\n")
+			if resp.Proto != "HTTP/1.1" || resp.StatusCode != 200 || resp.Close || !slices.Equal(resp.TransferEncoding, []string{"chunked"}) {
+				t.Errorf("%s: %s %d, close: %t, coding %q", version, resp.Proto, resp.StatusCode, resp.Close, resp.TransferEncoding)
+			}
+		}
+		x.Close()
+		<-x.done
 	})
 }
 

@@ -16,7 +16,7 @@ const tunnelWrite = 32 << 10
 
 var (
 	errTunnelOver = errors.New("the tunnel has ended")
-	errIdle       = &message.Error{Blame: message.BlameClient, Reason: errTunnelIdle}
+	errIdle       = &message.Error{Blame: message.BlameClient, Reason: "tunnel idle"}
 )
 
 // tunnel is a connection that has changed to another protocol. It has no deadlines but the one in the past that ends it.
@@ -38,6 +38,7 @@ func newTunnel(c *conn, giveUp context.CancelCauseFunc) *tunnel {
 	t.touch()
 	c.in.interrupt(time.Time{})
 	_ = c.nc.SetWriteDeadline(time.Time{})
+	c.out.release() // it may last for hours
 	if idle := c.srv.cfg.IdleTimeout; idle > 0 {
 		t.mu.Lock()
 		t.timer = time.AfterFunc(idle, t.check)

@@ -107,6 +107,21 @@ func TestATunnelIsIdleOnlyWhenNothingMovesEitherWay(t *testing.T) {
 }
 
 // TestATunnelEndsWithItsHandler, also under a goroutine that is still reading.
+// TestATunnelHoldsNoOutputBuffer, which it has no use for however long it lasts.
+func TestATunnelHoldsNoOutputBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept message.Tunnel
+		x := serve(t.Context(), New(echoing(t, &kept), Config{IdleTimeout: time.Minute}))
+		x.roundTrip(t, upgrade)
+		synctest.Wait()
+		if n := cap(kept.(*tunnel).c.out.buf); n > 0 {
+			t.Errorf("%d bytes are held", n)
+		}
+		x.Close()
+		<-x.done
+	})
+}
+
 func TestATunnelEndsWithItsHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := make(chan error, 1)

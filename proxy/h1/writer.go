@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -18,6 +19,10 @@ var (
 	errAborted     = errors.New("the exchange was aborted")
 	errEnded       = errors.New("the trailer section has been written already")
 )
+
+func notTaken(err error) error {
+	return &message.Error{Blame: message.BlameClient, Reason: errNotTaken, Err: err}
+}
 
 var crlf = []byte("\r\n")
 
@@ -252,6 +257,10 @@ func (w *writer) send(parts ...[]byte) error {
 	if size == 0 {
 		return nil
 	}
+	if o.failed {
+		w.err = notTaken(net.ErrClosed)
+		return w.err
+	}
 	now := time.Now()
 	o.setDeadline(now, w.waited, w.moved, int64(size))
 	n, err := o.writeThrough(parts...)
@@ -259,7 +268,7 @@ func (w *writer) send(parts ...[]byte) error {
 	w.moved += n
 	o.sent(0, err)
 	if err != nil {
-		w.err = &message.Error{Blame: message.BlameClient, Reason: "response not taken", Err: err}
+		w.err = notTaken(err)
 	}
 	return w.err
 }

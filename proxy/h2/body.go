@@ -111,6 +111,7 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, errConnEnd
 		case s.expect:
 			c.sendContinue(s)
+			continue // the lock was let go of: the body may have come
 		}
 		if s.inFrom.IsZero() {
 			s.inFrom = time.Now()

@@ -163,3 +163,70 @@ func TestBothSidesAreStuckInWriting(t *testing.T) {
 		<-done
 	})
 }
+
+// TestAClientThatGivesItsWindowBackInSmallPieces: x/net's sends two WINDOW_UPDATEs with each 4 KiB that its user reads.
+func TestAClientThatGivesItsWindowBackInSmallPieces(t *testing.T) {
+	const size = 32 << 20
+	h := handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) {
+		_ = w.WriteHeader(200, nil, size)
+		for p := make([]byte, 32<<10); ; {
+			if _, err := w.Write(p); err != nil {
+				return
+			}
+		}
+	})
+	counted := make(chan string, 10)
+	addr, clientTLS := listen(t, New(h, Config{CountError: func(kind string) { counted <- kind }}))
+	rt := &http2.Transport{TLSClientConfig: clientTLS}
+	defer rt.CloseIdleConnections()
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+addr+"/", nil)
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	n, p := 0, make([]byte, 4<<10)
+	for err == nil {
+		var k int
+		k, err = resp.Body.Read(p)
+		n += k
+	}
+	if err != io.EOF || n != size || len(counted) > 0 {
+		t.Errorf("%d bytes of %d, %v, %d errors counted", n, size, err, len(counted))
+	}
+}
+
+// TestAClientThatMeasuresTheRoundTrip: gRPC's sends a PING with the first DATA after each answer to the last one.
+func TestAClientThatMeasuresTheRoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const messages = 2000
+		h := handlerFunc(func(_ context.Context, w message.ResponseWriter, _ *message.Request) {
+			_ = w.WriteHeader(200, nil, -1)
+			for range messages {
+				_, _ = w.Write([]byte("x"))
+				_ = w.Flush()
+				time.Sleep(time.Millisecond)
+			}
+		})
+		x := serve(t, t.Context(), New(h, Config{}))
+		x.request(1, "/", true)
+		for n := 0; n < messages; {
+			switch f := x.next().(type) {
+			case *data:
+				n += f.n
+				_ = x.fr.WriteWindowUpdate(0, 1)
+				_ = x.fr.WritePing(false, [8]byte{})
+				select {
+				case <-x.pings:
+				case <-x.done:
+					t.Fatalf("shown the door after %d messages", n)
+				}
+			case *response:
+			default:
+				t.Fatalf("after %d messages: %+v", n, f)
+			}
+		}
+		x.Close()
+		<-x.done
+	})
+}

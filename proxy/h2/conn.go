@@ -42,6 +42,7 @@ type conn struct {
 
 	// streams
 	streams []*stream // open ones, in the order of their ids
+	held    int       // their header sections
 	active  int       // those not yet released: open, or their handler is still to return
 	uploads int       // open ones whose client is still to end its side
 	lastID  uint32
@@ -57,6 +58,7 @@ type conn struct {
 	peerWindow int64 // with which streams begin
 	recvWindow int64 // what the client may send
 	unacked    int64 // consumed, and not yet given back
+	shut       shut
 
 	// output
 	out      *outBuf
@@ -67,7 +69,7 @@ type conn struct {
 	quiet    *sync.Cond // for end, which waits until nobody is
 	closed   bool       // no stream begins, nothing but what is in out is sent
 	broken   bool       // a write failed
-	earned   int        // tokens for the reading goroutine's meter
+	earned   int        // tokens to pay for frames with, before those of the meter
 	shrink   bool       // the next block says that our table is empty
 	shrunk   bool       // it has been said
 	writeEnd time.Time  // the write deadline
@@ -76,6 +78,7 @@ type conn struct {
 
 	// time
 	armed     time.Time // the read deadline; zero when there is none
+	holding   bool      // the reading goroutine has a buffer, as an upload goes on
 	begun     time.Time
 	greeted   bool      // our SETTINGS are out
 	settled   bool      // the client's have come
@@ -186,15 +189,16 @@ func (c *conn) next() (f frame, ok bool, err error) {
 	return f, true, nil
 }
 
-// more waits for bytes. While nothing is expected it does so without a read buffer, so that an idle connection holds none.
+// more waits for bytes, or for something to be done. While no more than the next request is expected it does so without a read buffer, so
+// that an idle connection holds none.
 func (c *conn) more() error {
-	if c.in != nil && c.r == c.w && c.idle() {
+	if c.in != nil && c.r == c.w && !c.expecting() {
 		readBufs.Put(c.in)
 		c.in = nil
 	}
 	if c.in == nil {
 		n, err := c.read(c.small[:])
-		if err != nil {
+		if n == 0 {
 			return err
 		}
 		c.in = readBufs.Get().(*readBuf)
@@ -210,32 +214,28 @@ func (c *conn) more() error {
 	return err
 }
 
-func (c *conn) idle() bool {
+// expecting reports whether the rest of something is on its way.
+func (c *conn) expecting() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.active == 0 && !c.block.open()
+	c.holding = c.uploads > 0 || c.block.open()
+	return c.holding
 }
 
-// read reads something, and sees to what becomes due in the meantime.
+// read reads something, or nothing when it has seen to what became due in the meantime.
 func (c *conn) read(p []byte) (int, error) {
-	for {
-		if err := c.arm(); err != nil {
-			return 0, err
-		}
-		n, err := c.nc.Read(p)
-		c.now = time.Now()
-		switch {
-		case n > 0:
-			return n, nil
-		case err == nil:
-		case !isTimeout(err):
-			return 0, errGone
-		default:
-			if err := c.due(); err != nil {
-				return 0, err
-			}
-		}
+	if err := c.arm(); err != nil {
+		return 0, err
 	}
+	n, err := c.nc.Read(p)
+	c.now = time.Now()
+	switch {
+	case n > 0, err == nil:
+		return n, nil
+	case !isTimeout(err):
+		return 0, errGone
+	}
+	return 0, c.due()
 }
 
 func isTimeout(err error) bool {

@@ -53,6 +53,7 @@ var (
 var (
 	kindMalformed  = kind("malformed")
 	kindRefused    = kind("max_streams")
+	kindHoard      = kind("header_memory")
 	kindHalfClosed = kind("half_closed_stream")
 	kindForgotten  = kind("forgotten_stream")
 	kindDependency = kind("self_dependency")

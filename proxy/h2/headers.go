@@ -19,6 +19,10 @@ type fieldBlock struct {
 // maxContinuations bounds the frames of one block (CVE-2024-27316): 64 KiB in frames of 1 KiB, which nobody is known to send.
 const maxContinuations = 64
 
+// headerBudget bounds the sections that a connection's exchanges keep, as RFC 9113 §6.5.2 counts them: with indexed fields a client can have
+// us keep a thousand times what it sends. A browser's largest are some 16 KiB, in a hundred streams.
+const headerBudget = 2 << 20
+
 func (b *fieldBlock) open() bool { return b.stream != 0 }
 
 func (b *fieldBlock) free() { *b = fieldBlock{} }
@@ -109,7 +113,7 @@ func (c *conn) place(id uint32, s *stream, end, loop bool) (bool, error) {
 		return false, nil // the client knows, and sends it elsewhere
 	}
 	c.served = true
-	c.earned += earnHeaders
+	c.earn(earnHeaders)
 	if c.leaveFirst {
 		c.beginLeave()
 	}
@@ -118,6 +122,9 @@ func (c *conn) place(id uint32, s *stream, end, loop bool) (bool, error) {
 	}
 	if c.active >= c.srv.cfg.MaxStreams {
 		return false, c.faultAt(id, codeRefusedStream, kindRefused)
+	}
+	if s.held = s.section.Held(); c.held+s.held > max(headerBudget, c.srv.cfg.MaxHeader) {
+		return false, c.faultAt(id, codeRefusedStream, kindHoard)
 	}
 	s.id, s.recvEnd = id, end
 	s.window, s.recvWindow = c.peerWindow, streamWindow
@@ -141,6 +148,11 @@ func (c *conn) trail(s, t *stream, end bool) error {
 	if err != nil || t.section.Over() || !end || s.tunnel {
 		return c.fault(s, codeProtocol, kindTrailers)
 	}
+	if c.held+t.section.Held() > max(headerBudget, c.srv.cfg.MaxHeader) {
+		return c.fault(s, codeEnhanceYourCalm, kindHoard)
+	}
+	s.held += t.section.Held()
+	c.held += t.section.Held()
 	for _, f := range fields { // t is used again
 		s.trailers.Add(strings.Clone(f.Name), strings.Clone(f.Value))
 	}

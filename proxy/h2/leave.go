@@ -31,18 +31,15 @@ func (c *conn) leave() {
 	}
 }
 
-// closeIdle ends the connection if it has no stream.
+// closeIdle ends the connection if it has no stream. One whose client has not been heard is told, too: a request may be on its way.
 func (c *conn) closeIdle() {
 	c.mu.Lock()
 	defer c.unlock()
 	if c.closed || c.active > 0 {
 		return
 	}
-	if c.settled {
-		c.finalGoAway()
-		c.flush(0)
-	}
-	c.leaving = leavingNow
+	c.finalGoAway()
+	c.flush(0)
 	c.poke()
 }
 

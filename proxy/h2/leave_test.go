@@ -81,6 +81,7 @@ func TestCloseIdle(t *testing.T) {
 		s.CloseIdle()
 		want(t, idle.next(), last(0), "one GOAWAY")
 		<-idle.done
+		want(t, silent.next(), last(0), "GOAWAY, after SETTINGS, for one whose request may be on its way")
 		<-silent.done
 		close(release)
 		want(t, busy.next(), func(r *response) bool { return r.status == "200" }, "the response on the busy one")

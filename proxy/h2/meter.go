@@ -11,8 +11,9 @@ type meter struct {
 // limit is the size of a bucket, and what flows in.
 type limit struct{ most, perSecond int }
 
-// frameLimit bounds frames that cost us something and bring no request on; see the prices. A client earns a few by each
-// header section and each DATA frame it is sent, which it may have to answer with WINDOW_UPDATE.
+// frameLimit bounds frames that cost us something and bring no request on; see the prices. What a client earns by what it asks for and
+// what it is sent is beside that: there are clients that give the window back in pieces of 4 KiB, for stream and connection, and such
+// that measure the round trip with a PING as soon as there is DATA again. They may do so much later, after megabytes have been sent.
 var frameLimit = limit{most: 2000, perSecond: 400}
 
 const (
@@ -20,7 +21,9 @@ const (
 	pricePing     = 5  // is answered
 	priceOther    = 1
 	earnHeaders   = 5
-	earnData      = 2
+	earnData      = 8       // each frame
+	earnOctets    = 1 << 10 // and one more for so many octets
+	mostEarned    = 1 << 20
 )
 
 // resetLimit bounds streams that end early: reset by the client (CVE-2023-44487), or by us because of what it did wrong
@@ -38,5 +41,5 @@ func (m *meter) spend(n int, now time.Time, l limit) bool {
 	return m.tokens >= 0
 }
 
-// earn gives n tokens.
-func (m *meter) earn(n int, l limit) { m.tokens = min(m.tokens+n, l.most) }
+// earn gives the client n tokens for what it asked for, or was sent. mu is held.
+func (c *conn) earn(n int) { c.earned = min(c.earned+n, mostEarned) }

@@ -109,7 +109,7 @@ func (c *conn) write() {
 	}
 	c.moved += int64(n)
 	if c.waited += time.Since(now); len(c.sendq) == 0 && c.active == 0 {
-		c.waited, c.moved = 0, 0 // the next request begins with the whole grace again
+		c.waited, c.moved, c.shut = 0, 0, shut{} // the next request begins with the whole grace again
 	}
 }
 

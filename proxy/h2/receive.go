@@ -1,5 +1,7 @@
 package h2
 
+import "time"
+
 // frame handles one frame.
 func (c *conn) frame(f *frame) error {
 	if err := c.pay(f); err != nil {
@@ -64,10 +66,9 @@ func (c *conn) pay(f *frame) error {
 	if c.full() {
 		c.flush(c.directWrites())
 	}
-	if c.earned > 0 {
-		c.frames.earn(c.earned, frameLimit)
-		c.earned = 0
-	}
+	paid := min(price, c.earned)
+	c.earned -= paid
+	price -= paid
 	if price > 0 && !c.frames.spend(price, c.now, frameLimit) {
 		return errFrames
 	}
@@ -232,7 +233,7 @@ func (c *conn) content(s *stream, p []byte, end bool) error {
 		return c.fault(s, codeProtocol, kindContent)
 	}
 	if len(p) > 0 {
-		if s.body == nil {
+		if !s.handled { // nobody reads it: the answer is there
 			c.consumed(len(p))
 		} else {
 			s.chunks.write(p)
@@ -253,15 +254,30 @@ func (c *conn) content(s *stream, p []byte, end bool) error {
 	return nil
 }
 
-// consumed gives n bytes back to the connection's window, some at a time.
+// consumed gives n bytes back to the connection's window, some at a time: less when less than that is open, as somebody's body is not
+// read, and others must go on.
 func (c *conn) consumed(n int) {
-	if c.unacked += int64(n); c.unacked < connWindow/4 || c.closed {
+	if c.unacked += int64(n); c.unacked == 0 || c.unacked < min(connWindow/4, c.recvWindow) || c.closed {
 		return
+	}
+	if c.recvWindow <= 0 {
+		c.resume()
 	}
 	o := c.buffer()
 	o.b = appendWindowUpdate(o.b, 0, uint32(c.unacked))
 	c.recvWindow += c.unacked
 	c.unacked = 0
+}
+
+// resume begins the streams' waits for their clients anew, whom we have not let send.
+func (c *conn) resume() {
+	now := time.Now()
+	for _, s := range c.streams {
+		if !s.inFrom.IsZero() {
+			s.inFrom = now
+			c.armLocked(c.streamDue(s))
+		}
+	}
 }
 
 // give gives n bytes back to a stream's window, some at a time.

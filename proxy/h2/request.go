@@ -18,12 +18,11 @@ func (c *conn) request(s *stream) error {
 		return c.refuse(s, err)
 	}
 	if q := c.srv.quick; q != nil {
-		a, ok := c.quick(q, s)
-		if !ok {
+		if !c.quick(q, s) {
 			return c.crashed(s)
 		}
-		if a != nil {
-			c.answer(s, a)
+		if s.ready != nil {
+			c.answer(s, s.ready)
 			return nil
 		}
 	}
@@ -70,13 +69,13 @@ func (c *conn) assemble(s *stream) error {
 	}
 	r.Protocol, r.Client, r.Local, r.TLS, r.Received = message.HTTP2, c.info.Client, c.info.Local, c.info.TLS, c.now
 	switch {
-	case s.recvEnd:
-		s.length = assemble.NewContent(0)
-		return assemble.NoContent(r)
-	case r.Upgrade != "":
+	case r.Upgrade != "": // also one whose client has nothing to say
 		r.ContentLength = 0
 		s.length = assemble.NewContent(-1)
 		s.body = &body{c: c, s: s}
+	case s.recvEnd:
+		s.length = assemble.NewContent(0)
+		return assemble.NoContent(r)
 	default:
 		s.length = assemble.NewContent(r.ContentLength)
 		s.expect = a.ExpectsContinue()
@@ -86,14 +85,27 @@ func (c *conn) assemble(s *stream) error {
 	return nil
 }
 
-// quick asks the handler for a ready answer; false when it panicked, which ends the exchange, never the process.
-func (c *conn) quick(q message.QuickHandler, s *stream) (a *message.Ready, ok bool) {
+// quick asks the handler for a ready answer; false when that or its header section panicked, which ends the exchange, never the process.
+func (c *conn) quick(q message.QuickHandler, s *stream) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.logPanic(s, p)
 		}
 	}()
-	return q.Quick(&s.req), true
+	if s.ready = q.Quick(&s.req); s.ready != nil {
+		s.head = appendReady(s.head[:0], &s.req, s.ready)
+	}
+	return true
+}
+
+// piece is the next piece of a ready answer; nil also when that panics.
+func (c *conn) piece(s *stream) []byte {
+	defer func() {
+		if p := recover(); p != nil {
+			c.logPanic(s, p)
+		}
+	}()
+	return s.ready.Body.Next()
 }
 
 func (c *conn) logPanic(s *stream, p any) {
@@ -141,12 +153,10 @@ func (c *conn) refuse(s *stream, err error) error {
 
 // answer sends a ready answer, at once if windows and buffer have room for all of it.
 func (c *conn) answer(s *stream, a *message.Ready) {
-	s.ready = a
 	s.fin = true
 	if a.Body != nil {
 		s.left = a.BodyLength
 	}
-	s.head = appendReady(s.head[:0], &s.req, a)
 	c.mu.Lock()
 	if c.out != nil && len(c.out.b)+len(s.head)+int(min(s.left, outMax)) > outMax {
 		c.flush(c.directWrites())

@@ -33,7 +33,11 @@ func (c *conn) dequeue(s *stream) {
 	if i := slices.Index(c.sendq, s); i >= 0 {
 		c.sendq = slices.Delete(c.sendq, i, i+1)
 	}
-	if len(c.sendq) == 0 && cap(c.sendq) > keepStreams {
+	if len(c.sendq) > 0 {
+		return
+	}
+	c.shut.open() // nobody waits any more
+	if cap(c.sendq) > keepStreams {
 		c.sendq = nil
 	}
 }
@@ -58,13 +62,11 @@ func (c *conn) fill() {
 // of priorities get all streams in turn.
 func (c *conn) pick() (best *stream) {
 	for _, s := range c.sendq {
-		if s.remaining() > 0 && len(s.head) == 0 && (s.window <= 0 || c.window <= 0) {
-			if s.outFrom.IsZero() {
-				s.outFrom = time.Now()
-				c.armLocked(c.streamDue(s))
-			}
+		if is, byConn := c.blocked(s); is {
+			c.wait(s, byConn)
 			continue
 		}
+		s.waitedOut()
 		if best == nil || s.before(best) {
 			best = s
 		}
@@ -86,10 +88,6 @@ func (s *stream) level() uint8 {
 
 // step sends one block or one DATA frame.
 func (c *conn) step(s *stream) {
-	if !s.outFrom.IsZero() {
-		s.outWaited += time.Since(s.outFrom)
-		s.outFrom = time.Time{}
-	}
 	rest := s.remaining()
 	switch {
 	case len(s.head) > 0:
@@ -118,7 +116,7 @@ func (c *conn) data(s *stream, n int64) {
 	o.b = appendHeader(o.b, int(n), frameData, 0, s.id)
 	for need := n; need > 0; {
 		if len(s.pend) == 0 {
-			if s.pend = s.ready.Body.Next(); len(s.pend) == 0 {
+			if s.pend = c.piece(s); len(s.pend) == 0 {
 				c.cutShort(s, at)
 				return
 			}
@@ -133,6 +131,7 @@ func (c *conn) data(s *stream, n int64) {
 	s.sent += n
 	s.window -= n
 	c.window -= n
+	c.shut.moved += n
 	if s.tunnel {
 		s.movedAt = time.Now()
 	}
@@ -140,7 +139,7 @@ func (c *conn) data(s *stream, n int64) {
 		c.turn++
 		s.turn = c.turn
 	}
-	c.earned += earnData
+	c.earn(earnData + int(n)/earnOctets)
 	if s.fin && s.remaining() == 0 && len(s.tail) == 0 {
 		o.b[at+4] |= flagEndStream
 		c.sentEnd(s)
@@ -195,6 +194,7 @@ func (c *conn) windowUpdate(f *frame) error {
 		case c.window > maxWindow:
 			return errWindow
 		}
+		c.shut.open()
 		return nil
 	}
 	s := c.stream(f.stream)

@@ -27,6 +27,7 @@ type exchange struct {
 	priority
 	req message.Request
 
+	held     int  // of its header sections, as headerBudget counts
 	recvEnd  bool // the client has ended its side
 	sentEnd  bool // we have ended ours
 	detached bool // not in the connection's table
@@ -103,6 +104,7 @@ func (c *conn) stream(id uint32) *stream {
 // attach adds a stream, whose id is the largest so far, to the table.
 func (c *conn) attach(s *stream) {
 	c.active++
+	c.held += s.held
 	c.streams = append(c.streams, s)
 	if !s.recvEnd {
 		c.uploads++
@@ -153,9 +155,10 @@ func (c *conn) release(s *stream) {
 	c.consumed(s.chunks.len)
 	s.chunks.free()
 	s.next, c.ended = c.ended, s
+	c.held -= s.held
 	if c.active--; c.active == 0 {
 		c.idleFrom = time.Now()
-		if c.leaving == leavingNow {
+		if c.leaving == leavingNow || c.holding { // the reader is to end, or to let go of its buffer
 			c.poke()
 		} else if d := c.srv.cfg.IdleTimeout; d > 0 {
 			c.armLocked(c.idleFrom.Add(d))

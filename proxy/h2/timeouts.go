@@ -16,9 +16,10 @@ func (c *conn) arm() error {
 	return nil
 }
 
-// armLocked makes the reading goroutine wake up at t, if t is something and it would not before.
+// armLocked makes the reading goroutine wake up at t, if t is something and it would not before. Once the connection is ending the
+// deadline is linger's.
 func (c *conn) armLocked(t time.Time) {
-	if !t.IsZero() && (c.armed.IsZero() || t.Before(c.armed)) {
+	if !c.closed && !t.IsZero() && (c.armed.IsZero() || t.Before(c.armed)) {
 		c.armed = t
 		_ = c.nc.SetReadDeadline(t)
 	}
@@ -50,6 +51,7 @@ func (c *conn) nextDue() (next time.Time) {
 		sooner(after(c.idleFrom, c.srv.cfg.IdleTimeout))
 	}
 	sooner(c.leaveBy)
+	sooner(c.shutDue())
 	for _, s := range c.streams {
 		sooner(c.streamDue(s))
 	}
@@ -62,7 +64,7 @@ func (c *conn) streamDue(s *stream) time.Time {
 		return after(s.movedAt, c.srv.cfg.IdleTimeout)
 	}
 	in, out := time.Time{}, time.Time{}
-	if !s.inFrom.IsZero() {
+	if !s.inFrom.IsZero() && c.recvWindow > 0 { // else it is we who keep the client waiting
 		in = c.srv.cfg.Pace.Deadline(s.inFrom, s.inWaited, s.length.Got())
 	}
 	if !s.outFrom.IsZero() {
@@ -97,6 +99,9 @@ func (c *conn) due() error {
 			c.expire(s)
 		}
 	}
+	if past(c.shutDue()) {
+		c.expireShut()
+	}
 	c.flush(c.directWrites())
 	return nil
 }
@@ -108,7 +113,7 @@ func (c *conn) expire(s *stream) {
 		return
 	}
 	why, word := errSlowTaker, kindStallOut
-	if s.outFrom.IsZero() {
+	if blocked, _ := c.blocked(s); !blocked {
 		why, word = errSlowBody, kindStallIn
 	}
 	c.srv.cfg.CountError(word)

@@ -10,7 +10,7 @@ func (c *conn) beginTunnel(s *stream) {
 	c.armLocked(c.streamDue(s))
 }
 
-// tunnel is a message.Tunnel.
+// tunnel is a message.Tunnel and a message.Interrupter.
 type tunnel struct {
 	w *writer
 	*body

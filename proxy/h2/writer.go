@@ -226,7 +226,7 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 	if s.detached || s.sentEnd {
 		return errEnded
 	}
-	if w.interrupted() {
+	if w.interrupted() && !end {
 		return errInterrupted
 	}
 	if w.wrote {
@@ -237,7 +237,7 @@ func (w *writer) push(p []byte, end bool, tail []byte) error {
 	w.ended = end
 	c.enqueue(s)
 	c.flush(2)
-	for !w.over && s.wants() && !c.broken && !w.interrupted() {
+	for !w.over && s.wants() && !c.broken && (end || !w.interrupted()) {
 		s.cond.Wait()
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -18,6 +19,9 @@ var errOver = &message.Error{Blame: message.BlameClient, Status: 400, Reason: "r
 // body is a request's content. It is not used again: whoever reads it may still be at it when the handler has returned, as the transport
 // is whose origin answered early.
 type body struct {
+	str stream      // for Interrupt, which must not wait for the lock
+	cut atomic.Bool // Interrupt was called
+
 	mu      sync.Mutex
 	x       *exchange // nil when the exchange is over
 	content assemble.Content
@@ -37,6 +41,8 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case b.x == nil:
 		return 0, errOver
+	case b.cut.Load():
+		return 0, errInterrupted
 	case b.err != nil:
 		return 0, b.err
 	case len(p) == 0:
@@ -56,10 +62,19 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+// Interrupt implements message.Interrupter. The client is told with the end of the exchange.
+func (b *body) Interrupt() {
+	b.cut.Store(true)
+	_ = b.str.SetReadDeadline(past)
+}
+
 // before and after hold the client to the pace.
 func (b *body) before() {
 	b.began = time.Now()
-	_ = b.x.str.SetReadDeadline(b.x.conn.server.cfg.Pace.Deadline(b.began, b.waited, b.content.Got()))
+	_ = b.str.SetReadDeadline(b.x.conn.server.cfg.Pace.Deadline(b.began, b.waited, b.content.Got()))
+	if b.cut.Load() { // Interrupt may have set its deadline just before
+		_ = b.str.SetReadDeadline(past)
+	}
 }
 
 func (b *body) after(int, bool) bool {
@@ -130,8 +145,11 @@ func (b *body) readTrailers(n uint64) error {
 
 // fault ends what is broken, and makes of err what the handler is to see.
 func (b *body) fault(err error) error {
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		return err
+	case b.cut.Load() && isTimeout(err):
+		return errInterrupted
 	}
 	x := b.x
 	e := &message.Error{Blame: message.BlameClient, Status: 400, Reason: "request body", Err: err}
@@ -150,6 +168,7 @@ func (b *body) fault(err error) error {
 		x.conn.server.count(kindMessage)
 		x.str.CancelRead(codeMessage)
 		x.str.CancelWrite(codeMessage)
+		x.conn.wasted()
 	}
 	return e
 }

@@ -68,6 +68,7 @@ type conn struct {
 	done     []*quic.Stream // of which the credit has not been released yet
 	idle     *time.Timer
 	budget   int
+	resets   meter
 	wanted   map[int64]priority
 	critical [4]bool // unidirectional streams that the client has opened, by type
 }

@@ -74,7 +74,10 @@ func (c *conn) uni(in io.Reader) (f *fault, critical bool) {
 		if typ, n = varint(r.buf[r.r:r.w]); n > 0 {
 			r.r += n
 		} else if r.eof || r.more(8) != nil {
-			return nil, false // RFC 9114 §6.2 wants this tolerated
+			if c.base.Err() != nil {
+				return nil, false
+			}
+			return c.spend(8), false // RFC 9114 §6.2 wants this tolerated
 		}
 	}
 	switch typ {

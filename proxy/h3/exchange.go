@@ -41,6 +41,7 @@ type exchange struct {
 	until  time.Time // when the header section must be there
 	body   *body
 	resp   *responder
+	end    context.CancelCauseFunc // of the context of what may become a tunnel
 
 	// the sending side
 	moved  int64         // octets written
@@ -70,7 +71,7 @@ func (x *exchange) release() {
 		x.arena = nil
 	}
 	x.conn, x.worker, x.str, x.body = nil, nil, nil, nil
-	x.r, x.req, x.resp = reader{}, message.Request{}, nil
+	x.r, x.req, x.resp, x.end = reader{}, message.Request{}, nil, nil
 }
 
 // before and after bound the waits for the header section. The leader is not to wait long; see worker.
@@ -136,6 +137,7 @@ func (x *exchange) context() (ctx context.Context, cancel func()) {
 	}
 	// A tunnel goes on when its sending side was closed, by us.
 	own, end := context.WithCancelCause(message.WithServer(c.base, c.ctx))
+	x.end = end
 	sending := x.str.Context()
 	stop := context.AfterFunc(sending, func() {
 		if cause := context.Cause(sending); !errors.Is(cause, quic.ErrStreamClosed) {

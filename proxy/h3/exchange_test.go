@@ -64,39 +64,39 @@ func TestRequestStreams(t *testing.T) {
 			reset: -1, conn: -1, withField: message.Field{Name: "x-t", Value: "1"}},
 		{name: "trailers without content", in: join(request("GET"), headers("x-t: 1")), status: "200", reset: -1, conn: -1, withField: message.Field{Name: "x-t", Value: "1"}},
 
-		{name: "nothing", reset: codeRequestIncomplete, conn: -1, kind: "H3_REQUEST_INCOMPLETE", reason: "incomplete request"},
-		{name: "only an unknown frame", in: grease, reset: codeRequestIncomplete, conn: -1, kind: "H3_REQUEST_INCOMPLETE", reason: "incomplete request"},
-		{name: "too slow", in: request("GET")[:9], end: timeout, status: "408", reset: -1, conn: -1, kind: "header timeout", reason: "header timeout"},
-		{name: "too slow to end", in: request("GET"), end: timeout, status: "408", reset: -1, conn: -1, kind: "header timeout", reason: "header timeout"},
+		{name: "nothing", reset: codeRequestIncomplete, conn: -1, kind: "request_incomplete", reason: "incomplete request"},
+		{name: "only an unknown frame", in: grease, reset: codeRequestIncomplete, conn: -1, kind: "request_incomplete", reason: "incomplete request"},
+		{name: "too slow", in: request("GET")[:9], end: timeout, status: "408", reset: -1, conn: -1, kind: "header_timeout", reason: "header timeout"},
+		{name: "too slow to end", in: request("GET"), end: timeout, status: "408", reset: -1, conn: -1, kind: "header_timeout", reason: "header timeout"},
 		{name: "reset by the client", in: request("GET")[:9], end: &quic.StreamError{ErrorCode: codeRequestCancelled, Remote: true}, reset: codeRequestCancelled, conn: -1},
-		{name: "malformed", in: request("GET", "Capital: x"), reset: codeMessage, conn: -1, kind: "H3_MESSAGE_ERROR", reason: "malformed field name"},
-		{name: "length without content", in: request("POST", "content-length: 3"), reset: codeMessage, conn: -1, kind: "H3_MESSAGE_ERROR", reason: "length and content differ"},
-		{name: "plain CONNECT", in: headers(":method: CONNECT", ":authority: a.test:443"), status: "501", reset: -1, conn: -1, kind: "request refused", reason: "method CONNECT"},
-		{name: "another scheme", in: headers(":method: GET", ":scheme: http", ":authority: a.test", ":path: /"), status: "421", reset: -1, conn: -1, kind: "request refused", reason: "scheme of another connection"},
-		{name: "large section", in: request("GET", "x: "+strings.Repeat("y", 3000)), status: "431", reset: -1, conn: -1, kind: "request refused", reason: "field section too large"},
-		{name: "section that is said to be huge", in: append(appendVarint([]byte{frameHeaders}, 1<<40), 1), status: "431", reset: -1, conn: -1, kind: "request refused", reason: "field section too large"},
+		{name: "malformed", in: request("GET", "Capital: x"), reset: codeMessage, conn: -1, kind: "message_error", reason: "malformed field name"},
+		{name: "length without content", in: request("POST", "content-length: 3"), reset: codeMessage, conn: -1, kind: "message_error", reason: "length and content differ"},
+		{name: "plain CONNECT", in: headers(":method: CONNECT", ":authority: a.test:443"), status: "501", reset: -1, conn: -1, kind: "request_refused", reason: "method CONNECT"},
+		{name: "another scheme", in: headers(":method: GET", ":scheme: http", ":authority: a.test", ":path: /"), status: "421", reset: -1, conn: -1, kind: "request_refused", reason: "scheme of another connection"},
+		{name: "large section", in: request("GET", "x: "+strings.Repeat("y", 3000)), status: "431", reset: -1, conn: -1, kind: "request_refused", reason: "field section too large"},
+		{name: "section that is said to be huge", in: append(appendVarint([]byte{frameHeaders}, 1<<40), 1), status: "431", reset: -1, conn: -1, kind: "request_refused", reason: "field section too large"},
 
-		{name: "too much content", in: join(request("POST", "content-length: 1"), frame(frameData, 'a', 'b')), status: "400", reset: codeMessage, conn: -1, kind: "H3_MESSAGE_ERROR"},
-		{name: "too little content", in: join(request("POST", "content-length: 3"), frame(frameData, 'a', 'b')), status: "400", reset: codeMessage, conn: -1, kind: "H3_MESSAGE_ERROR"},
-		{name: "slow content", in: join(request("POST"), frame(frameData, 'a')), end: timeout, status: "408", reset: -1, conn: -1, kind: "body timeout"},
-		{name: "malformed trailers", in: join(request("POST"), headers(":path: /")), status: "400", reset: codeMessage, conn: -1, kind: "H3_MESSAGE_ERROR"},
+		{name: "too much content", in: join(request("POST", "content-length: 1"), frame(frameData, 'a', 'b')), status: "400", reset: codeMessage, conn: -1, kind: "message_error"},
+		{name: "too little content", in: join(request("POST", "content-length: 3"), frame(frameData, 'a', 'b')), status: "400", reset: codeMessage, conn: -1, kind: "message_error"},
+		{name: "slow content", in: join(request("POST"), frame(frameData, 'a')), end: timeout, status: "408", reset: -1, conn: -1, kind: "body_timeout"},
+		{name: "malformed trailers", in: join(request("POST"), headers(":path: /")), status: "400", reset: codeMessage, conn: -1, kind: "message_error"},
 
-		{name: "DATA first", in: frame(frameData, 'a'), reset: -1, conn: codeFrameUnexpected, kind: "H3_FRAME_UNEXPECTED"},
-		{name: "SETTINGS", in: frame(frameSettings), reset: -1, conn: codeFrameUnexpected, kind: "H3_FRAME_UNEXPECTED"},
-		{name: "PUSH_PROMISE", in: frame(framePushPromise, 0), reset: -1, conn: codeFrameUnexpected, kind: "H3_FRAME_UNEXPECTED"},
-		{name: "GOAWAY after HEADERS", in: join(request("GET"), frame(frameGoAway, 0)), reset: -1, conn: codeFrameUnexpected, kind: "H3_FRAME_UNEXPECTED"},
-		{name: "PRIORITY_UPDATE", in: join(frame(framePriorityUpdate, 0)), reset: -1, conn: codeFrameUnexpected, kind: "H3_FRAME_UNEXPECTED"},
-		{name: "HTTP/2's PING", in: frame(0x06, 0), reset: -1, conn: codeFrameUnexpected, kind: "H3_FRAME_UNEXPECTED"},
-		{name: "DATA after trailers", in: join(request("POST"), headers("x: y"), frame(frameData, 'a')), status: "400", reset: -1, conn: codeFrameUnexpected, kind: "H3_FRAME_UNEXPECTED"},
-		{name: "trailers twice", in: join(request("POST"), headers("x: y"), headers("x: y")), status: "400", reset: -1, conn: codeFrameUnexpected, kind: "H3_FRAME_UNEXPECTED"},
-		{name: "cut in HEADERS", in: request("GET")[:9], reset: -1, conn: codeFrame, kind: "H3_FRAME_ERROR"},
-		{name: "cut in a frame header", in: []byte{0x40}, reset: -1, conn: codeFrame, kind: "H3_FRAME_ERROR"},
-		{name: "cut in DATA", in: join(request("POST"), frame(frameData, 'a', 'b')[:3]), status: "400", reset: -1, conn: codeFrame, kind: "H3_FRAME_ERROR"},
-		{name: "cut in an unknown frame", in: join(request("GET"), grease[:3]), reset: -1, conn: codeFrame, kind: "H3_FRAME_ERROR"},
-		{name: "dynamic table", in: frame(frameHeaders, 1, 0), reset: -1, conn: codeDecompression, kind: "QPACK_DECOMPRESSION_FAILED"},
-		{name: "many unknown frames", in: bytes.Repeat(frame(0x21), maxJunkFrames+1), reset: -1, conn: codeExcessiveLoad, kind: "H3_EXCESSIVE_LOAD"},
-		{name: "many empty DATA frames", in: join(request("POST"), bytes.Repeat(frame(frameData), maxJunkFrames+1)), status: "400", reset: -1, conn: codeExcessiveLoad, kind: "H3_EXCESSIVE_LOAD"},
-		{name: "a huge unknown frame", in: appendVarint([]byte{0x21}, maxJunkBytes+1), reset: -1, conn: codeExcessiveLoad, kind: "H3_EXCESSIVE_LOAD"},
+		{name: "DATA first", in: frame(frameData, 'a'), reset: -1, conn: codeFrameUnexpected, kind: "frame_unexpected"},
+		{name: "SETTINGS", in: frame(frameSettings), reset: -1, conn: codeFrameUnexpected, kind: "frame_unexpected"},
+		{name: "PUSH_PROMISE", in: frame(framePushPromise, 0), reset: -1, conn: codeFrameUnexpected, kind: "frame_unexpected"},
+		{name: "GOAWAY after HEADERS", in: join(request("GET"), frame(frameGoAway, 0)), reset: -1, conn: codeFrameUnexpected, kind: "frame_unexpected"},
+		{name: "PRIORITY_UPDATE", in: join(frame(framePriorityUpdate, 0)), reset: -1, conn: codeFrameUnexpected, kind: "frame_unexpected"},
+		{name: "HTTP/2's PING", in: frame(0x06, 0), reset: -1, conn: codeFrameUnexpected, kind: "frame_unexpected"},
+		{name: "DATA after trailers", in: join(request("POST"), headers("x: y"), frame(frameData, 'a')), status: "400", reset: -1, conn: codeFrameUnexpected, kind: "frame_unexpected"},
+		{name: "trailers twice", in: join(request("POST"), headers("x: y"), headers("x: y")), status: "400", reset: -1, conn: codeFrameUnexpected, kind: "frame_unexpected"},
+		{name: "cut in HEADERS", in: request("GET")[:9], reset: -1, conn: codeFrame, kind: "frame_error"},
+		{name: "cut in a frame header", in: []byte{0x40}, reset: -1, conn: codeFrame, kind: "frame_error"},
+		{name: "cut in DATA", in: join(request("POST"), frame(frameData, 'a', 'b')[:3]), status: "400", reset: -1, conn: codeFrame, kind: "frame_error"},
+		{name: "cut in an unknown frame", in: join(request("GET"), grease[:3]), reset: -1, conn: codeFrame, kind: "frame_error"},
+		{name: "dynamic table", in: frame(frameHeaders, 1, 0), reset: -1, conn: codeDecompression, kind: "qpack_decompression_failed"},
+		{name: "many unknown frames", in: bytes.Repeat(frame(0x21), maxJunkFrames+1), reset: -1, conn: codeExcessiveLoad, kind: "excessive_load"},
+		{name: "many empty DATA frames", in: join(request("POST"), bytes.Repeat(frame(frameData), maxJunkFrames+1)), status: "400", reset: -1, conn: codeExcessiveLoad, kind: "excessive_load"},
+		{name: "a huge unknown frame", in: appendVarint([]byte{0x21}, maxJunkBytes+1), reset: -1, conn: codeExcessiveLoad, kind: "excessive_load"},
 	}
 	for _, tt := range tests {
 		for _, chunk := range []int{0, 1} {
@@ -149,7 +149,7 @@ func TestRequestStreams(t *testing.T) {
 }
 
 func TestKindsAndReasonsAreListed(t *testing.T) {
-	for _, k := range []string{"H3_FRAME_UNEXPECTED", "H3_MESSAGE_ERROR", "header timeout", "body timeout", "response timeout", "panic", "QPACK_DECOMPRESSION_FAILED"} {
+	for _, k := range []string{"frame_unexpected", "message_error", "header_timeout", "body_timeout", "response_timeout", "panic", "qpack_decompression_failed"} {
 		if !slices.Contains(ErrorKinds, k) {
 			t.Errorf("ErrorKinds lacks %q", k)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"nearcast/proxy/h3/qpack"
@@ -25,6 +26,9 @@ func (x *exchange) sendReady(a *message.Ready) {
 		return
 	}
 	x.abort(codeInternal)
+	if byClient(err) {
+		x.conn.wasted()
+	}
 	if x.conn.ctx.Err() != nil {
 		a.Err = context.Cause(x.conn.ctx)
 	}
@@ -129,5 +133,8 @@ func sendable(f *message.Field) bool {
 }
 
 func borrow(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// past is a deadline that ends what waits.
+var past = time.Unix(1, 0)
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -94,7 +94,7 @@ func (x *exchange) content() error {
 			return assemble.NoContent(r)
 		}
 	}
-	b := &body{x: x, content: assemble.NewContent(r.ContentLength), expect: x.asm.ExpectsContinue()}
+	b := &body{str: x.str, x: x, content: assemble.NewContent(r.ContentLength), expect: x.asm.ExpectsContinue()}
 	x.body, r.Body, r.Trailers = b, b, b.trailers
 	return nil
 }

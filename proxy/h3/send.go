@@ -24,16 +24,23 @@ func (x *exchange) fail(err error) {
 		x.refused(f.status, f.reason)
 		s.count(f.kind)
 		x.refuse(f)
+		if f == errIncomplete {
+			x.conn.wasted()
+		}
 	case errors.As(err, &e) && e.Malformed():
 		x.refused(0, e.Reason)
 		s.count(kindMessage)
 		x.cancel(codeMessage)
+		x.conn.wasted()
 	case errors.As(err, &e):
 		x.refused(e.Status, e.Reason)
 		s.count(kindUnanswerable)
 		x.answer(e.Status)
 	default: // the client has gone, or has reset the stream
 		x.cancel(codeRequestCancelled)
+		if byClient(err) {
+			x.conn.wasted()
+		}
 	}
 }
 

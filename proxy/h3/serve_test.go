@@ -294,7 +294,7 @@ func TestSlowHeaderSection(t *testing.T) {
 	if err != nil || parseResponse(t, got).fields.Get(":status") != "408" {
 		t.Errorf("got % x, %v", got, err)
 	}
-	if _, ok := kinds.Load("header timeout"); !ok {
+	if _, ok := kinds.Load("header_timeout"); !ok {
 		t.Error("not counted")
 	}
 	if p, err := ask(t, qc, request("GET")); err != nil || p.fields.Get(":status") != "200" {

@@ -28,6 +28,13 @@ const retryAbove = 256
 // maxUniStreams is the number of unidirectional streams that a client may open: it needs three, the rest is for extensions.
 const maxUniStreams = 16
 
+// What a client may send ahead of what is read, in octets: that of one stream, and that of all of a connection. The windows begin small, and
+// grow to the most for who fills them, and is read from, fast.
+const (
+	streamWindow, streamWindowMost = 256 << 10, 1 << 20
+	connWindow, connWindowMost     = 1 << 20, 2 << 20
+)
+
 // listener is a *quic.Listener or a *quic.EarlyListener.
 type listener interface {
 	Accept(context.Context) (*quic.Conn, error)
@@ -70,12 +77,16 @@ func Listen(udp *net.UDPConn, cfg Config) (*Server, error) {
 	}
 	s.tr = tr
 	qcfg := &quic.Config{
-		HandshakeIdleTimeout:       cfg.HandshakeTimeout / 2, // the whole handshake may take twice this
-		MaxIdleTimeout:             cfg.IdleTimeout,
-		MaxIncomingStreams:         int64(cfg.MaxStreams),
-		MaxIncomingUniStreams:      maxUniStreams,
-		RequireStreamCreditRelease: true, // a stream counts until its exchange is over, however fast it was reset
-		Allow0RTT:                  cfg.EarlyData,
+		HandshakeIdleTimeout:           cfg.HandshakeTimeout / 2, // the whole handshake may take twice this
+		MaxIdleTimeout:                 cfg.IdleTimeout,
+		MaxIncomingStreams:             int64(cfg.MaxStreams),
+		MaxIncomingUniStreams:          maxUniStreams,
+		InitialStreamReceiveWindow:     streamWindow,
+		MaxStreamReceiveWindow:         streamWindowMost,
+		InitialConnectionReceiveWindow: connWindow,
+		MaxConnectionReceiveWindow:     connWindowMost,
+		RequireStreamCreditRelease:     true, // a stream counts until its exchange is over, however fast it was reset
+		Allow0RTT:                      cfg.EarlyData,
 	}
 	if cfg.EarlyData {
 		s.ln, err = early(tr.ListenEarly(serverTLS(cfg.TLS, time.Now), qcfg))

@@ -1,6 +1,7 @@
 package h3
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -8,18 +9,32 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"nearcast/proxy/message"
 )
 
-var errTunnelIdle = errors.New("nothing moved either way for too long")
+// errQuiet is what a tunnel ends with on which nothing moves.
+var errQuiet = &message.Error{Blame: message.BlameClient, Reason: errTunnelIdle.reason}
 
-// tunnel is a stream that has changed to another protocol (RFC 9220, RFC 9114 §4.4): DATA frames both ways.
+// tunnelWrite is how much of one write must have been taken within the idle timeout.
+const tunnelWrite = 32 << 10
+
+// tunnel is a stream that has changed to another protocol (RFC 9220, RFC 9114 §4.4): DATA frames both ways. It has no deadlines but the one
+// in the past that ends it.
 type tunnel struct {
-	str   stream
-	conn  *conn
-	idle  time.Duration
-	moved atomic.Int64 // when something last did, in ns since start
-	start time.Time
+	str    stream
+	conn   *conn
+	idle   time.Duration
+	moved  atomic.Int64 // when something last did, in ns since start
+	start  time.Time
+	giveUp context.CancelCauseFunc // ends the handler's context
+
+	quiet atomic.Bool // nothing moved for too long
+	cut   atomic.Bool // Interrupt was called
 	over  atomic.Bool // the handler has returned
+
+	tmu   sync.Mutex // guards timer, and the end
+	timer *time.Timer
 
 	rmu sync.Mutex
 	r   reader
@@ -27,37 +42,85 @@ type tunnel struct {
 	wmu    sync.Mutex
 	out    []byte
 	closed bool
+	torn   bool // a frame has not been written whole
 }
 
 func newTunnel(x *exchange) *tunnel {
-	t := &tunnel{str: x.str, conn: x.conn, idle: x.conn.server.cfg.IdleTimeout, start: time.Now()}
+	t := &tunnel{str: x.str, conn: x.conn, idle: x.conn.server.cfg.IdleTimeout, start: time.Now(), giveUp: x.end}
 	t.r = x.r
 	t.r.wait = t
+	_ = t.str.SetReadDeadline(time.Time{})
+	_ = t.str.SetWriteDeadline(time.Time{})
+	t.tmu.Lock()
+	defer t.tmu.Unlock()
+	t.timer = time.AfterFunc(t.idle, t.check)
 	return t
 }
 
-func (t *tunnel) until() time.Time { return t.start.Add(time.Duration(t.moved.Load()) + t.idle) }
-func (t *tunnel) move()            { t.moved.Store(int64(time.Since(t.start))) }
+func (t *tunnel) left() time.Duration {
+	return t.idle - time.Since(t.start) + time.Duration(t.moved.Load())
+}
+func (t *tunnel) move() { t.moved.Store(int64(time.Since(t.start))) }
 
-// before and after are those of a read: it may wait as long as something moves, either way.
-func (t *tunnel) before() { _ = t.str.SetReadDeadline(t.until()) }
+// check ends a tunnel on which nothing moved for too long, or sees when that may be.
+func (t *tunnel) check() {
+	t.tmu.Lock()
+	defer t.tmu.Unlock()
+	if t.over.Load() {
+		return
+	}
+	if left := t.left(); left > 0 {
+		t.timer.Reset(left)
+		return
+	}
+	t.conn.server.count(errTunnelIdle.kind)
+	t.quiet.Store(true)
+	t.giveUp(errQuiet) // before the stream's context ends with another cause
+	t.str.CancelRead(codeNoError)
+	t.str.CancelWrite(quic.StreamErrorCode(errTunnelIdle.code))
+}
+
+// ended is why nothing is read or written any more.
+func (t *tunnel) ended() error {
+	switch {
+	case t.over.Load():
+		return errDone
+	case t.quiet.Load():
+		return errQuiet
+	case t.cut.Load():
+		return errInterrupted
+	}
+	return nil
+}
+
+// Interrupt implements message.Interrupter. It waits for nobody.
+func (t *tunnel) Interrupt() {
+	t.cut.Store(true)
+	t.expire()
+}
+
+// expire ends the waits that there are and will be.
+func (t *tunnel) expire() {
+	_ = t.str.SetReadDeadline(past)
+	_ = t.str.SetWriteDeadline(past)
+}
+
+// before and after are those of a read.
+func (t *tunnel) before() {}
 
 func (t *tunnel) after(n int, _ bool) (again bool) {
 	if n > 0 {
 		t.move()
 	}
-	return !t.over.Load() && time.Now().Before(t.until())
+	return false
 }
 
 // Read implements message.Tunnel.
 func (t *tunnel) Read(p []byte) (int, error) {
 	t.rmu.Lock()
 	defer t.rmu.Unlock()
-	if t.over.Load() {
-		return 0, errDone
-	}
-	if len(p) == 0 {
-		return 0, nil
+	if err := t.ended(); err != nil || len(p) == 0 {
+		return 0, err
 	}
 	for t.r.left == 0 {
 		typ, n, err := t.r.next()
@@ -90,33 +153,36 @@ func (t *tunnel) Read(p []byte) (int, error) {
 
 // fault ends what is broken, and makes of err what the handler is to see.
 func (t *tunnel) fault(err error) error {
-	var f *fault
-	switch {
-	case err == io.EOF:
+	if err == io.EOF {
 		return err
-	case isTimeout(err):
-		return t.stop()
-	case errors.As(err, &f):
+	}
+	var f *fault
+	if errors.As(err, &f) {
 		t.conn.fail(f)
 	}
-	return clientGone(err)
+	return t.explain(err)
 }
 
-// stop ends a tunnel on which nothing moves.
-func (t *tunnel) stop() error {
-	if t.over.Load() {
-		return errDone
+// explain gives the error of a read or a write its reason.
+func (t *tunnel) explain(err error) error {
+	if err := t.ended(); err != nil {
+		return err
 	}
-	t.str.CancelRead(codeNoError)
-	t.str.CancelWrite(quic.StreamErrorCode(codeRequestCancelled))
-	return clientGone(errTunnelIdle)
+	var silent *quic.IdleTimeoutError
+	if errors.As(err, &silent) && t.left() <= 0 { // QUIC's timer was first, by a hair
+		return errQuiet
+	}
+	return clientGone(err)
 }
 
 // Write implements message.Tunnel.
 func (t *tunnel) Write(p []byte) (int, error) {
 	t.wmu.Lock()
 	defer t.wmu.Unlock()
-	if t.over.Load() || t.closed {
+	if err := t.ended(); err != nil {
+		return 0, err
+	}
+	if t.closed {
 		return 0, errDone
 	}
 	if len(p) == 0 {
@@ -135,51 +201,52 @@ func (t *tunnel) Write(p []byte) (int, error) {
 	return max(n-head, 0), err
 }
 
+// send writes p, a frame's part.
 func (t *tunnel) send(p []byte) (n int, err error) {
-	for {
-		_ = t.str.SetWriteDeadline(t.until())
-		if t.over.Load() { // end may have set the deadline just before
-			return n, errDone
-		}
-		k, err := t.str.Write(p[n:])
+	t.torn = true
+	for n < len(p) {
+		k, err := t.str.Write(p[n:min(len(p), n+tunnelWrite)])
 		n += k
-		if k > 0 {
-			t.move()
+		if err != nil {
+			return n, t.explain(err)
 		}
-		switch {
-		case err == nil:
-			return n, nil
-		case !isTimeout(err):
-			return n, clientGone(err)
-		case t.over.Load() || !time.Now().Before(t.until()):
-			return n, t.stop()
-		}
+		t.move()
 	}
+	t.torn = false
+	return n, nil
 }
 
 // CloseWrite implements message.Tunnel.
 func (t *tunnel) CloseWrite() error {
 	t.wmu.Lock()
 	defer t.wmu.Unlock()
-	if t.over.Load() || t.closed {
+	if err := t.ended(); err != nil {
+		return err
+	}
+	if t.closed {
 		return errDone
+	}
+	if t.torn { // an end there would be one within a frame, which is an error of the connection
+		return errInterrupted
 	}
 	t.closed = true
 	return clientGone(t.str.Close())
 }
 
-// end makes Read and Write fail, and waits until nobody is in them.
-func (t *tunnel) end() {
-	if t.over.Swap(true) {
-		return
-	}
-	past := t.start.Add(-time.Hour)
-	_ = t.str.SetWriteDeadline(past)
+// end makes Read and Write fail, and waits until nobody is in them. It returns false when our side must not end as if it were complete:
+// after Interrupt, and within a frame (RFC 9114 §7.1).
+func (t *tunnel) end() (whole bool) {
+	t.tmu.Lock()
+	t.over.Store(true)
+	t.timer.Stop()
+	t.tmu.Unlock()
+	t.expire()
 	t.wmu.Lock()
-	t.closed = true
+	whole = t.closed || !t.torn && !t.cut.Load()
 	t.wmu.Unlock()
 	t.str.CancelRead(codeNoError)
 	t.rmu.Lock()
 	defer t.rmu.Unlock()
 	t.r = reader{}
+	return whole
 }

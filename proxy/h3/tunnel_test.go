@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -106,7 +107,7 @@ func TestTunnel(t *testing.T) {
 
 // TestTunnelEndsWithItsHandler: who is still in Read or Write gets an error.
 func TestTunnelEndsWithItsHandler(t *testing.T) {
-	late := make(chan error, 3)
+	late, opened := make(chan error, 3), make(chan struct{})
 	r := start(t, inTunnel(func(_ context.Context, tn message.Tunnel) {
 		reading, writing := make(chan struct{}), make(chan struct{})
 		go func() {
@@ -126,8 +127,10 @@ func TestTunnelEndsWithItsHandler(t *testing.T) {
 		}()
 		<-reading
 		<-writing
+		<-opened // what is cut within a frame is reset, and the client may not see its beginning
 	}), Config{})
 	openTunnel(t, r.dial(t))
+	close(opened)
 	for range 3 {
 		select {
 		case err := <-late:
@@ -140,26 +143,37 @@ func TestTunnelEndsWithItsHandler(t *testing.T) {
 	}
 }
 
-// silent is a stream on which nothing comes after in; its reads end with their deadline.
-type silent struct{ *memory }
+// silent is a stream on which nothing comes after in; what waits ends with the stream's reading side.
+type silent struct {
+	*memory
+	ended chan struct{}
+	once  *sync.Once
+}
+
+func newSilent(in []byte) silent { return silent{newMemory(in), make(chan struct{}), new(sync.Once)} }
 
 func (s silent) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	n := copy(p, s.in)
 	s.in = s.in[n:]
-	until := s.readUntil
 	s.mu.Unlock()
 	if n == 0 {
-		time.Sleep(time.Until(until))
-		return 0, timeout
+		<-s.ended
+		return 0, &quic.StreamError{}
 	}
 	return n, nil
+}
+
+func (s silent) CancelRead(c quic.StreamErrorCode) {
+	s.memory.CancelRead(c)
+	s.once.Do(func() { close(s.ended) })
 }
 
 // TestIdleTunnel: one direction that moves keeps both alive; then silence ends both.
 func TestIdleTunnel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := memoryConn(inTunnel(func(_ context.Context, tn message.Tunnel) {
+		var kinds []string
+		c, _ := memoryConn(inTunnel(func(ctx context.Context, tn message.Tunnel) {
 			var last time.Time
 			var writing sync.WaitGroup
 			writing.Go(func() {
@@ -173,11 +187,46 @@ func TestIdleTunnel(t *testing.T) {
 			})
 			_, err := tn.Read(make([]byte, 1))
 			writing.Wait()
-			if got := time.Since(last); got != time.Minute || !errors.Is(err, errTunnelIdle) {
+			var e *message.Error
+			if got := time.Since(last); got != time.Minute || !errors.As(err, &e) || e.Reason != "tunnel idle" || e.Blame != message.BlameClient {
 				t.Errorf("the read ended %v after the last octet with %v", got, err)
 			}
+			if _, err := tn.Write([]byte("x")); !errors.As(err, &e) || e.Reason != "tunnel idle" {
+				t.Errorf("a write afterwards: %v", err)
+			}
+			if e = nil; !errors.As(context.Cause(ctx), &e) || e.Reason != "tunnel idle" {
+				t.Errorf("the context ended with %v", context.Cause(ctx))
+			}
+		}), Config{IdleTimeout: time.Minute, CountError: func(k string) { kinds = append(kinds, k) }})
+		m := newSilent(connectWebSocket)
+		c.exchange(nil, m, 0)
+		if m.reset != codeRequestCancelled {
+			t.Errorf("reset %#x", m.reset)
+		}
+		if !slices.Equal(kinds, []string{"tunnel_idle"}) {
+			t.Errorf("counted %q", kinds)
+		}
+	})
+}
+
+// TestIdleTunnelThatNobodyReads: a client that has ended its side, and keeps its connection alive, holds nothing for longer.
+func TestIdleTunnelThatNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := memoryConn(inTunnel(func(ctx context.Context, tn message.Tunnel) {
+			if _, err := tn.Read(make([]byte, 1)); err != io.EOF {
+				t.Error(err)
+			}
+			began := time.Now()
+			select { // the origin has nothing to say
+			case <-ctx.Done():
+			case <-time.After(time.Hour):
+			}
+			var e *message.Error
+			if got := time.Since(began); got != time.Minute || !errors.As(context.Cause(ctx), &e) || e.Reason != "tunnel idle" {
+				t.Errorf("ended after %v with %v", got, context.Cause(ctx))
+			}
 		}), Config{IdleTimeout: time.Minute})
-		m := silent{newMemory(connectWebSocket)}
+		m := newMemory(connectWebSocket)
 		c.exchange(nil, m, 0)
 		if m.reset != codeRequestCancelled {
 			t.Errorf("reset %#x", m.reset)

@@ -17,6 +17,7 @@ var (
 	errTooLong     = errors.New("the body is longer than its declared length")
 	errAborted     = errors.New("the exchange was aborted")
 	errDone        = errors.New("the exchange is over")
+	errInterrupted = errors.New("interrupted")
 	errNoUpgrade   = fmt.Errorf("the client did not ask for another protocol: %w", errors.ErrUnsupported)
 )
 
@@ -45,7 +46,11 @@ func (x *exchange) serve() {
 		x.endBody()
 	}()
 	x.conn.server.handler.Serve(ctx, w, &x.req)
+	gone := byClient(context.Cause(x.str.Context()))
 	w.finish(ctx)
+	if gone {
+		x.conn.wasted()
+	}
 }
 
 // check is the beginning of every call.
@@ -234,8 +239,11 @@ func (w *responder) finish(ctx context.Context) {
 	switch {
 	case w.aborted:
 	case w.tunnel != nil:
-		w.tunnel.end()
-		w.x.close()
+		if w.tunnel.end() {
+			w.x.close()
+		} else {
+			w.x.abort(codeRequestCancelled)
+		}
 	case w.wrote.Load() && (w.noBody || w.length < 0 || w.written == w.length) && w.flush() == nil && !w.x.broken:
 		w.x.close()
 	default:

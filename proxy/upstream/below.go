@@ -1,12 +1,16 @@
 package upstream
 
-import "net"
+import (
+	"io"
+	"net"
+)
 
 // below is what TLS reads from. It can tell whether TLS holds bytes that it has not given on, which would be the beginning of what the
 // origin sent without being asked.
 type below struct {
 	net.Conn
 	asking bool // reads find nothing
+	ended  bool // the connection has ended before TLS did with its alert
 
 	// where in a record (RFC 8446 §5.1) what TLS has read ends
 	header [5]byte
@@ -27,6 +31,7 @@ func (b *below) Read(p []byte) (int, error) {
 	}
 	n, err := b.Conn.Read(p)
 	b.pass(p[:n])
+	b.ended = b.ended || err == io.EOF
 	return n, err
 }
 

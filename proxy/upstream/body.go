@@ -16,6 +16,8 @@ func (x *exchange) Read(p []byte) (int, error) {
 	}
 	n, err := x.body.Read(p)
 	switch {
+	case x.body.Ended() && x.head.Framing == wire.UntilClose && x.c.below != nil && x.c.below.ended: // RFC 9112 §9.8
+		return n, x.broken(io.ErrUnexpectedEOF)
 	case x.body.Ended():
 		x.trailers = x.body.Trailers()
 		x.whole()

@@ -35,6 +35,7 @@ func (s *stuck) Read(p []byte) (int, error) {
 	s.reading = true
 	if n := copy(p, s.first); n > 0 {
 		s.first = s.first[n:]
+		s.reading = false
 		s.mu.Unlock()
 		return n, nil
 	}

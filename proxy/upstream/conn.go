@@ -25,8 +25,9 @@ type conn struct {
 	below *below // TLS, if there is TLS
 
 	mu          sync.Mutex
-	interrupted bool // no deadline counts any more
-	answered    bool // the exchange has the response's header section: its wait is over
+	interrupted bool      // no deadline counts any more
+	answered    bool      // the exchange has the response's header section: its wait is over
+	answerBy    time.Time // when that wait ends; zero for never
 }
 
 func newConn(raw net.Conn) *conn {
@@ -53,7 +54,7 @@ func (c *conn) interrupt() {
 func (c *conn) begin(deadline time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answered = false
+	c.answered, c.answerBy = false, deadline
 	if !c.interrupted {
 		_ = c.Conn.SetDeadline(deadline)
 	}
@@ -63,8 +64,22 @@ func (c *conn) begin(deadline time.Time) {
 func (c *conn) awaitAnswer(deadline time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.answerLocked(deadline)
+}
+
+func (c *conn) answerLocked(deadline time.Time) {
+	c.answerBy = deadline
 	if !c.interrupted && !c.answered {
 		_ = c.Conn.SetReadDeadline(deadline)
+	}
+}
+
+// forgive lengthens the wait for the header section by what the client took of it.
+func (c *conn) forgive(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.answerBy.IsZero() {
+		c.answerLocked(c.answerBy.Add(d))
 	}
 }
 

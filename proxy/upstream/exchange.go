@@ -54,6 +54,19 @@ func (o *Origin) attempt1(ctx context.Context, a *Attempt, l line) (res *Respons
 
 // run returns when the final header section is there.
 func (x *exchange) run() *message.Error {
+	returns := false
+	defer func() {
+		if !returns { // a panic of the request's body, or of who is told of 1xx responses
+			x.holds = false
+			x.end(closeFault)
+		}
+	}()
+	err := x.talk()
+	returns = true
+	return err
+}
+
+func (x *exchange) talk() *message.Error {
 	x.pooled = getBuffer()
 	x.b = x.pooled[:]
 	if x.ctx.Done() != nil {
@@ -226,7 +239,9 @@ func (x *exchange) parse(end int) (final bool, err error) {
 		return true, x.switched()
 	case p.Status < 200:
 		if p.Status != http.StatusContinue && x.a.Informational != nil {
+			began := time.Now()
 			x.a.Informational(p.Status, p.Fields)
+			x.c.forgive(time.Since(began))
 		}
 		return false, nil
 	}

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,12 +36,12 @@ type exchange2 struct {
 	body   *requestBody // nil for none
 	pipe   *io.PipeWriter
 	wait   answerWait
-	inform gate
+	inform informer
 	once   sync.Once
 }
 
 var (
-	errAnswerLate = errors.New("no response in time")
+	errAnswerLate = errors.New("no response in time, or nothing of the request taken")
 	errBodyLate   = errors.New("no more of the body in time")
 	errOver       = errors.New("the exchange is over")
 )
@@ -56,8 +58,11 @@ func (o *Origin) attempt2(ctx context.Context, a *Attempt, l line) (res *Respons
 	}
 	hr, err := l.shared.RoundTrip(req)
 	x.wait.end()
-	x.inform.close()
-	if err == nil && hr.StatusCode < 200 {
+	if e := x.inform.close(); err == nil && e != nil {
+		hr.Body.Close()
+		err = e
+	}
+	if err == nil && (hr.StatusCode < 200 || hr.StatusCode > 599) { // RFC 9110 §15
 		hr.Body.Close()
 		err = malformed(errMalformed)
 	}
@@ -118,17 +123,25 @@ func (x *exchange2) build(ctx context.Context) *http.Request {
 		req.Header[":protocol"] = []string{r.Upgrade}
 		req.Header.Del(wsKey)
 	case n != 0:
-		x.body = &requestBody{body: x.a.Body, sent: x.awaitAnswer}
+		x.body = newRequestBody(x.a.Body, x.o.cfg.ResponseTimeout, func() { x.cancel(errAnswerLate) })
+		x.body.sent = x.awaitAnswer
 		req.Body, req.ContentLength = x.body, n
 		if r.Trailers != nil {
 			req.Trailer = http.Header{}
 			x.body.trailers, x.body.into = r.Trailers, req.Trailer
 		}
 	}
+	hints := 0
 	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() { x.wrote.Store(true) },
 		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
-			if status != http.StatusContinue {
+			if hints++; hints >= maxHints { // x/net leaves it to us
+				return errHints
+			}
+			if status == http.StatusSwitchingProtocols { // RFC 9113 §8.6
+				return errMalformed
+			}
+			if status != http.StatusContinue && x.inform.to != nil {
 				x.inform.pass(status, fromHeader(http.Header(h)))
 			}
 			return nil
@@ -141,6 +154,7 @@ func (x *exchange2) respond(ctx context.Context, hr *http.Response, c *conn) *Re
 	res := &Response{Status: hr.StatusCode, Fields: fromHeader(hr.Header), ContentLength: length2(hr), Peer: c.peer, Protocol: message.HTTP2}
 	body := &responseBody{x: x, ctx: ctx, hr: hr, res: res}
 	res.Body = body
+	body.stop = context.AfterFunc(ctx, body.abort)
 	if x.pipe != nil && hr.StatusCode < 300 {
 		res.Status, res.ContentLength = http.StatusSwitchingProtocols, -1
 		if key := x.a.Fields.Get(wsKey); key != "" && x.a.Request.Upgrade == "websocket" {
@@ -159,10 +173,15 @@ func (x *exchange2) end() {
 		if x.pipe != nil {
 			x.pipe.CloseWithError(errOver)
 		}
-		if x.body != nil {
-			x.body.end()
-		}
+		x.endBody()
 	})
+}
+
+// endBody ends the reading of the request's body.
+func (x *exchange2) endBody() {
+	if x.body != nil {
+		x.body.end()
+	}
 }
 
 // fault says why there is no response.
@@ -184,7 +203,7 @@ func (x *exchange2) fault(ctx context.Context, err error) *message.Error {
 	}
 	untouched := x.body == nil || !x.body.touched.Load()
 	switch unprocessed := isUnprocessed(err); {
-	case strings.Contains(err.Error(), "extended connect not supported"): // x/net does not export it
+	case says(err, "extended connect not supported"):
 		e := originFault(http.StatusBadGateway, reasonNoUpgrade, err)
 		e.RetrySafe = true
 		return e
@@ -207,17 +226,20 @@ func isUnprocessed(err error) bool {
 	if errors.As(err, &s) {
 		return s.Code == http2.ErrCodeRefusedStream
 	}
-	text := err.Error() // x/net does not export these
-	return strings.Contains(text, "client conn not usable") || strings.Contains(text, "client connection is closing") ||
-		strings.Contains(text, "graceful shutdown GOAWAY")
+	return says(err, "client conn not usable", "client conn could not be established", "graceful shutdown GOAWAY")
+}
+
+// says reports whether an error is one of those that x/net has, but does not export.
+func says(err error, words ...string) bool {
+	text := err.Error()
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 }
 
 // isLost reports whether the connection has ended.
 func isLost(err error) bool {
 	var goAway http2.GoAwayError
-	text := err.Error()
-	return isClosed(err) || errors.As(err, &goAway) || strings.Contains(text, "client connection lost") ||
-		strings.Contains(text, "client connection force closed") || strings.Contains(text, "use of closed network connection")
+	return isClosed(err) || errors.As(err, &goAway) || errors.Is(err, net.ErrClosed) ||
+		says(err, "client connection lost", "client connection force closed", "client conn is closed", "GOAWAY from server")
 }
 
 // length2 is the declared length.

@@ -214,7 +214,7 @@ func rawH2(t *testing.T, settings []http2.Setting, serve func(conn int, fr *http
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	tunnels := len(settings) > 0
+	tunnels := slices.ContainsFunc(settings, func(s http2.Setting) bool { return s.ID == http2.SettingEnableConnectProtocol })
 	go func() {
 		for n := 0; ; n++ {
 			c, err := l.Accept()

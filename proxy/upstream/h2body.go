@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/wire"
 )
 
 // requestBody is a request's body for x/net, which reads it in a goroutine of its own.
@@ -21,33 +22,80 @@ type requestBody struct {
 	trailers func() message.Fields
 	into     http.Header
 
-	touched, over atomic.Bool
-	fault         atomic.Pointer[message.Error] // what the reader failed with
-	reading       sync.Mutex
-	whole         bool // guarded by reading
+	touched atomic.Bool
+	fault   atomic.Pointer[message.Error] // what the reader failed with
+
+	wait  time.Duration // ResponseTimeout
+	stall *time.Timer   // runs while the origin is to take what was read; nil without a limit
+
+	mu      sync.Mutex
+	quiet   sync.Cond // a Read is over
+	reading bool      // a Read is going on
+	over    bool      // none may begin
+	whole   bool      // all was read
+}
+
+// newRequestBody calls late when the origin takes nothing for the time of wait, if that is not 0.
+func newRequestBody(body io.Reader, wait time.Duration, late func()) *requestBody {
+	b := &requestBody{body: body, wait: wait}
+	b.quiet.L = &b.mu
+	if wait > 0 {
+		b.stall = time.AfterFunc(wait, late)
+	}
+	return b
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	b.reading.Lock()
-	defer b.reading.Unlock()
-	if b.over.Load() {
-		return 0, errOver
+	if err := b.begin(); err != nil {
+		return 0, err
 	}
-	if b.whole {
-		return 0, io.EOF
-	}
-	b.touched.Store(true)
 	n, err := readBody(b.body, p)
+	if err == io.EOF {
+		b.ended()
+	}
+	return n, b.done(err)
+}
+
+// begin begins a Read. The origin has taken all there was: it is the client's turn.
+func (b *requestBody) begin() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.over:
+		return errOver
+	case b.whole:
+		return io.EOF
+	}
+	b.reading = true
+	b.touched.Store(true)
+	b.stopStall()
+	return nil
+}
+
+// done ends a Read, and returns the error that it is to return.
+func (b *requestBody) done(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading = false
+	b.quiet.Broadcast()
 	switch {
 	case err == io.EOF:
 		b.whole = true
-		b.ended()
-	case err != nil && !b.over.Load():
+	case b.over:
+	case err != nil:
 		e := bodyError(err)
 		b.fault.CompareAndSwap(nil, e)
-		return n, e
+		return e
+	case b.stall != nil:
+		b.stall.Reset(b.wait)
 	}
-	return n, err
+	return err
+}
+
+func (b *requestBody) stopStall() {
+	if b.stall != nil {
+		b.stall.Stop()
+	}
 }
 
 // ended hands over the client's trailers: x/net sends the map's lines after the body, and keeps them as it does the header section's.
@@ -63,42 +111,32 @@ func (b *requestBody) ended() {
 	b.sent()
 }
 
-// Close is x/net's; end is what counts.
-func (b *requestBody) Close() error { return nil }
+// Close is called by x/net when it wants no more of the body. A Read in progress would hold up the stream's end, and with it RoundTrip.
+func (b *requestBody) Close() error {
+	b.quit()
+	return nil
+}
+
+// quit lets no Read begin, and interrupts the one that is going on.
+func (b *requestBody) quit() {
+	b.mu.Lock()
+	b.over = true
+	b.stopStall()
+	reading := b.reading
+	b.mu.Unlock()
+	if i, ok := b.body.(message.Interrupter); ok && reading {
+		i.Interrupt()
+	}
+}
 
 // end returns when no Read is going on, and lets none begin.
 func (b *requestBody) end() {
-	b.over.Store(true)
-	if b.reading.TryLock() {
-		b.reading.Unlock()
-		return
+	b.quit()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.reading {
+		b.quiet.Wait()
 	}
-	if i, ok := b.body.(message.Interrupter); ok {
-		i.Interrupt()
-	}
-	b.reading.Lock()
-	b.reading.Unlock() //lint:ignore SA2001 to have waited is all
-}
-
-// gate lets informational responses through only while the attempt lasts: x/net reads them in a goroutine of its own.
-type gate struct {
-	mu     sync.Mutex
-	closed bool
-	to     func(int, message.Fields)
-}
-
-func (g *gate) pass(status int, f message.Fields) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.closed && g.to != nil {
-		g.to(status, f)
-	}
-}
-
-func (g *gate) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.closed = true
 }
 
 // responseBody is a response's body that x/net reads.
@@ -109,6 +147,8 @@ type responseBody struct {
 	res    *Response
 	timer  *time.Timer // of a wait; nil while none has begun
 	closed atomic.Bool
+	stop   func() bool // takes back that the stream's context calls abort
+	once   sync.Once
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
@@ -126,6 +166,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		return n, nil
 	case errors.Is(err, io.EOF):
 		b.res.trailers = fromHeader(b.hr.Trailer)
+		b.res.trailers.DeleteFunc(func(f message.Field) bool { return !wire.TrailerAllowed(f.Name) })
 		return n, io.EOF
 	}
 	return n, b.fault(err)
@@ -135,6 +176,8 @@ func (b *responseBody) fault(err error) *message.Error {
 	switch context.Cause(b.ctx) {
 	case errBodyLate:
 		return originFault(http.StatusGatewayTimeout, reasonReadTimeout, err)
+	case errAnswerLate:
+		return originFault(http.StatusGatewayTimeout, reasonTimeout, err)
 	case errOver:
 		return &message.Error{Blame: message.BlameEdge, Status: http.StatusBadGateway, Reason: reasonCut, Err: errBodyClosed}
 	}
@@ -154,12 +197,20 @@ func (b *responseBody) Close() error {
 	if b.closed.Swap(true) {
 		return nil
 	}
-	err := b.hr.Body.Close()
+	b.stop()
+	b.x.endBody() // x/net waits for the goroutine that reads it
+	b.abort()
 	b.x.end()
 	if !b.x.a.last {
 		b.x.o.inFlight.Add(-1)
 	}
-	return err
+	return nil
+}
+
+// abort ends x/net's side of the stream. The end of the stream's context alone would not, while x/net waits for the request's body or for
+// room to send it.
+func (b *responseBody) abort() {
+	b.once.Do(func() { _ = b.hr.Body.Close() }) // once: each time it gives the flow-control window back
 }
 
 // tunnel2 is a stream that speaks another protocol now.

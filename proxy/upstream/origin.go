@@ -85,15 +85,23 @@ func (o *Origin) Close() {
 func (o *Origin) RoundTrip(ctx context.Context, a *Attempt) (*Response, error) {
 	if n := o.inFlight.Add(1); n > int64(o.cfg.MaxConnections) {
 		o.inFlight.Add(-1)
-		o.cfg.Events.Limited()
-		return nil, &message.Error{Blame: message.BlameEdge, Status: http.StatusServiceUnavailable, Reason: reasonLimit, RetrySafe: true}
+		return nil, o.limited()
 	}
+	kept := false // also after a panic
+	defer func() {
+		if !kept {
+			o.inFlight.Add(-1)
+		}
+	}()
 	res, err := o.attempt(ctx, a)
-	if err != nil {
-		o.inFlight.Add(-1)
-		return nil, err
-	}
-	return res, nil
+	kept = err == nil
+	return res, err
+}
+
+// limited refuses an exchange because of MaxConnections.
+func (o *Origin) limited() *message.Error {
+	o.cfg.Events.Limited()
+	return &message.Error{Blame: message.BlameEdge, Status: http.StatusServiceUnavailable, Reason: reasonLimit, RetrySafe: true}
 }
 
 func (o *Origin) attempt(ctx context.Context, a *Attempt) (*Response, error) {
@@ -103,9 +111,10 @@ func (o *Origin) attempt(ctx context.Context, a *Attempt) (*Response, error) {
 	if o.multi != nil && !requestSendable(a) {
 		return nil, unsendable(errField)
 	}
+	var l line
 	for again := false; ; again = true {
-		l, err := o.line(ctx, again)
-		if err != nil {
+		var err error
+		if l, err = o.line(ctx, again, l.newest); err != nil {
 			return nil, err
 		}
 		res, taken, err := o.attemptOn(ctx, a, l)

@@ -153,11 +153,14 @@ func bodyError(err error) *message.Error {
 func readBody(body io.Reader, p []byte) (n int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			n, err = 0, &message.Error{
-				Blame: message.BlameEdge, Status: http.StatusInternalServerError, Reason: reasonInternal,
-				Err: fmt.Errorf("panic: %v\n%s", v, debug.Stack()),
-			}
+			n, err = 0, panicked(v)
 		}
 	}()
 	return body.Read(p)
+}
+
+// panicked is the error for a panic, made where it is recovered.
+func panicked(v any) *message.Error {
+	return &message.Error{Blame: message.BlameEdge, Status: http.StatusInternalServerError, Reason: reasonInternal,
+		Err: fmt.Errorf("panic: %v\n%s", v, debug.Stack())}
 }

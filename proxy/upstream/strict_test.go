@@ -17,7 +17,7 @@ func TestAMalformedResponseIsRefusedAndItsConnectionDropped(t *testing.T) {
 		"another protocol, bare":   "+PONG",
 		"empty line first":         "\r\n" + ok + "Content-Length: 0\r\n\r\n",
 		"HTTP/2":                   "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-		"HTTP/1.2":                 "HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.x":                 "HTTP/1.x 200 OK\r\nContent-Length: 0\r\n\r\n",
 		"status of two digits":     "HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
 		"status of four digits":    "HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
 		"status below 100":         "HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",

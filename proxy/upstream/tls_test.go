@@ -163,3 +163,45 @@ func TestProbes(t *testing.T) {
 		}
 	}
 }
+
+// Without the alert anybody on the way may have ended the connection (RFC 9112 §9.8).
+func TestABodyThatEndsWithTheConnectionNeedsTheAlertOfTLS(t *testing.T) {
+	s, cfg := secured(t, echoProtocol, nil)
+	for _, c := range []struct {
+		head   string
+		notify bool
+		whole  bool
+	}{
+		{"", true, true},
+		{"", false, false},
+		{"content-length: 4\r\n", false, true},
+	} {
+		l, err := tls.Listen("tcp", "127.0.0.1:0", s.TLS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			defer l.Close()
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.ReadAtLeast(conn, make([]byte, 4096), 1)
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+c.head+"\r\nsome")
+			if !c.notify {
+				conn.(*tls.Conn).NetConn().Close()
+			}
+			conn.Close()
+		}()
+		cfg.ServerName = "example.com"
+		_, body, err := fetch(t.Context(), originOf(t, "https://"+l.Addr().String(), cfg), &Attempt{Request: get("/")})
+		if body != "some" {
+			t.Errorf("%+v: got %q", c, body)
+		}
+		if c.whole && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		} else if !c.whole {
+			want(t, "no alert", err, message.BlameOrigin, 502, "response body cut", false)
+		}
+	}
+}

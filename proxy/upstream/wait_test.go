@@ -207,3 +207,34 @@ func TestTheMakingOfAConnectionFails(t *testing.T) {
 		})
 	}
 }
+
+func TestAClientThatIsSlowToTakeAHintIsNotTheOriginsFault(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := staged(t, quick, func(_ int, p *peer) {
+				p.head()
+				time.Sleep(time.Second)
+				p.say("HTTP/1.1 103 Early Hints\r\n\r\n")
+				if answers {
+					p.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+				}
+				p.head()
+			})
+			const slow = time.Minute
+			a := &Attempt{Request: get("/"), Informational: func(int, message.Fields) { time.Sleep(slow) }}
+			var body string
+			var err error
+			took := in(func() { _, body, err = fetch(t.Context(), s.Origin, a) })
+			if answers {
+				if err != nil || body != "ok" {
+					t.Errorf("%q, %v", body, err)
+				}
+				return
+			}
+			want(t, "no answer", err, message.BlameOrigin, 504, "response timeout", false)
+			if took != slow+quick.ResponseTimeout {
+				t.Errorf("after %v", took)
+			}
+		})
+	}
+}

@@ -42,6 +42,9 @@ const (
 // Over reports whether fields were left out.
 func (s *Section) Over() bool { return s.Size > s.Limit }
 
+// Held is what of Size is kept.
+func (s *Section) Held() int { return min(s.Size, s.Limit) }
+
 // Reset empties the section; its strings are invalid from then on.
 func (s *Section) Reset() {
 	if cap(s.buf) > keepBuf {

@@ -46,13 +46,14 @@ func AppendFields(dst []byte, f message.Fields) []byte {
 	return dst
 }
 
-// Sendable reports whether a field may go to the next hop: it is not for one connection only, and no byte of it ends its line.
+// Sendable reports whether a field may go to the next hop: it is not for one connection only, no byte of it ends its line, and its name is
+// in lower case, without which it could not be told that it is.
 func Sendable(f *message.Field) bool {
 	if len(f.Name) == 0 || HopByHop(f.Name) {
 		return false
 	}
 	for i := range len(f.Name) {
-		if lower[f.Name[i]] == 0 {
+		if c := f.Name[i]; c == 0 || lower[c] != c {
 			return false
 		}
 	}

@@ -8,7 +8,8 @@ import (
 
 func TestOnlyWhatCanBeSentIsAppended(t *testing.T) {
 	f := message.Fields{{Name: "a", Value: "b"}, {Name: "connection", Value: "x"}, {Name: "content-length", Value: "1"}, {Name: "b", Value: "1\r\nc: d"},
-		{Name: "b", Value: "1\x00"}, {Name: "", Value: "x"}, {Name: "a b", Value: "x"}, {Name: "c:", Value: "x"}, {Name: "long", Value: "1234567890\n"}, {Name: "z"}}
+		{Name: "b", Value: "1\x00"}, {Name: "", Value: "x"}, {Name: "a b", Value: "x"}, {Name: "c:", Value: "x"}, {Name: "long", Value: "1234567890\n"}, {Name: "z"},
+		{Name: "Content-Length", Value: "1"}, {Name: "Transfer-Encoding", Value: "chunked"}, {Name: "X", Value: "y"}}
 	if got := string(AppendFields(nil, f)); got != "a: b\r\nz: \r\n" {
 		t.Errorf("got %q", got)
 	}

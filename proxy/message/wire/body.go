@@ -93,18 +93,20 @@ func (b *Body) readSome(p []byte) (int, error) {
 	return n, nil
 }
 
-func (b *Body) readChunks(p []byte) (int, error) {
+// readChunks reads what is buffered of any number of chunks, or else waits for some of one.
+func (b *Body) readChunks(p []byte) (n int, err error) {
 	for {
-		buf := b.src.Buffered()
-		if len(buf) > 0 {
-			data, used, err := b.chunks.Next(buf, len(p))
-			n := copy(p, data)
+		for len(b.src.Buffered()) > 0 {
+			data, used, err := b.chunks.Next(b.src.Buffered(), len(p)-n)
+			n += copy(p[n:], data)
 			b.src.Consume(used)
 			b.ended = err == io.EOF
-			if n > 0 || err != nil {
+			if err != nil || n == len(p) {
 				return n, err
 			}
-			continue
+		}
+		if n > 0 {
+			return n, nil
 		}
 		if left := b.chunks.Left(); min(left, int64(len(p))) >= smallRead {
 			n, err := b.src.Read(p[:min(left, int64(len(p)))])

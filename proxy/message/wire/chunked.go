@@ -34,6 +34,7 @@ type chunkState uint8
 
 const (
 	inSize    chunkState = iota // a digit, or what follows the size
+	sizeSpace                   // white space behind the size, then ";"
 	extSpace                    // white space, then ";"
 	extName0                    // white space or the name of an extension
 	extName                     // the rest of the name
@@ -52,8 +53,9 @@ const (
 )
 
 // ChunkedDecoder takes the chunked coding off a body (RFC 9112 §7.1), however its bytes are divided among calls. Chunk extensions
-// must be well-formed, and are ignored; white space right behind a size is refused though RFC 9112 §7.1.1 knows it as bad white space,
-// because other readers refuse it or take it for something else. Use it behind [ChunkedDecoder.Reset].
+// must be well-formed, and are ignored; the bad white space that RFC 9112 §7.1.1 knows is taken before and behind their ";" and "=", as a part
+// of them. Between a size, or an extension, and the end of its line it is refused: the grammar has none there. Use it behind
+// [ChunkedDecoder.Reset].
 type ChunkedDecoder struct {
 	state    chunkState
 	digits   int8
@@ -168,6 +170,8 @@ func (d *ChunkedDecoder) size(c byte) fault {
 		d.state = sizeLF
 	case ';':
 		d.state = extName0
+	case ' ', '\t':
+		d.state = sizeSpace
 	case '\n':
 		return faultBareLF
 	default:
@@ -182,6 +186,14 @@ func (d *ChunkedDecoder) extension(c byte) fault {
 	token := lower[c] != 0
 	next := d.state
 	switch d.state {
+	case sizeSpace:
+		switch {
+		case space:
+		case c == ';':
+			next = extName0
+		default:
+			return faultChunkSize
+		}
 	case extSpace:
 		switch {
 		case space:

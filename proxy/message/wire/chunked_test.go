@@ -71,6 +71,18 @@ func TestMalformedChunksAreRefused(t *testing.T) {
 		"0000000000000001\r\n":                  "chunk too large",
 		"1 \r\na\r\n":                           "malformed chunk size",
 		"1 2\r\n":                               "malformed chunk size",
+		"1\t\r\na\r\n":                          "malformed chunk size",
+		"1 \n":                                  "malformed chunk size",
+		"1 =a\r\n":                              "malformed chunk size",
+		"1 a=b\r\n":                             "malformed chunk size",
+		"0 \r\n\r\n":                            "malformed chunk size",
+		"1 ;\r\n":                               "malformed chunk extension",
+		"1 ; \r\n":                              "malformed chunk extension",
+		"1 ;=a\r\n":                             "malformed chunk extension",
+		"1 ;a = \r\n":                           "malformed chunk extension",
+		"1" + strings.Repeat(" ", 5000):         "chunk extensions too long",
+		"1;a" + strings.Repeat(" ", 5000):       "chunk extensions too long",
+		strings.Repeat("1  ;a\r\nx\r\n", 2000):  "chunk extensions too long",
 		"1;\r\n":                                "malformed chunk extension",
 		"1;a b\r\n":                             "malformed chunk extension",
 		"1;a=\r\n":                              "malformed chunk extension",
@@ -178,6 +190,20 @@ func TestTheLastBytesComeWithTheEnd(t *testing.T) {
 	}
 }
 
+// TestSmallChunksAreReadTogether: a read per chunk would let a client have a write made to the origin for each byte that it sends.
+func TestSmallChunksAreReadTogether(t *testing.T) {
+	const in = "1\r\na\r\n1;x\r\nb\r\n3\r\ncde\r\n0\r\n\r\nnext"
+	for size, want := range map[int]string{1: "a", 2: "ab", 4: "abcd", 5: "abcde", 4096: "abcde"} {
+		s := &source{r: strings.NewReader(in)}
+		var b Body
+		b.Reset(s, Chunked, -1, false, Limits{})
+		p := make([]byte, size)
+		if n, err := b.Read(p); string(p[:n]) != want || (err == io.EOF) != (len(want) == 5) {
+			t.Errorf("%d bytes at most: %q, %v, want %q", size, p[:n], err, want)
+		}
+	}
+}
+
 func TestDecodingAllocatesNothing(t *testing.T) {
 	in := []byte("5\r\nhello\r\n5;a=b\r\nworld\r\n0\r\n\r\n")
 	var d ChunkedDecoder
@@ -193,5 +219,16 @@ func TestDecodingAllocatesNothing(t *testing.T) {
 		}
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestBadWhiteSpaceAroundAnExtension(t *testing.T) {
+	for _, line := range []string{"5 ;a", "5\t ; a", "5;a =b", "5; a= b", "5 ;\ta \t=\t\"b ;\" ; c", "5;a ;b", "5 ;a=b;c = d"} {
+		for _, part := range []int{1, 3, 1 << 20} {
+			body, rest, _, err := decode(line+"\r\nhello\r\n0 ;x\r\n\r\nGET /", part, 1000)
+			if err != nil || body != "hello" || rest != "GET /" {
+				t.Errorf("%q in parts of %d: %q, rest %q, %v", line, part, body, rest, err)
+			}
+		}
 	}
 }

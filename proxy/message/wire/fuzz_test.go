@@ -28,6 +28,8 @@ func requestSeeds(f *testing.F) {
 		"OPTIONS * HTTP/1.0\r\n\r\n",
 		"POST /a%2e?b HTTP/1.1\r\nhost: a:80\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\nabcGET / HTTP/1.1\r\n\r\n",
 		"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n0\r\nX: y\r\n\r\n",
+		"PUT / HTTP/1.2\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3 ;a = b\t; c\r\nabc\r\n0 ;x\r\n\r\n",
+		"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a/?#b HTTP/1.1\r\nHost: a\r\n\r\n",
 		"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nX00\n\x00\x01\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x00",
 	} {
@@ -72,10 +74,17 @@ func FuzzRequest(f *testing.F) {
 		// What is written from it is read as the same.
 		again := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nhost: %s\r\n", r.Method, r.Target, r.Authority)
 		again = append(AppendFields(again, r.Fields), "\r\n"...)
+		written := slices.Clone(again)
 		var r2 message.Request
 		if err := h.Parse(again, &r2, &Limits{}); err != nil || r2.Method != r.Method || r2.Target != r.Target || r2.Authority != r.Authority ||
 			!slices.Equal(r2.Fields, withoutTE(r.Fields)) {
 			t.Fatalf("%q became %q, which is %+v, %v", in, again, r2, err)
+		}
+		// Nor has net/http another view of it, if it takes it.
+		hr, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(written)))
+		if err == nil && (hr.Method != r.Method || hr.RequestURI != r.Target.String() || hr.Host != r.Authority ||
+			!slices.Equal(comparable(fieldsOf(hr.Header)), comparable(withoutTE(r.Fields))) || hr.ContentLength != 0 || hr.TransferEncoding != nil) {
+			t.Fatalf("%q became %q, which is %+v to net/http", in, written, hr)
 		}
 	})
 }
@@ -152,11 +161,27 @@ func FuzzChunked(f *testing.F) {
 			return
 		}
 		// net/http's reader leaves the trailer section and the last line alone.
-		want, err := io.ReadAll(httputil.NewChunkedReader(strings.NewReader(in)))
+		want, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(tidy([]byte(in)))))
 		if err != nil || string(want) != body {
 			t.Fatalf("%q: we read %q, net/http %q, %v", in, body, want, err)
 		}
 	})
+}
+
+// tidy is a chunked body without the bad white space behind sizes, which net/http refuses where an extension follows.
+func tidy(in []byte) []byte {
+	var d ChunkedDecoder
+	d.Reset(false, Limits{})
+	out := make([]byte, 0, len(in))
+	for i := range in {
+		if _, _, err := d.Next(in[i:i+1], 1); err != nil {
+			return append(out, in[i:]...)
+		}
+		if d.state != sizeSpace {
+			out = append(out, in[i])
+		}
+	}
+	return out
 }
 
 // FuzzAgainstNetHTTP: what we take, net/http takes with the same meaning, but for what is listed here; what we refuse though net/http
@@ -166,6 +191,10 @@ func FuzzAgainstNetHTTP(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		ours, ourErr := readOurs(slices.Clone(in))
 		theirs, theirErr := readTheirs(in)
+		if ourErr == nil && theirErr != nil && strings.Contains(theirErr.Error(), "invalid byte in chunk length") {
+			body := bytes.Index(in, []byte("\r\n\r\n")) + 4
+			theirs, theirErr = readTheirs(append(slices.Clone(in[:body]), tidy(in[body:])...))
+		}
 		switch {
 		case ourErr == nil && theirErr == nil:
 			if ours != theirs {
@@ -205,7 +234,7 @@ var stricter = map[string]bool{
 	"too many connection options":   true,
 	"unknown expectation":           true, // only looked at by net/http's server
 	"unknown version":               true, // the same
-	"malformed version":             true, // HTTP/1.2, HTTP/0.9
+	"malformed version":             true, // HTTP/0.9
 	"method CONNECT":                true,
 	"empty lines before a message":  true,
 	"control byte in a field value": true, // only checked by net/http's server
@@ -214,7 +243,7 @@ var stricter = map[string]bool{
 	"malformed request line":        true, // more than three words; control bytes
 	"malformed chunk extension":     true, // any bytes to net/http
 	"chunk extensions too long":     true,
-	"malformed chunk size":          true, // white space behind a size
+	"malformed chunk size":          true, // white space between a size and its line's end
 	"chunk too large":               true, // zeros before a size
 	"forbidden trailer field":       true,
 	"too many field lines":          true,

@@ -8,7 +8,7 @@ import (
 
 // RequestHead is what a request's header section says to its connection, besides what goes into the [message.Request].
 type RequestHead struct {
-	Minor     uint8 // of the version: HTTP/1.0 or HTTP/1.1
+	Minor     uint8 // of the version: 0, or 1 for HTTP/1.1 and what is to be processed as that
 	KeepAlive bool  // the client can go on using the connection
 	Chunked   bool
 	Continue  bool // the client waits for 100 before it sends the body
@@ -71,7 +71,7 @@ func (h *RequestHead) line(b []byte, r *message.Request) (target []byte, next in
 	return target, i + 2, 0
 }
 
-// version takes HTTP/1.0 or HTTP/1.1.
+// version takes HTTP/1.0 and what is to be processed as HTTP/1.1: that and every later minor version (RFC 9110 §2.5).
 func version(b []byte) (minor uint8, f fault) {
 	const form = "HTTP/1.1"
 	if len(b) < len(form)+2 || text(b[:5]) != "HTTP/" || !digit(b[5]) || b[6] != '.' || !digit(b[7]) {
@@ -80,10 +80,10 @@ func version(b []byte) (minor uint8, f fault) {
 	switch {
 	case b[5] > '1':
 		return 0, faultMajor
-	case b[5] != '1' || b[7] > '1':
+	case b[5] != '1':
 		return 0, faultVersion
 	}
-	return b[7] - '0', 0
+	return min(b[7]-'0', 1), 0
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }

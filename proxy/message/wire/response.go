@@ -15,7 +15,7 @@ const (
 // Response is a response's header section.
 type Response struct {
 	Status    int
-	Minor     uint8 // of the version: HTTP/1.0 or HTTP/1.1
+	Minor     uint8 // of the version: 0, or 1 for HTTP/1.1 and what is to be processed as that
 	Framing   Framing
 	KeepAlive bool // the connection can go on after the body
 	// ContentLength is the declared length, -1 for none. With NoBody it is what a GET would have had.

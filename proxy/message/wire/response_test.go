@@ -39,6 +39,8 @@ func TestHowAResponseBodyEnds(t *testing.T) {
 		{"GET", "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n", "length 3 close"},
 		{"GET", "HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n", "length 3 keep"},
 		{"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", "chunked -1 keep"},
+		{"GET", "HTTP/1.2 200 OK\r\nTransfer-Encoding: chunked\r\n", "chunked -1 keep"},
+		{"GET", "HTTP/1.9 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n", "length 3 close"},
 		{"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", "none 3 keep"},
 		{"HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", "none -1 keep"},
 		{"HEAD", "HTTP/1.1 200 OK\r\n", "none -1 keep"},
