@@ -40,8 +40,10 @@ func (c *chunk) full() bool { return len(c.data) == cap(c.data) }
 type body struct {
 	budget *budget
 
-	// frozen is set when chunks has reached its final state.
+	// frozen is set when chunks and trailers have reached their final state.
 	frozen atomic.Bool
+	// pins counts who holds the body without the lock. detach takes gone off it, and nobody more gets in.
+	pins atomic.Int64
 
 	mu       sync.Mutex
 	chunks   []chunk
@@ -158,7 +160,7 @@ func (b *body) end() error {
 
 // settle gives the charge back once nobody holds the body any more.
 func (b *body) settle() {
-	if b.detached && b.readers == 0 {
+	if b.detached && b.readers == 0 && b.pins.Load() == -gone {
 		b.budget.release(b.charged)
 		b.charged, b.credit = 0, 0
 	}
@@ -254,6 +256,7 @@ func (b *body) detach() {
 	defer b.mu.Unlock()
 	if !b.detached {
 		b.detached = true
+		b.pins.Add(-gone)
 		b.settle()
 	}
 }
@@ -262,5 +265,27 @@ func (b *body) detach() {
 func (b *body) inUse() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.readers > 0
+	return b.readers > 0 || b.pins.Load() > 0
+}
+
+// gone is more than there can be pins.
+const gone = 1 << 40
+
+// pin holds a body that is in the index; false when it has left that.
+func (b *body) pin() bool {
+	if b.pins.Add(1) > 0 {
+		return true
+	}
+	b.unpin()
+	return false
+}
+
+// unpin lets go. The last one to hold what has left the index gives its charge back: whoever sees the number that detach left has the lock
+// after detach.
+func (b *body) unpin() {
+	if b.pins.Add(-1) == -gone {
+		b.mu.Lock()
+		b.settle()
+		b.mu.Unlock()
+	}
 }

@@ -45,6 +45,9 @@ type Result struct {
 	TTL time.Duration
 	// ServeStaleWhileRevalidate, with Stale: serve Object at once and revalidate in the background (RFC 5861 §3).
 	ServeStaleWhileRevalidate bool
+	// Conditional, with Miss, Hit and Stale: the request has a precondition or a range. Without one there is nothing for
+	// [EvaluateConditional] and [ParseRange] to do.
+	Conditional bool
 	// ServeStaleOnError, with Stale: Object may serve when no origin can be reached or the origin answers
 	// 500, 502, 503 or 504 (RFC 5861 §4, RFC 9111 §4.2.4).
 	ServeStaleOnError bool
@@ -59,18 +62,20 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		return Result{State: Bypass, Reason: ReasonDisabled}
 	}
 	o, missing := c.find(key, r)
+	wishes, conditional := asks(r.Fields)
 	d := &noDirectives
-	if hasWishes(r.Fields) {
+	if wishes {
 		own := requestDirectives(r)
 		d = &own
 	}
 	if o == nil {
-		return unanswered(r, d, Result{State: Miss, Reason: missing})
+		return unanswered(r, d, Result{State: Miss, Reason: missing, Conditional: conditional})
 	}
-	if IsConditional(r.Fields) && !meetsPreconditions(r, o) {
+	if conditional && !meetsPreconditions(r, o) {
 		return Result{State: Bypass, Reason: ReasonPrecondition}
 	}
 	res := judge(now, o, d, p)
+	res.Conditional = conditional
 	if res.State == Hit || res.ServeStaleWhileRevalidate {
 		return res
 	}
@@ -80,25 +85,14 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 // noDirectives are those of most requests. It is never changed.
 var noDirectives = newDirectives()
 
-// hasWishes reports whether a request may have directives.
-func hasWishes(f message.Fields) bool {
+// asks reports whether a request may have directives, and whether it has a precondition or a range.
+func asks(f message.Fields) (wishes, conditional bool) {
 	for i := range f {
-		if n := f[i].Name; n == "cache-control" || n == "pragma" {
-			return true
-		}
+		n := f[i].Name
+		wishes = wishes || n == "cache-control" || n == "pragma"
+		conditional = conditional || n == "range" || len(n) > 3 && n[:3] == "if-"
 	}
-	return false
-}
-
-// IsConditional reports whether a request has a precondition or a range: without one there is nothing for [EvaluateConditional] and
-// [ParseRange] to do.
-func IsConditional(f message.Fields) bool {
-	for i := range f {
-		if n := f[i].Name; n == "range" || len(n) > 3 && n[:3] == "if-" {
-			return true
-		}
-	}
-	return false
+	return wishes, conditional
 }
 
 // unanswered finds another way for a request that the store can't answer as it is.

@@ -8,21 +8,14 @@ type Pieces struct {
 	skip, left int64 // bytes of it before the part; bytes of the part that are still to come
 }
 
-// Pin makes p hold the part rg of the object's body, so that it is neither evicted nor given back to the budget. It takes a short lock and
+// Pin makes p hold the part rg of the object's body, so that it is neither evicted nor given back to the budget. It takes no lock and
 // allocates nothing. It fails for what a [Reader] must serve: a body that is still arriving, one with a trailer section, and one that
 // has left the store, whose bytes are no longer counted.
 func (o *Object) Pin(p *Pieces, rg Range) bool {
 	b := o.body
-	if !b.frozen.Load() {
+	if !b.frozen.Load() || len(b.trailers) > 0 || !b.pin() {
 		return false
 	}
-	b.mu.Lock()
-	if b.detached || len(b.trailers) > 0 {
-		b.mu.Unlock()
-		return false
-	}
-	b.readers++
-	b.mu.Unlock()
 	*p = Pieces{body: b, skip: rg.Start, left: max(min(rg.End, b.size)-rg.Start, 0)}
 	return true
 }
@@ -52,8 +45,5 @@ func (p *Pieces) Close() {
 		return
 	}
 	*p = Pieces{}
-	b.mu.Lock()
-	b.readers--
-	b.settle()
-	b.mu.Unlock()
+	b.unpin()
 }

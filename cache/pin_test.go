@@ -50,8 +50,8 @@ func TestPinnedPiecesAreThePart(t *testing.T) {
 		p.Close()
 		p.Close()
 	}
-	if o.body.readers != 0 {
-		t.Errorf("%d readers left", o.body.readers)
+	if o.body.inUse() {
+		t.Errorf("%d pins left", o.body.pins.Load())
 	}
 }
 

@@ -18,6 +18,7 @@ type accessLog struct {
 	edge string // the members that are the same on every line, up to the client's address
 
 	lines sync.Pool // of *[]byte
+	clock clock
 }
 
 // maxKeptLine is the longest line whose buffer is used again.
@@ -47,7 +48,7 @@ func (l *accessLog) write(line func(b []byte) []byte) {
 // begin appends the members up to the client's.
 func (l *accessLog) begin(b []byte, now time.Time, client netip.Addr, proto message.Protocol) []byte {
 	b = append(b, `{"time":"`...)
-	b = now.AppendFormat(b, time.RFC3339Nano)
+	b = l.clock.appendTime(b, now)
 	b = append(b, '"')
 	b = append(b, l.edge...)
 	if client.IsValid() {
@@ -103,8 +104,8 @@ func (x *exchange) appendRoute(b []byte) []byte {
 		b = append(b, x.service.logged...)
 	}
 	if x.asked {
-		b = appendText(b, `,"cache":"`, x.cacheUse().String())
-		b = appendText(b, `,"cache_reason":"`, x.cacheReason().String())
+		b = appendWord(b, `,"cache":"`, x.cacheUse().String())
+		b = appendWord(b, `,"cache_reason":"`, x.cacheReason().String())
 	}
 	if x.origin != nil {
 		b = append(b, x.origin.logged...)
@@ -117,7 +118,7 @@ func appendTLS(b []byte, t *message.TLS) []byte {
 	if t == nil {
 		return b
 	}
-	b = appendText(b, `,"tls_version":"`, tls.VersionName(t.Version))
+	b = appendWord(b, `,"tls_version":"`, tls.VersionName(t.Version))
 	if t.Resumed {
 		return append(b, `,"tls_resumed":true`...)
 	}
@@ -128,7 +129,7 @@ func appendFault(b []byte, e *message.Error) []byte {
 	if e == nil {
 		return b
 	}
-	b = appendText(b, `,"blame":"`, e.Blame.String())
+	b = appendWord(b, `,"blame":"`, e.Blame.String())
 	b = appendText(b, `,"reason":"`, e.Reason)
 	if e.Err != nil {
 		b = appendText(b, `,"error":"`, e.Err.Error())

@@ -147,3 +147,17 @@ func BenchmarkAccessLogLine(b *testing.B) {
 		l.write(func(b []byte) []byte { return l.exchange(b, p, x, now) })
 	}
 }
+
+func TestEightBytesAreLookedAtAtOnce(t *testing.T) {
+	for at := range 8 {
+		for c := range 256 {
+			for _, around := range []string{"aaaaaaaa", "        ", "!!!!!!!!", "########", "]]]]]]]]", "\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f"} {
+				s := []byte(around)
+				s[at] = byte(c)
+				if got := allSafe(string(s)); got && !jsonSafe[c] || !got && jsonSafe[c] && around[0] != ' ' && c != ' ' {
+					t.Errorf("%q: %v", s, got)
+				}
+			}
+		}
+	}
+}

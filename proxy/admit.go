@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -65,7 +66,7 @@ func (p *Proxy) admissible(r *message.Request) *message.Error {
 		return errTarget
 	case r.ContentLength > p.opts.MaxBody:
 		return errBody
-	case early(r) && (!safe(r.Method) || r.Upgrade == websocket):
+	case (!safe(r.Method) || r.Upgrade == websocket) && early(r):
 		return errEarly
 	case p.loops(r.Fields):
 		return errLoop
@@ -95,11 +96,11 @@ func (p *Proxy) isSelf(token string) bool {
 // loops reports whether the request has been here, or at too many edges (RFC 8586).
 func (p *Proxy) loops(f message.Fields) bool {
 	n := 0
-	for _, x := range f {
-		if x.Name != "cdn-loop" {
+	for i := range f {
+		if f[i].Name != "cdn-loop" {
 			continue
 		}
-		for info := range strings.SplitSeq(x.Value, ",") {
+		for info := range strings.SplitSeq(f[i].Value, ",") {
 			id, params, _ := strings.Cut(info, ";")
 			if strings.TrimSpace(id) != cdnID {
 				continue
@@ -145,7 +146,16 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return n, errBody
 	}
 	if err != nil && err != io.EOF {
-		err = &message.Error{Blame: message.BlameClient, Status: 400, Reason: "request body cut", Err: fmt.Errorf("reading the request body: %w", err)}
+		err = bodyCut(err)
 	}
 	return n, err
+}
+
+// bodyCut is why a request's body ended before its end: what the front end says, if it says what the client is to get.
+func bodyCut(err error) *message.Error {
+	var e *message.Error
+	if errors.As(err, &e) && e.Status != 0 {
+		return e
+	}
+	return &message.Error{Blame: message.BlameClient, Status: 400, Reason: "request body cut", Err: fmt.Errorf("reading the request body: %w", err)}
 }

@@ -6,11 +6,14 @@ import (
 	"strings"
 )
 
-// canonicalAuthority is the authority in the one form that routing, the cache key and the origin all see: without an empty port and without
-// the scheme's default one (RFC 9110 §4.2.3). false when it is not a host, or a bracketed IPv6 address, with an optional port
+// canonicalAuthority is the authority in the one form that routing, the cache key and the origin all see: in lower case, without an empty port
+// and without the scheme's default one (RFC 9110 §4.2.3). false when it is not a host, or a bracketed IPv6 address, with an optional port
 // (RFC 3986 §3.2.2). Of the characters that the RFC allows in a name only those in use pass: commas, semicolons and quotes would mean
 // something else in the fields that tell the origin of it.
 func canonicalAuthority(scheme, authority string) (string, bool) {
+	if !isLower(authority) {
+		authority = strings.ToLower(authority)
+	}
 	host, port := authority, ""
 	if strings.HasPrefix(authority, "[") {
 		end := strings.LastIndexByte(authority, ']')
@@ -37,10 +40,20 @@ func canonicalAuthority(scheme, authority string) (string, bool) {
 	return authority, true
 }
 
+// isLower reports whether s has no capital letter. Front ends leave none.
+func isLower(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c >= 'A' && c <= 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
 func isHostName(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && c != '-' && c != '.' && c != '_' && c != '~' {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' && c != '~' {
 			return false
 		}
 	}

@@ -14,6 +14,8 @@ func TestCanonicalAuthority(t *testing.T) {
 		{"https", "[2001:db8::1]:443", "[2001:db8::1]", "IPv6"},
 		{"https", "[2001:db8::1]", "[2001:db8::1]", "IPv6 without a port"},
 		{"https", "a_b.example", "a_b.example", "underscores are in use"},
+		{"https", "Shop.EXAMPLE:443", "shop.example", "a name's case says nothing"},
+		{"https", "[2001:DB8::1]", "[2001:db8::1]", "nor does that of an address"},
 		{"https", "", "", "nothing"},
 		{"https", ":443", "", "no host"},
 		{"https", "a:80:90", "", "two ports"},

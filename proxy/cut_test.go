@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -65,5 +66,35 @@ func TestWhoIsToBlameForAnExchangeThatWasCut(t *testing.T) {
 				t.Errorf("aborted: %t; want %s and %s in %s", w.aborted, c.blame, c.status, got)
 			}
 		})
+	}
+}
+
+// failing is a body that ends with an error.
+type failing struct{ err error }
+
+func (f failing) Read(p []byte) (int, error) { return copy(p, "x"), f.err }
+
+func TestAFrontEndSaysWhyABodyEnded(t *testing.T) {
+	h := func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }
+	for _, url := range []string{originServer(t, h), h2cOrigin(t, h)} {
+		for _, c := range []struct {
+			err    error
+			status int
+			reason string
+		}{
+			{&message.Error{Blame: message.BlameClient, Status: 408, Reason: "request body too slow"}, 408, "request body too slow"},
+			{fmt.Errorf("reading: %w", &message.Error{Blame: message.BlameClient, Status: 400, Reason: "malformed request body"}), 400, "malformed request body"},
+			{&message.Error{Blame: message.BlameClient, Reason: "connection closed"}, 400, "request body cut"},
+			{io.ErrUnexpectedEOF, 400, "request body cut"},
+		} {
+			var log strings.Builder
+			e := newEdge(t, map[string][]string{"fra": {url}}, func(o *Options, _ *ServiceConfig) { o.AccessLog = &log })
+			r := request("POST", "/")
+			r.Body, r.ContentLength = failing{c.err}, 100_000
+			got := e.serve(r)
+			if got.status != c.status || !strings.Contains(log.String(), `"blame":"client","reason":"`+c.reason+`"`) {
+				t.Errorf("%v: %d, logged %s", c.err, got.status, log.String())
+			}
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -119,5 +120,33 @@ func TestTheOriginsCacheStatusComesFirst(t *testing.T) {
 	}
 	if c.fields.Has("alt-svc") {
 		t.Error("the origin's own alternatives are none of this edge's")
+	}
+}
+
+func TestNoFieldThatChangesARequestsMeaningPoisonsTheCache(t *testing.T) {
+	e := newEdge(t, map[string][]string{"fra": {originServer(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		for name := range r.Header { // as servers do that make variables of fields
+			switch strings.ToUpper(strings.ReplaceAll(name, "-", "_")) {
+			case "X_HTTP_METHOD_OVERRIDE", "X_METHOD_OVERRIDE", "X_ORIGINAL_URL", "X_REWRITE_URL", "X_HTTP_METHOD", "X_HOST", "X_ORIGINAL_HOST", "X_HTTP_HOST_OVERRIDE":
+				io.WriteString(w, "poison")
+				return
+			}
+		}
+		io.WriteString(w, "page")
+	})}}, nil)
+	for _, name := range []string{"x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url", "x-http-method", "x-host", "x-original-host", "x-http-host-override"} {
+		for _, spelt := range []string{name, strings.ReplaceAll(name, "-", "_"), strings.Replace(name, "-", "_", 1)} {
+			path := "/" + spelt
+			e.get(path, spelt, "evil")
+			e.settle()
+			if c := e.get(path); c.body.String() != "page" {
+				t.Errorf("%s: the next client got %q", spelt, c.body.String())
+			}
+			e.settle()
+			if r := request("GET", path, spelt, "evil"); e.Quick(r) != nil {
+				t.Errorf("%s: Quick has an answer", spelt)
+			}
+		}
 	}
 }

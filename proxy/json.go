@@ -20,6 +20,12 @@ var jsonSafe = func() (t [256]bool) {
 func appendJSON(b []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
+		for i+8 <= len(s) && allSafe(s[i:i+8]) {
+			i += 8
+		}
+		if i == len(s) {
+			break
+		}
 		c := s[i]
 		if jsonSafe[c] {
 			i++
@@ -47,6 +53,16 @@ func appendJSON(b []byte, s string) []byte {
 	return append(b, s[start:]...)
 }
 
+// allSafe reports whether eight bytes are jsonSafe, all at once. Where a byte is not, the borrow may run on into those above it, which are then
+// looked at one by one.
+func allSafe(s string) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	quote, backslash := w^('"'*ones), w^('\\'*ones)
+	return (w|(w-' '*ones)|(quote-ones)|(backslash-ones))&high == 0
+}
+
 func appendEscape(b []byte, c byte) []byte {
 	const hex = "0123456789abcdef"
 	switch c {
@@ -66,6 +82,13 @@ func appendEscape(b []byte, c byte) []byte {
 func appendText(b []byte, key, value string) []byte {
 	b = append(b, key...)
 	b = appendJSON(b, value)
+	return append(b, '"')
+}
+
+// appendWord is appendText for a word of ours, which has nothing to escape.
+func appendWord(b []byte, key, word string) []byte {
+	b = append(b, key...)
+	b = append(b, word...)
 	return append(b, '"')
 }
 

@@ -25,12 +25,19 @@ func (p *Proxy) lookup(x *exchange, now time.Time) {
 	x.result = p.cache.Lookup(now, x.key, x.r, x.service.policy)
 }
 
-// changesMeaning reports whether the request has a field by which common frameworks take it for a request with another method or
-// target. An answer to that under the key of this one would poison the cache.
+// changesMeaning reports whether the request has a field by which common frameworks take it for a request with another method,
+// target or host. An answer to that under the key of this one would poison the cache. Many servers take an underscore for a hyphen.
 func changesMeaning(f message.Fields) bool {
 	for i := range f {
-		switch f[i].Name {
-		case "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url":
+		n := f[i].Name
+		if len(n) < len("x-host") || n[0] != 'x' {
+			continue
+		}
+		if strings.IndexByte(n, '_') >= 0 {
+			n = strings.ReplaceAll(n, "_", "-")
+		}
+		switch n {
+		case "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url", "x-host", "x-original-host", "x-http-host-override":
 			return true
 		}
 	}

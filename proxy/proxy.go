@@ -138,9 +138,24 @@ func (p *Proxy) Serve(ctx context.Context, w message.ResponseWriter, r *message.
 		r.State, x.found = nil, q.found
 		q.release()
 	}
-	defer p.record(x)
+	over := false
+	defer func() {
+		if !over {
+			x.panicked()
+		}
+		p.record(x)
+	}()
 	if err := p.serve(x); err != nil {
 		p.fail(x, err)
+	}
+	over = true
+}
+
+// panicked notes that a step has: the front end answers, or cuts the answer that has begun.
+func (x *exchange) panicked() {
+	x.fault = &message.Error{Blame: message.BlameEdge, Status: 500, Reason: "internal error"}
+	if x.incomplete = x.status != 0; !x.incomplete {
+		x.status = 500
 	}
 }
 

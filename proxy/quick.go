@@ -67,7 +67,7 @@ func (q *quick) hit(now time.Time) bool {
 	*a = message.Ready{Status: o.Status, Block: o, ContentLength: o.Length, Owner: q}
 	q.lines = q.lines[:0]
 	rg, status := cache.Whole, o.Status
-	if cache.IsConditional(q.r.Fields) {
+	if q.result.Conditional {
 		if status = cache.EvaluateConditional(q.r, o); status == 0 {
 			rg, status = cache.ParseRange(q.r, o)
 		}

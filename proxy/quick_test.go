@@ -348,3 +348,17 @@ func BenchmarkQuickHit(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkQuickHitParallel is one object that all processors answer from.
+func BenchmarkQuickHitParallel(b *testing.B) {
+	e := newShelf(b, nil)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		r := request("GET", "/a?x=1", "user-agent", "Mozilla/5.0", "accept", "*/*")
+		for pb.Next() {
+			a := e.Quick(r)
+			a.Body.Next()
+			a.Done(a.BodyLength, true)
+		}
+	})
+}

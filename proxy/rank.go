@@ -104,7 +104,11 @@ func (c *candidate) distance() time.Duration {
 
 // order ranks the service's origins for this request.
 func (p *Proxy) order(x *exchange, now time.Time) []*origin {
-	s, snapshot := x.service, p.opts.Health.Snapshot()
+	s := x.service
+	if len(s.origins) == 1 {
+		return s.origins
+	}
+	snapshot := p.opts.Health.Snapshot()
 	cs := make([]candidate, len(s.origins))
 	for i, o := range s.origins {
 		c := candidate{origin: i, region: o.region, suspect: o.suspect.active(now)}

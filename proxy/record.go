@@ -12,10 +12,6 @@ func (p *Proxy) record(x *exchange) {
 	if x.selfProbe {
 		return
 	}
-	if x.status == 0 { // a step panicked: the front end answers
-		x.status = 500
-		x.fault = &message.Error{Blame: message.BlameEdge, Status: 500, Reason: "internal error"}
-	}
 	now := time.Now()
 	m := p.meters.none
 	if x.service != nil {

@@ -142,13 +142,16 @@ func matchPath(routes []pathRoute, path string) *service {
 	return nil
 }
 
-// hostOf strips the port and a trailing dot.
+// hostOf strips the port and a trailing dot of an authority in its canonical form.
 func hostOf(authority string) string {
 	host := authority
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+	if strings.HasPrefix(host, "[") {
+		return host[:strings.IndexByte(host, ']')+1]
+	}
+	if i := strings.IndexByte(host, ':'); i >= 0 {
 		host = host[:i]
 	}
-	return strings.TrimSuffix(strings.ToLower(host), ".")
+	return strings.TrimSuffix(host, ".")
 }
 
 func (t *table) close() {

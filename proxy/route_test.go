@@ -47,7 +47,8 @@ func TestRoute(t *testing.T) {
 		{"[2001:db8::1]:443", "/", "rest", "an address"},
 	} {
 		got := ""
-		if s := table.find(hostOf(c.authority), c.path); s != nil {
+		authority, _ := canonicalAuthority("https", c.authority)
+		if s := table.find(hostOf(authority), c.path); s != nil {
 			got = s.name
 		}
 		if got != c.want {

@@ -31,6 +31,9 @@ func (p *Proxy) pass(x *exchange) error {
 
 // fill makes or joins the one fetch for what the cache does not have.
 func (p *Proxy) fill(x *exchange) error {
+	if x.result.State == cache.Miss && x.result.Conditional && p.cache.Refused(time.Now(), x.key, x.r) {
+		return p.pass(x) // what comes is nobody else's, and a fetch for all would go without the client's condition
+	}
 	for range maxJoins {
 		f, leader := p.cache.Begin(time.Now(), x.key, x.r)
 		if leader {
@@ -91,7 +94,7 @@ func (p *Proxy) lead(x *exchange, f *cache.Fill) error {
 		return p.answerLeader(x, a, cancel)
 	case <-x.ctx.Done():
 		gate.close()
-		return context.Cause(x.ctx)
+		return message.Cause(x.ctx)
 	}
 }
 

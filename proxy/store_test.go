@@ -296,3 +296,22 @@ func TestARevalidationThatBringsNothingIsNotRepeatedForEveryClient(t *testing.T)
 		t.Errorf("the origin was asked %d times", n)
 	}
 }
+
+func TestAClientsConditionReachesTheOriginOfWhatIsNotShared(t *testing.T) {
+	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "private, no-cache")
+		w.Header().Set("ETag", `"1"`)
+		if r.Header.Get("If-None-Match") == `"1"` {
+			w.WriteHeader(304)
+			return
+		}
+		io.WriteString(w, "page")
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	e.want("the first", e.get("/a"), 200, "page", "nearcast; fwd=uri-miss")
+	e.want("the client has a copy", e.get("/a", "if-none-match", `"1"`), 304, "", "nearcast; fwd=uri-miss; fwd-status=304")
+	e.want("of something else", e.get("/a", "if-none-match", `"2"`), 200, "page", "nearcast; fwd=uri-miss; fwd-status=200")
+	if hits.Load() != 3 {
+		t.Errorf("the origin was asked %d times", hits.Load())
+	}
+}

@@ -71,8 +71,8 @@ func (p *Proxy) carry(x *exchange, t *tunnel) {
 		defer close(done)
 		x.got = t.copy(t.origin, t.client, message.BlameClient, message.BlameOrigin, x.service.meters.tunnelIn)
 	})
+	defer func() { <-done }() // also after a panic: the exchange is over when this returns
 	x.sent = t.copy(t.client, t.origin, message.BlameOrigin, message.BlameClient, x.service.meters.tunnelOut)
-	<-done
 }
 
 // copy carries what from sends to its end, and passes that on: the other direction may go on for as long as it likes. A failure ends both.
@@ -126,7 +126,7 @@ func (x *exchange) tunnelFault(t *tunnel) *message.Error {
 		return stopped(cut)
 	}
 	e := &message.Error{Blame: t.blame, Status: x.status, Reason: "tunnel cut", Err: t.fault}
-	if t.blame == message.BlameClient && isIdle(t.fault) || gone && isIdle(context.Cause(x.ctx)) {
+	if t.blame == message.BlameClient && isIdle(t.fault) || gone && isIdle(message.Cause(x.ctx)) {
 		e.Reason = tunnelIdle
 	}
 	if gone { // the origin's side, too, ends with the client's connection

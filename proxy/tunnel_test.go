@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -320,4 +321,76 @@ func TestTheClientsTrailersGoToTheOrigin(t *testing.T) {
 	if got := e.serve(r).body.String(); got != "map[Checksum:[7]]" {
 		t.Errorf("the origin got %s", got)
 	}
+}
+
+func TestATunnelThatWaitsForTheOriginAloneIsEndedByItsFrontEnd(t *testing.T) {
+	var log strings.Builder
+	heard, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	url := switching(t, func(_ *net.TCPConn, r *bufio.Reader) {
+		io.Copy(io.Discard, r)
+		close(heard)
+		<-release // it neither sends nor ends
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(o *Options, _ *ServiceConfig) { o.AccessLog = &log })
+	ctx, giveUp := context.WithCancelCause(t.Context())
+	tc, done := e.open(t, ctx, upgradeRequest())
+	tc.Conn.(*net.TCPConn).CloseWrite()
+	within(t, "the origin hears of the client's end", heard)
+	giveUp(&message.Error{Blame: message.BlameClient, Reason: tunnelIdle})
+	within(t, "Serve returns", done)
+	if got := log.String(); !strings.Contains(got, `"blame":"client","reason":"tunnel idle"`) {
+		t.Errorf("logged %s", got)
+	}
+	if m := e.table.services[0].meters; m.tunnels.Get() != 0 {
+		t.Errorf("%v tunnels open", m.tunnels.Get())
+	}
+}
+
+// brokenTunnel panics when it is written to. A Read ends after Interrupt, and takes its time for it.
+type brokenTunnel struct {
+	client
+	cut   chan struct{}
+	once  sync.Once
+	ended atomic.Bool
+}
+
+func (b *brokenTunnel) SwitchProtocols(message.Fields) (message.Tunnel, error) {
+	return brokenEnd{b}, nil
+}
+
+type brokenEnd struct{ *brokenTunnel }
+
+func (b brokenEnd) Interrupt() { b.once.Do(func() { close(b.cut) }) }
+func (b brokenEnd) Read([]byte) (int, error) {
+	<-b.cut
+	time.Sleep(20 * time.Millisecond) // the longer, the more surely it is missed by whoever does not wait for it
+	b.ended.Store(true)
+	return 0, io.ErrClosedPipe
+}
+func (b brokenEnd) Write([]byte) (int, error) { panic("broken") }
+func (b brokenEnd) CloseWrite() error         { return nil }
+
+func TestNothingOfATunnelGoesOnAfterAPanic(t *testing.T) {
+	var log strings.Builder
+	e := newEdge(t, map[string][]string{"fra": {switching(t, func(o *net.TCPConn, r *bufio.Reader) {
+		io.WriteString(o, "!")
+		io.Copy(io.Discard, r)
+	})}}, func(o *Options, _ *ServiceConfig) { o.AccessLog = &log })
+	c := &brokenTunnel{cut: make(chan struct{})}
+	defer func() {
+		if v := recover(); v != "broken" {
+			t.Errorf("recovered %v", v)
+		}
+		if !c.ended.Load() {
+			t.Error("the tunnel is still read after Serve has ended")
+		}
+		if n := e.table.services[0].meters.tunnels.Get(); n != 0 {
+			t.Errorf("%v tunnels open", n)
+		}
+		if got := log.String(); !strings.Contains(got, `"blame":"edge","reason":"internal error","incomplete":true`) {
+			t.Errorf("logged %s", got)
+		}
+	}()
+	e.Serve(t.Context(), c, upgradeRequest())
 }

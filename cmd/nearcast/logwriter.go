@@ -30,6 +30,8 @@ type logWriter struct {
 
 	mu      sync.Mutex
 	pending []byte
+
+	torn bool // what was written last is a part of a line; owned by whoever flushes
 }
 
 func newLogWriter(to io.Writer, dropped *metrics.Counter) *logWriter {
@@ -105,10 +107,25 @@ func (a *logWriter) flush(spare []byte) []byte {
 	a.pending = spare[:0]
 	a.mu.Unlock()
 	if len(out) > 0 {
-		n, err := a.to.Write(out)
+		n, err := a.write(out)
 		if err != nil {
-			a.dropped.Add(bytes.Count(out[n:], []byte{'\n'}))
+			a.dropped.Add(bytes.Count(out[n:], newline))
 		}
 	}
 	return out
+}
+
+var newline = []byte{'\n'}
+
+// write writes whole lines. After a write that failed within a line, on a full disk for one, that line is ended first: the next is not its rest.
+func (a *logWriter) write(lines []byte) (n int, err error) {
+	if a.torn {
+		if _, err := a.to.Write(newline); err != nil {
+			return 0, err
+		}
+		a.torn = false
+	}
+	n, err = a.to.Write(lines)
+	a.torn = n > 0 && lines[n-1] != '\n'
+	return n, err
 }

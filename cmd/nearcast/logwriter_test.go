@@ -76,6 +76,38 @@ func TestLinesThatADeadReaderDidNotGetAreCounted(t *testing.T) {
 	}
 }
 
+// fullDisk has room for so many bytes, until there is more.
+type fullDisk struct {
+	bytes.Buffer
+	room int
+}
+
+func (d *fullDisk) Write(p []byte) (int, error) {
+	n := min(len(p), d.room)
+	d.room -= n
+	d.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+func TestALineThatWasCutDoesNotSpoilTheNext(t *testing.T) {
+	disk := &fullDisk{room: 6}
+	a := newLogWriter(disk, new(metrics.Counter))
+	for _, room := range []int{0, 0, 1, 100} {
+		a.Write([]byte("one\n"))
+		a.Write([]byte("two\n"))
+		a.flush(nil)
+		disk.room += room
+	}
+	a.Write([]byte("three\n"))
+	a.flush(nil)
+	if got := disk.String(); got != "one\ntw\nthree\n" || a.dropped.Get() != 7 {
+		t.Errorf("written %q, %d lines dropped", got, a.dropped.Get())
+	}
+}
+
 // TestADeadReaderOfTheLogDoesNotEndTheEdge runs the edge as a process of its own whose standard output nobody reads any more.
 func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
 	if file := os.Getenv("NEARCAST_TEST_CONFIG"); file != "" {
@@ -86,6 +118,8 @@ func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
 		"services: { s: { hosts: [\"*\"], origins: { a: [\"http://127.0.0.1:9\"] } } }\n")
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), "NEARCAST_TEST_CONFIG="+file)
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +141,7 @@ func TestADeadReaderOfTheLogDoesNotEndTheEdge(t *testing.T) {
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v, want exit code 0", err)
+		t.Errorf("it ended with %v, want exit code 0; it said\n%s", err, said.String())
 	}
 }
 

@@ -31,7 +31,7 @@ func writeConfig(t *testing.T, text string) string {
 	dir := t.TempDir()
 	writeCertificate(t, dir)
 	file := filepath.Join(dir, "config.yaml")
-	text = strings.Replace(text, "127.0.0.1:443", freeAddress(t), 1)
+	text = strings.Replace(text, `"127.0.0.1:443"`, `"`+freeAddress(t)+`"`, 1) // with its quotes: a free port may begin with 443
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

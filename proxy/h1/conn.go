@@ -76,7 +76,7 @@ func bottom(nc net.Conn) net.Conn {
 func (c *conn) stopped() {
 	c.bottom.Close()
 	if x := c.served.Load(); x != nil {
-		x.End()
+		x.End(nil)
 	}
 }
 

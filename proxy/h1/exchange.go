@@ -136,13 +136,13 @@ func (c *conn) serve(x *exchange) bool {
 	defer x.free()
 	c.in.pinned()
 	ctx := message.NewContext(c.server)
-	defer ctx.End()
+	defer ctx.End(nil)
 	c.served.Store(ctx)
 	defer c.served.Store(nil)
 	if c.server.Err() != nil { // stopped may have looked just before
-		ctx.End()
+		ctx.End(nil)
 	}
-	x.w = writer{x: x, c: c, length: -1, chunkAt: -1}
+	x.w = writer{x: x, c: c, length: -1, chunkAt: -1, ctx: ctx}
 	c.watch.begin(ctx, x.body == nil)
 	c.call(ctx, x)
 	if t := x.w.tunnel; t != nil {

@@ -21,7 +21,8 @@ var (
 // tunnel is a connection that has changed to another protocol. It has no deadlines but the one in the past that ends it.
 type tunnel struct {
 	c     *conn
-	moved atomic.Int64 // when something last did, in nanoseconds
+	ctx   *message.Context // the handler's
+	moved atomic.Int64     // when something last did, in nanoseconds
 	over  atomic.Bool
 	idle  atomic.Bool // nothing moved for too long
 
@@ -31,8 +32,8 @@ type tunnel struct {
 	reading, writing sync.Mutex
 }
 
-func newTunnel(c *conn) *tunnel {
-	t := &tunnel{c: c}
+func newTunnel(c *conn, ctx *message.Context) *tunnel {
+	t := &tunnel{c: c, ctx: ctx}
 	t.touch()
 	c.in.interrupt(time.Time{})
 	_ = c.nc.SetWriteDeadline(time.Time{})
@@ -62,6 +63,7 @@ func (t *tunnel) check() {
 	t.c.count(errTunnelIdle)
 	t.idle.Store(true)
 	_ = t.c.nc.SetDeadline(past)
+	t.ctx.End(errIdle) // the handler may be waiting for the origin alone
 }
 
 // Interrupt implements message.Interrupter.

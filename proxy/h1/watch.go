@@ -71,7 +71,7 @@ func (w *watcher) watch() {
 	w.got = n > 0
 	if err != nil && !(w.stop && errors.Is(err, os.ErrDeadlineExceeded)) {
 		w.gone = true
-		w.ctx.End()
+		w.ctx.End(nil)
 	}
 	w.cond.Broadcast()
 }

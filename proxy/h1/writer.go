@@ -42,6 +42,7 @@ type writer struct {
 	written     int64 // of the body
 	chunkAt     int   // where the header of the chunk begins that is being collected; -1: there is none
 	tunnel      *tunnel
+	ctx         *message.Context // the handler's
 
 	// waited and moved are how long the client kept us waiting, and what it took.
 	waited time.Duration
@@ -239,7 +240,7 @@ func (w *writer) SwitchProtocols(fields message.Fields) (message.Tunnel, error) 
 		w.err = errAborted
 		return nil, &message.Error{Blame: message.BlameClient, Reason: "client gone"}
 	}
-	w.tunnel = newTunnel(w.c)
+	w.tunnel = newTunnel(w.c, w.ctx)
 	return w.tunnel, nil
 }
 

@@ -17,6 +17,7 @@ type Context struct {
 	mu    sync.Mutex
 	done  chan struct{} // nil until it is asked for
 	ended bool
+	cause error
 	hooks *Hook
 }
 
@@ -31,12 +32,12 @@ type Hook struct {
 // NewContext returns the context of an exchange on a server whose own is given.
 func NewContext(server context.Context) *Context { return &Context{server: server} }
 
-// End ends the context. The hooks have been called when it returns, unless another call is about it.
-func (c *Context) End() {
+// End ends the context, for a cause that [Cause] tells; nil for no other than that it has ended. The hooks have been called when it returns, unless another call is about it.
+func (c *Context) End(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.ended {
-		c.ended = true
+		c.ended, c.cause = true, cause
 		if c.done != nil {
 			close(c.done)
 		}
@@ -126,4 +127,17 @@ func (c *Context) AfterFunc(f func()) (stop func() bool) {
 	h := &Hook{F: func() { go f() }}
 	c.Hook(h)
 	return func() bool { return c.Unhook(h) }
+}
+
+// Cause is [context.Cause], which cannot know that of a Context. It does not look through contexts made from one.
+func Cause(ctx context.Context) error {
+	if c, ok := ctx.(*Context); ok {
+		c.mu.Lock()
+		cause := c.cause
+		c.mu.Unlock()
+		if cause != nil {
+			return cause
+		}
+	}
+	return context.Cause(ctx)
 }

@@ -24,8 +24,8 @@ func TestContext(t *testing.T) {
 	defer cancel()
 	after := make(chan bool)
 	context.AfterFunc(c, func() { after <- true })
-	c.End()
-	c.End()
+	c.End(nil)
+	c.End(nil)
 	<-c.Done()
 	<-derived.Done()
 	<-after
@@ -40,10 +40,30 @@ func TestContext(t *testing.T) {
 	}
 }
 
+func TestCause(t *testing.T) {
+	c, cause := NewContext(t.Context()), errors.New("idle")
+	if Cause(c) != nil {
+		t.Error("a cause before the end")
+	}
+	c.End(cause)
+	c.End(errors.New("late"))
+	if Cause(c) != cause || c.Err() != context.Canceled {
+		t.Errorf("cause %v, error %v", Cause(c), c.Err())
+	}
+	if Cause(endedContext(t.Context())) != context.Canceled {
+		t.Error("an end without a cause")
+	}
+	std, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if Cause(std) != cause {
+		t.Error("another context's cause")
+	}
+}
+
 // endedContext returns one that ended before anybody asked.
 func endedContext(server context.Context) *Context {
 	c := NewContext(server)
-	c.End()
+	c.End(nil)
 	return c
 }
 
@@ -53,7 +73,7 @@ func TestContextStoppedAfterFunc(t *testing.T) {
 	if !stop() || stop() {
 		t.Error("stop")
 	}
-	c.End()
+	c.End(nil)
 }
 
 func TestHooks(t *testing.T) {
@@ -70,7 +90,7 @@ func TestHooks(t *testing.T) {
 		}
 	}
 	c.Hook(&hooks[3]) // again
-	c.End()
+	c.End(nil)
 	if c.Unhook(&hooks[1]) {
 		t.Error("a hook that was called could be taken back")
 	}
@@ -97,9 +117,9 @@ func TestHooksRace(t *testing.T) {
 				}
 			})
 		}
-		work.Go(c.End)
+		work.Go(func() { c.End(nil) })
 		work.Wait()
-		c.End()
+		c.End(nil)
 		if calls.Load()+back.Load() != 4 {
 			t.Fatalf("%d called, %d taken back", calls.Load(), back.Load())
 		}
@@ -113,7 +133,7 @@ func TestContextCost(t *testing.T) {
 		c := NewContext(server)
 		c.Hook(&h)
 		c.Unhook(&h)
-		c.End()
+		c.End(nil)
 	}); n > 1 {
 		t.Errorf("%v allocations", n)
 	}

@@ -5,7 +5,7 @@ import "unsafe"
 // Detach gives the request strings and Fields of its own, so that it may outlive its exchange. Body, Trailers and State are not touched.
 // All strings share one allocation.
 func (r *Request) Detach() {
-	all := [...]*string{&r.Method, &r.Authority, &r.Target.Path, &r.Target.Query, &r.Upgrade, &r.AltSvc}
+	all := [...]*string{&r.Method, &r.Scheme, &r.Authority, &r.Target.Path, &r.Target.Query, &r.Upgrade, &r.AltSvc}
 	n := r.Fields.bytes()
 	for _, s := range all {
 		n += len(*s)

@@ -104,11 +104,15 @@ func (w *answerWait) end() {
 	}
 }
 
-// build makes the request as x/net wants it.
+// build makes the request as x/net wants it, with strings of its own: x/net keeps them in the connection's compression table, for as long as the
+// connection lasts, and may still be writing them when RoundTrip has returned.
 func (x *exchange2) build(ctx context.Context) *http.Request {
-	r := x.a.Request
+	own := *x.a.Request
+	own.Fields = x.a.Fields
+	own.Detach()
+	r := &own
 	req := &http.Request{
-		Method: r.Method, URL: targetURL(x.o, r.Target), Host: r.Authority, Header: toHeader(x.a.Fields),
+		Method: r.Method, URL: targetURL(x.o, r.Target), Host: r.Authority, Header: toHeader(r.Fields),
 		Proto: "HTTP/2.0", ProtoMajor: 2,
 	}
 	switch n := x.a.bodyLength(); {

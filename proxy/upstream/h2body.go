@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,13 +98,13 @@ func (b *requestBody) stopStall() {
 	}
 }
 
-// ended hands over the client's trailers: x/net sends the map's lines after the body.
+// ended hands over the client's trailers: x/net sends the map's lines after the body, and keeps them as it does the header section's.
 func (b *requestBody) ended() {
 	if b.trailers != nil {
 		for _, f := range b.trailers() {
 			if !held(f.Name) {
-				k := textproto.CanonicalMIMEHeaderKey(f.Name)
-				b.into[k] = append(b.into[k], f.Value)
+				k := textproto.CanonicalMIMEHeaderKey(strings.Clone(f.Name))
+				b.into[k] = append(b.into[k], strings.Clone(f.Value))
 			}
 		}
 	}
