@@ -15,9 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
-
 	"nearcast/proxy/message"
 )
 
@@ -187,7 +184,7 @@ func TestAnEndOfATunnelEndsBoth(t *testing.T) {
 func TestAnOriginMayRefuseATunnel(t *testing.T) {
 	e := newEdge(t, map[string][]string{"fra": {originServer(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
-		http.Error(w, "no", 403)
+		http.Error(w, "no", http.StatusForbidden)
 	})}}, nil)
 	for range 2 {
 		if c := e.serve(upgradeRequest()); c.status != 403 || c.body.String() != "no\n" || c.fields.Has("cache-status") {
@@ -212,7 +209,10 @@ func TestAnotherUpgradeIsIgnored(t *testing.T) {
 
 // h2cOrigin is an origin that speaks HTTP/2 without TLS.
 func h2cOrigin(t *testing.T, h http.HandlerFunc) string {
-	s := httptest.NewServer(h2c.NewHandler(h, &http2.Server{}))
+	s := httptest.NewUnstartedServer(h)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
 	t.Cleanup(s.Close)
 	return "h2c" + strings.TrimPrefix(s.URL, "http")
 }
@@ -220,7 +220,6 @@ func h2cOrigin(t *testing.T, h http.HandlerFunc) string {
 // flushing is a client that tells of what reached it, in order.
 type flushing struct {
 	client
-	mu     sync.Mutex
 	unsent []byte
 	events chan string
 }

@@ -321,10 +321,9 @@ func (m *marked) Quick(r *message.Request) *message.Ready {
 // script is a connection that brings the same again and again, and takes everything.
 type script struct {
 	net.Conn
-	in    []byte
-	ready chan struct{}
-	left  int // how often
-	got   int
+	in   []byte
+	left int // how often
+	got  int
 }
 
 func (s *script) Read(p []byte) (int, error) {

@@ -1,5 +1,7 @@
 package h2
 
+//lint:file-ignore SA1019 x/net's client is tried on purpose: many programs bring it.
+
 import (
 	"bytes"
 	"context"
