@@ -28,6 +28,5 @@ func TestAHitAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %d bytes were sent, want more than %d", tt.name, s.got, want)
 		}
 		c.end()
-		c.endContext()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/readable"
 	"nearcast/proxy/message/wire"
 )
 
@@ -20,7 +21,7 @@ const (
 	// lingerRefused is how long we take what a client goes on sending after its last answer, which a reset would overtake.
 	lingerRefused = 500 * time.Millisecond
 	maxLinger     = 256 << 10 // bytes taken meanwhile; who sends more has lingerRefused from then on
-	// idleSoon is how long a connection of large requests keeps a buffer for the next.
+	// idleSoon is how long a connection stays ready for the next request. Then it rests: it gives back what it does not need to wait.
 	idleSoon = time.Second
 	maxDrain = 64 << 10 // bytes of a body that nobody read which are taken so that the connection can go on
 )
@@ -32,9 +33,10 @@ type conn struct {
 	bottom net.Conn // the socket under nc
 	info   message.ConnInfo
 	server context.Context // whose end cuts the connection
-	base   context.Context // of the exchanges
+	base   context.Context // of the exchanges; nil before the first, and after a rest
 
-	endContext context.CancelFunc
+	endContext context.CancelFunc // of base
+	unwatch    func() bool        // ends the wait for the end of server
 
 	active  atomic.Bool // a request has begun to come
 	leaving atomic.Bool // the next response is the last
@@ -44,18 +46,21 @@ type conn struct {
 	watch watcher
 	first bool      // no request has come yet
 	since time.Time // the time of the first header section counts from then
+
+	resting bool      // nothing came for idleSoon; Serve is to be called again
+	rested  bool      // it was so during the wait in hand, and is not to be again
+	until   time.Time // the first bytes of the next request must have come; zero: whenever they do
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo) *conn {
 	c := &conn{srv: s, nc: nc, info: info, server: ctx, bottom: bottom(nc), first: true}
 	c.info.Client, c.info.Local = unmapped(info.Client), unmapped(info.Local)
-	own, cancel := context.WithCancel(ctx)
-	c.base, c.endContext = message.WithServer(own, ctx), cancel
 	c.in.c, c.out.c, c.watch.c = c, c, c
 	c.in.at = time.Now()
 	if c.since = info.Accepted; c.since.IsZero() {
 		c.since = c.in.at
 	}
+	c.unwatch = context.AfterFunc(ctx, func() { c.bottom.Close() })
 	_, c.out.vectored = nc.(interface{ SetLinger(int) error }) // a TCP socket
 	return c
 }
@@ -84,6 +89,25 @@ func (c *conn) end() {
 	}
 	c.nc.Close()
 	c.in.release()
+	c.unwatch()
+	c.srv.remove(c)
+	c.dropContext()
+}
+
+// context is that of the exchanges. It is the connection's own, as those of all connections at once would be too many for the server's.
+func (c *conn) context() context.Context {
+	if c.base == nil {
+		own, cancel := context.WithCancel(c.server)
+		c.base, c.endContext = message.WithServer(own, c.server), cancel
+	}
+	return c.base
+}
+
+func (c *conn) dropContext() {
+	if c.base != nil {
+		c.endContext()
+		c.base, c.endContext = nil, nil
+	}
 }
 
 // closing reports whether a response that begins now is the last.
@@ -157,36 +181,56 @@ func (c *conn) readHead() (head []byte, err error) {
 
 var errSlow = &message.Error{Blame: message.BlameClient, Status: 408, Reason: reasonSlow}
 
-// await waits for the first bytes of the next request, with next to no memory.
+// await waits for the first bytes of the next request. It returns false when the connection is to end, or is resting.
 func (c *conn) await() bool {
-	c.out.release()
-	c.active.Store(false)
-	until := after(c.in.at, c.srv.cfg.IdleTimeout)
-	if c.first && c.srv.cfg.HeaderTimeout > 0 {
-		until = after(c.since, c.srv.cfg.HeaderTimeout)
+	if !c.rested {
+		c.out.release()
+		c.active.Store(false)
+		c.until = after(c.in.at, c.srv.cfg.IdleTimeout)
+		if c.first && c.srv.cfg.HeaderTimeout > 0 {
+			c.until = after(c.since, c.srv.cfg.HeaderTimeout)
+		}
 	}
-	c.first = false
-	for came := false; !came; {
-		soon := c.in.wide && (until.IsZero() || until.Sub(c.in.at) > idleSoon)
-		if soon {
-			c.in.setDeadline(c.in.at, c.in.at.Add(idleSoon))
-		} else {
-			c.in.setDeadline(c.in.at, until)
-		}
-		if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
-			return false
-		}
-		err := c.in.await()
-		if err != nil && !(soon && errors.Is(err, os.ErrDeadlineExceeded)) {
-			return false
-		}
-		came = err == nil // else it waits on, with a small buffer
+	soon := !c.rested && (c.until.IsZero() || c.until.Sub(c.in.at) > idleSoon)
+	if soon {
+		c.in.setDeadline(c.in.at, c.in.at.Add(idleSoon))
+	} else {
+		c.in.setDeadline(c.in.at, c.until)
 	}
+	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
+		return false
+	}
+	if err := c.in.await(); err != nil {
+		if soon && errors.Is(err, os.ErrDeadlineExceeded) {
+			c.rest()
+		}
+		return false
+	}
+	c.first, c.rested = false, false
 	c.active.Store(true)
 	if c.leaving.Load() {
 		c.spare()
 	}
 	return true
+}
+
+// rest gives back what is not needed to wait. What the handshake or a request needed of the goroutine's stack, its end gives back.
+func (c *conn) rest() {
+	c.resting = true
+	c.in.release()
+	c.in.kept, c.out.batch, c.out.vec, c.out.parts = nil, nil, nil, nil
+	c.watch.timer = nil // it has been stopped
+	c.dropContext()
+}
+
+// sleep waits for the end of the rest. It returns false when the connection is to end.
+func (c *conn) sleep() bool {
+	c.resting, c.rested = false, true
+	c.in.interrupt(c.until)
+	if c.leaving.Load() {
+		return false
+	}
+	return readable.Wait(c.bottom) == nil
 }
 
 // spare undoes what CloseIdle may have done to a connection on which a request has just begun to come.

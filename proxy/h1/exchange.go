@@ -135,7 +135,7 @@ var errShortBody = errors.New("the body is shorter than its declared length")
 func (c *conn) serve(x *exchange) bool {
 	defer x.free()
 	c.in.pinned()
-	ctx, cancel := context.WithCancel(c.base)
+	ctx, cancel := context.WithCancel(c.context())
 	defer cancel()
 	x.w = writer{x: x, c: c, length: -1, chunkAt: -1}
 	c.watch.begin(cancel, x.body == nil)

@@ -9,6 +9,7 @@ import (
 
 	"nearcast/proxy/h2/hpack"
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/readable"
 )
 
 // readSize is the size of a read buffer, which holds any frame.
@@ -21,10 +22,13 @@ var readBufs = sync.Pool{New: func() any { return new(readBuf) }}
 // conn is one connection. Between requests it holds little more than this: buffers and streams come from pools.
 type conn struct {
 	// immutable
-	srv  *Server
-	nc   net.Conn
-	ctx  context.Context
-	info message.ConnInfo
+	srv    *Server
+	nc     net.Conn
+	bottom net.Conn // the socket under nc
+	ctx    context.Context
+	info   message.ConnInfo
+
+	unwatch func() bool // ends the wait for the end of ctx; set once
 
 	// the reading goroutine's
 	small    [headerLength]byte // what is read into when nothing is expected soon
@@ -36,6 +40,7 @@ type conn struct {
 	frames   meter
 	resets   meter
 	served   bool // a stream was opened since the last wait
+	resting  bool // nothing came for idleSoon
 	prefaced bool // the preface has come
 
 	mu sync.Mutex // guards what follows, and streams where they say so
@@ -100,8 +105,19 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo)
 	if begun.IsZero() {
 		begun = now
 	}
-	return &conn{srv: s, nc: nc, ctx: ctx, info: info, now: now, begun: begun, idleFrom: now,
+	return &conn{srv: s, nc: nc, bottom: bottom(nc), ctx: ctx, info: info, now: now, begun: begun, idleFrom: now,
 		window: defaultWindow, peerWindow: defaultWindow, recvWindow: connWindow}
+}
+
+// bottom is the socket under layers such as TLS.
+func bottom(nc net.Conn) net.Conn {
+	for {
+		n, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = n.NetConn()
+	}
 }
 
 // run reads until the connection is to end. The error says how.
@@ -227,10 +243,17 @@ func (c *conn) read(p []byte) (int, error) {
 	if err := c.arm(); err != nil {
 		return 0, err
 	}
-	n, err := c.nc.Read(p)
+	n, err := 0, error(nil)
+	if c.resting {
+		err = readable.Wait(c.bottom)
+	}
+	if err == nil {
+		n, err = c.nc.Read(p)
+	}
 	c.now = time.Now()
 	switch {
 	case n > 0, err == nil:
+		c.resting = false
 		return n, nil
 	case !isTimeout(err):
 		return 0, errGone

@@ -50,12 +50,24 @@ func (c *conn) nextDue() (next time.Time) {
 	if c.active == 0 {
 		sooner(after(c.idleFrom, c.srv.cfg.IdleTimeout))
 	}
+	sooner(c.restDue())
 	sooner(c.leaveBy)
 	sooner(c.shutDue())
 	for _, s := range c.streams {
 		sooner(c.streamDue(s))
 	}
 	return next
+}
+
+// idleSoon is how long a connection stays ready for the next request. Then it rests: it waits with next to no stack.
+const idleSoon = time.Second
+
+// restDue is when the connection is to rest. The reading goroutine asks.
+func (c *conn) restDue() time.Time {
+	if c.resting || c.in != nil || c.active > 0 || !c.settled {
+		return time.Time{}
+	}
+	return c.idleFrom.Add(idleSoon)
 }
 
 // streamDue is when a stream's client will have kept it waiting for too long.
@@ -103,6 +115,10 @@ func (c *conn) due() error {
 		c.expireShut()
 	}
 	c.flush(c.directWrites())
+	if past(c.restDue()) {
+		c.resting = true
+		return errRest
+	}
 	return nil
 }
 
