@@ -49,6 +49,7 @@ type conn struct {
 
 	resting bool      // nothing came for idleSoon; Serve is to be called again
 	rested  bool      // it was so during the wait in hand, and is not to be again
+	waiter  readable.Waiter
 	until   time.Time // the first bytes of the next request must have come; zero: whenever they do
 }
 
@@ -221,16 +222,17 @@ func (c *conn) rest() {
 	c.in.kept, c.out.batch, c.out.vec, c.out.parts = nil, nil, nil, nil
 	c.watch.timer = nil // it has been stopped
 	c.dropContext()
+	c.waiter = readable.New(c.bottom)
+	c.in.interrupt(c.until) // now, with the large stack: see sleep
 }
 
-// sleep waits for the end of the rest. It returns false when the connection is to end.
+// sleep waits for the end of the rest. It returns false when the connection is to end. It must do with a small stack.
 func (c *conn) sleep() bool {
 	c.resting, c.rested = false, true
-	c.in.interrupt(c.until)
-	if c.leaving.Load() {
+	if c.leaving.Load() { // see CloseIdle, which may have come before rest
 		return false
 	}
-	return readable.Wait(c.bottom) == nil
+	return c.waiter.Wait() == nil
 }
 
 // spare undoes what CloseIdle may have done to a connection on which a request has just begun to come.

@@ -22,11 +22,10 @@ var readBufs = sync.Pool{New: func() any { return new(readBuf) }}
 // conn is one connection. Between requests it holds little more than this: buffers and streams come from pools.
 type conn struct {
 	// immutable
-	srv    *Server
-	nc     net.Conn
-	bottom net.Conn // the socket under nc
-	ctx    context.Context
-	info   message.ConnInfo
+	srv  *Server
+	nc   net.Conn
+	ctx  context.Context
+	info message.ConnInfo
 
 	unwatch func() bool // ends the wait for the end of ctx; set once
 
@@ -39,9 +38,10 @@ type conn struct {
 	block    fieldBlock
 	frames   meter
 	resets   meter
-	served   bool // a stream was opened since the last wait
-	resting  bool // nothing came for idleSoon
-	prefaced bool // the preface has come
+	served   bool            // a stream was opened since the last wait
+	resting  bool            // nothing came for idleSoon
+	waiter   readable.Waiter // while resting
+	prefaced bool            // the preface has come
 
 	mu sync.Mutex // guards what follows, and streams where they say so
 
@@ -105,19 +105,8 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo)
 	if begun.IsZero() {
 		begun = now
 	}
-	return &conn{srv: s, nc: nc, bottom: bottom(nc), ctx: ctx, info: info, now: now, begun: begun, idleFrom: now,
+	return &conn{srv: s, nc: nc, ctx: ctx, info: info, now: now, begun: begun, idleFrom: now,
 		window: defaultWindow, peerWindow: defaultWindow, recvWindow: connWindow}
-}
-
-// bottom is the socket under layers such as TLS.
-func bottom(nc net.Conn) net.Conn {
-	for {
-		n, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			return nc
-		}
-		nc = n.NetConn()
-	}
 }
 
 // run reads until the connection is to end. The error says how.
@@ -245,7 +234,7 @@ func (c *conn) read(p []byte) (int, error) {
 	}
 	n, err := 0, error(nil)
 	if c.resting {
-		err = readable.Wait(c.bottom)
+		err = c.waiter.Wait()
 	}
 	if err == nil {
 		n, err = c.nc.Read(p)

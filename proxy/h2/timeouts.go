@@ -1,6 +1,10 @@
 package h2
 
-import "time"
+import (
+	"time"
+
+	"nearcast/proxy/message/readable"
+)
 
 // The read deadline is the connection's only clock: the reading goroutine is always there to wake up and look what is due. It is never
 // later than the next thing due, and may be earlier: setting it again with every request would cost more than to wake up once too often.
@@ -116,7 +120,8 @@ func (c *conn) due() error {
 	}
 	c.flush(c.directWrites())
 	if past(c.restDue()) {
-		c.resting = true
+		c.resting, c.waiter = true, readable.New(c.nc)
+		c.armLocked(c.nextDue()) // now, with the large stack
 		return errRest
 	}
 	return nil

@@ -2,16 +2,16 @@
 
 package readable
 
-import "syscall"
+import "golang.org/x/sys/unix"
 
 const supported = true
 
-// peek reports whether a read of the socket would not block. What the poller has reported before is no longer known to it.
+// peek reports whether a read of the socket would not block: the poller has forgotten what it saw before the wait.
 func peek(fd uintptr) bool {
-	var one [1]byte
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
-		if _, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK); err != syscall.EINTR {
-			return err != syscall.EAGAIN
+		if n, err := unix.Poll(p[:], 0); err != unix.EINTR {
+			return n > 0 || err != nil
 		}
 	}
 }
