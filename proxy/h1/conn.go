@@ -47,8 +47,8 @@ type conn struct {
 	first bool      // no request has come yet
 	since time.Time // the time of the first header section counts from then
 
-	resting bool      // nothing came for idleSoon; Serve is to be called again
-	rested  bool      // it was so during the wait in hand, and is not to be again
+	resting bool // nothing came for idleSoon; Serve is to be called again
+	rested  bool // it was so during the wait in hand, and is not to be again
 	waiter  readable.Waiter
 	until   time.Time // the first bytes of the next request must have come; zero: whenever they do
 }
