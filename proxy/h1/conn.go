@@ -22,7 +22,7 @@ const (
 	lingerRefused = 500 * time.Millisecond
 	maxLinger     = 256 << 10 // bytes taken meanwhile; who sends more has lingerRefused from then on
 	// idleSoon is how long a connection stays ready for the next request. Then it rests: it gives back what it does not need to wait.
-	idleSoon = time.Second
+	idleSoon = time.Second / 2
 	maxDrain = 64 << 10 // bytes of a body that nobody read which are taken so that the connection can go on
 )
 
@@ -43,9 +43,8 @@ type conn struct {
 
 	in    reader
 	out   output
-	watch watcher
-	first bool      // no request has come yet
-	since time.Time // the time of the first header section counts from then
+	watch *watcher // nil before the first exchange with a handler, and after a rest
+	first bool     // no request has come yet
 
 	resting bool // nothing came for idleSoon; Serve is to be called again
 	rested  bool // it was so during the wait in hand, and is not to be again
@@ -56,10 +55,10 @@ type conn struct {
 func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo) *conn {
 	c := &conn{srv: s, nc: nc, info: info, server: ctx, bottom: bottom(nc), first: true}
 	c.info.Client, c.info.Local = unmapped(info.Client), unmapped(info.Local)
-	c.in.c, c.out.c, c.watch.c = c, c, c
+	c.in.c, c.out.c = c, c
 	c.in.at = time.Now()
-	if c.since = info.Accepted; c.since.IsZero() {
-		c.since = c.in.at
+	if info.Accepted.IsZero() {
+		c.info.Accepted = c.in.at
 	}
 	c.unwatch = context.AfterFunc(ctx, func() { c.bottom.Close() })
 	_, c.out.vectored = nc.(interface{ SetLinger(int) error }) // a TCP socket
@@ -164,7 +163,7 @@ func (c *conn) readHead() (head []byte, err error) {
 				return nil, nil
 			}
 			if begun = c.in.at; first {
-				begun = c.since
+				begun = c.info.Accepted
 			}
 			continue
 		}
@@ -189,7 +188,7 @@ func (c *conn) await() bool {
 		c.active.Store(false)
 		c.until = after(c.in.at, c.srv.cfg.IdleTimeout)
 		if c.first && c.srv.cfg.HeaderTimeout > 0 {
-			c.until = after(c.since, c.srv.cfg.HeaderTimeout)
+			c.until = after(c.info.Accepted, c.srv.cfg.HeaderTimeout)
 		}
 	}
 	soon := !c.rested && (c.until.IsZero() || c.until.Sub(c.in.at) > idleSoon)
@@ -220,7 +219,7 @@ func (c *conn) rest() {
 	c.resting = true
 	c.in.release()
 	c.in.kept, c.out.batch, c.out.vec, c.out.parts = nil, nil, nil, nil
-	c.watch.timer = nil // it has been stopped
+	c.watch = nil // nothing of it runs any more
 	c.dropContext()
 	c.waiter = readable.New(c.bottom)
 	c.in.interrupt(c.until) // now, with the large stack: see sleep

@@ -138,6 +138,9 @@ func (c *conn) serve(x *exchange) bool {
 	ctx, cancel := context.WithCancel(c.context())
 	defer cancel()
 	x.w = writer{x: x, c: c, length: -1, chunkAt: -1}
+	if c.watch == nil {
+		c.watch = &watcher{c: c}
+	}
 	c.watch.begin(cancel, x.body == nil)
 	c.call(ctx, x)
 	if t := x.w.tunnel; t != nil {

@@ -34,8 +34,8 @@ func TestAnIdleConnectionRests(t *testing.T) {
 			if !<-rests || time.Since(begin) != idleSoon {
 				t.Fatalf("it ended, or rested after %v", time.Since(begin))
 			}
-			if c.base != nil || c.in.buf != nil || c.out.buf != nil || c.watch.timer != nil {
-				t.Errorf("it holds %v, %d and %d bytes, %v", c.base, len(c.in.buf), cap(c.out.buf), c.watch.timer)
+			if c.base != nil || c.in.buf != nil || c.out.buf != nil || c.watch != nil {
+				t.Errorf("it holds %v, %d and %d bytes, %v", c.base, len(c.in.buf), cap(c.out.buf), c.watch)
 			}
 			go func() { rests <- c.Serve() }()
 			synctest.Wait()

@@ -64,7 +64,7 @@ func (c *conn) nextDue() (next time.Time) {
 }
 
 // idleSoon is how long a connection stays ready for the next request. Then it rests: it waits with next to no stack.
-const idleSoon = time.Second
+const idleSoon = time.Second / 2
 
 // restDue is when the connection is to rest. The reading goroutine asks.
 func (c *conn) restDue() time.Time {
