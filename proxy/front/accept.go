@@ -34,8 +34,12 @@ type guest struct {
 func (f *Front) runTCP(ctx, early context.Context, l *tcpListener, work *sync.WaitGroup) {
 	err := f.accept(ctx, l, func(g *guest) {
 		work.Go(func() {
-			defer f.farewell(l.m, g)
-			f.serveTCP(ctx, early, l, g)
+			if s := f.meetTCP(ctx, early, l, g); s != nil {
+				f.attend(s, work, l.m, g)
+			} else {
+				g.conn.Close()
+				f.farewell(l.m, g)
+			}
 		})
 	})
 	l.ln.Close()
@@ -95,10 +99,19 @@ func acceptReason(err error) (reason string, passing bool) {
 	return acceptOther, false
 }
 
-// serveTCP finds out what the connection speaks and serves that until it ends.
-func (f *Front) serveTCP(ctx, early context.Context, l *tcpListener, g *guest) {
+// attend serves a connection to its end. When it rests, a new goroutine of work takes over.
+func (f *Front) attend(s message.Session, work *sync.WaitGroup, m *listenerMetrics, g *guest) {
+	if s.Serve() {
+		work.Go(func() { f.attend(s, work, m, g) })
+		return
+	}
+	g.conn.Close()
+	f.farewell(m, g)
+}
+
+// meetTCP finds out what the connection speaks and begins to serve that; nil when it came to nothing.
+func (f *Front) meetTCP(ctx, early context.Context, l *tcpListener, g *guest) message.Session {
 	c := g.conn
-	defer c.Close()
 	endEarly := context.AfterFunc(early, func() { c.Close() })
 	defer endEarly()
 	info := connInfo(c)
@@ -108,21 +121,20 @@ func (f *Front) serveTCP(ctx, early context.Context, l *tcpListener, g *guest) {
 	}
 	ahead, ok := f.meet(l, g, &info)
 	if !ok {
-		return
+		return nil
 	}
 	conn, http2, err := l.begin(c, ahead, &info)
 	if err != nil || !endEarly() {
-		return
+		return nil
 	}
 	_ = c.SetDeadline(time.Time{})
 	f.settle(g)
 	if http2 {
 		l.m.accepted[message.HTTP2].Inc()
-		l.h2.ServeConn(ctx, conn, info)
-	} else {
-		l.m.accepted[message.HTTP1].Inc()
-		l.h1.ServeConn(ctx, conn, info)
+		return l.h2.Open(ctx, conn, info)
 	}
+	l.m.accepted[message.HTTP1].Inc()
+	return l.h1.Open(ctx, conn, info)
 }
 
 // meet learns from a load balancer whose connection it is. ahead is what was read of the connection after that.

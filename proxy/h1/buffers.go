@@ -4,16 +4,21 @@ import "sync"
 
 // Sizes of pooled buffers.
 const (
+	buf1K  = 1 << 10
 	buf4K  = 4 << 10
 	buf16K = 16 << 10
 	buf64K = 64 << 10
 )
 
 var (
+	pool1K  = sync.Pool{New: func() any { return new([buf1K]byte) }}
 	pool4K  = sync.Pool{New: func() any { return new([buf4K]byte) }}
 	pool16K = sync.Pool{New: func() any { return new([buf16K]byte) }}
 	pool64K = sync.Pool{New: func() any { return new([buf64K]byte) }}
 )
+
+// getSmall returns a buffer of buf1K bytes.
+func getSmall() []byte { return pool1K.Get().(*[buf1K]byte)[:] }
 
 // getBuffer returns a buffer of at least n bytes, its length its capacity.
 func getBuffer(n int) []byte {
@@ -28,9 +33,11 @@ func getBuffer(n int) []byte {
 	return make([]byte, n)
 }
 
-// putBuffer gives back what getBuffer returned, in any length but from its start.
+// putBuffer gives back what getBuffer or getSmall returned, in any length but from its start.
 func putBuffer(b []byte) {
 	switch b = b[:cap(b)]; len(b) {
+	case buf1K:
+		pool1K.Put((*[buf1K]byte)(b))
 	case buf4K:
 		pool4K.Put((*[buf4K]byte)(b))
 	case buf16K:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/readable"
 	"nearcast/proxy/message/wire"
 )
 
@@ -20,38 +21,44 @@ const (
 	// lingerRefused is how long we take what a client goes on sending after its last answer, which a reset would overtake.
 	lingerRefused = 500 * time.Millisecond
 	maxLinger     = 256 << 10 // bytes taken meanwhile; who sends more has lingerRefused from then on
-	// idleSoon is how long a connection of large requests keeps a buffer for the next.
-	idleSoon = time.Second
+	// idleSoon is how long a connection stays ready for the next request. Then it rests: it gives back what it does not need to wait.
+	idleSoon = time.Second / 2
 	maxDrain = 64 << 10 // bytes of a body that nobody read which are taken so that the connection can go on
 )
 
 // conn is one connection.
 type conn struct {
-	srv    *Server
-	nc     net.Conn
-	bottom net.Conn // the socket under nc
-	info   message.ConnInfo
-	server context.Context                 // whose end cuts the connection
-	served atomic.Pointer[message.Context] // the exchange with a handler that is on
+	srv     *Server
+	nc      net.Conn
+	bottom  net.Conn // the socket under nc
+	info    message.ConnInfo
+	server  context.Context                 // whose end cuts the connection
+	served  atomic.Pointer[message.Context] // the exchange with a handler that is on
+	unwatch func() bool                     // ends the wait for the end of server
 
 	active  atomic.Bool // a request has begun to come
 	leaving atomic.Bool // the next response is the last
 
 	in    reader
 	out   output
-	watch watcher
-	first bool      // no request has come yet
-	since time.Time // the time of the first header section counts from then
+	watch *watcher // nil before the first exchange with a handler, and after a rest
+	first bool     // no request has come yet
+
+	resting bool // nothing came for idleSoon; Serve is to be called again
+	rested  bool // it was so during the wait in hand, and is not to be again
+	waiter  readable.Waiter
+	until   time.Time // the first bytes of the next request must have come; zero: whenever they do
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo) *conn {
 	c := &conn{srv: s, nc: nc, info: info, server: ctx, bottom: bottom(nc), first: true}
 	c.info.Client, c.info.Local = unmapped(info.Client), unmapped(info.Local)
-	c.in.c, c.out.c, c.watch.c = c, c, c
+	c.in.c, c.out.c = c, c
 	c.in.at = time.Now()
-	if c.since = info.Accepted; c.since.IsZero() {
-		c.since = c.in.at
+	if info.Accepted.IsZero() {
+		c.info.Accepted = c.in.at
 	}
+	c.unwatch = context.AfterFunc(ctx, c.stopped)
 	_, c.out.vectored = nc.(interface{ SetLinger(int) error }) // a TCP socket
 	return c
 }
@@ -88,6 +95,8 @@ func (c *conn) end() {
 	}
 	c.nc.Close()
 	c.in.release()
+	c.unwatch()
+	c.srv.remove(c)
 }
 
 // closing reports whether a response that begins now is the last.
@@ -143,7 +152,7 @@ func (c *conn) readHead() (head []byte, err error) {
 				return nil, nil
 			}
 			if begun = c.in.at; first {
-				begun = c.since
+				begun = c.info.Accepted
 			}
 			continue
 		}
@@ -161,36 +170,56 @@ func (c *conn) readHead() (head []byte, err error) {
 
 var errSlow = &message.Error{Blame: message.BlameClient, Status: 408, Reason: reasonSlow}
 
-// await waits for the first bytes of the next request, with next to no memory.
+// await waits for the first bytes of the next request. It returns false when the connection is to end, or is resting.
 func (c *conn) await() bool {
-	c.out.release()
-	c.active.Store(false)
-	until := after(c.in.at, c.srv.cfg.IdleTimeout)
-	if c.first && c.srv.cfg.HeaderTimeout > 0 {
-		until = after(c.since, c.srv.cfg.HeaderTimeout)
+	if !c.rested {
+		c.out.release()
+		c.active.Store(false)
+		c.until = after(c.in.at, c.srv.cfg.IdleTimeout)
+		if c.first && c.srv.cfg.HeaderTimeout > 0 {
+			c.until = after(c.info.Accepted, c.srv.cfg.HeaderTimeout)
+		}
 	}
-	c.first = false
-	for came := false; !came; {
-		soon := c.in.wide && (until.IsZero() || until.Sub(c.in.at) > idleSoon)
-		if soon {
-			c.in.setDeadline(c.in.at, c.in.at.Add(idleSoon))
-		} else {
-			c.in.setDeadline(c.in.at, until)
-		}
-		if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
-			return false
-		}
-		err := c.in.await()
-		if err != nil && !(soon && errors.Is(err, os.ErrDeadlineExceeded)) {
-			return false
-		}
-		came = err == nil // else it waits on, with a small buffer
+	soon := !c.rested && (c.until.IsZero() || c.until.Sub(c.in.at) > idleSoon)
+	if soon {
+		c.in.setDeadline(c.in.at, c.in.at.Add(idleSoon))
+	} else {
+		c.in.setDeadline(c.in.at, c.until)
 	}
+	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
+		return false
+	}
+	if err := c.in.await(); err != nil {
+		if soon && errors.Is(err, os.ErrDeadlineExceeded) {
+			c.rest()
+		}
+		return false
+	}
+	c.first, c.rested = false, false
 	c.active.Store(true)
 	if c.leaving.Load() {
 		c.spare()
 	}
 	return true
+}
+
+// rest gives back what is not needed to wait. What the handshake or a request needed of the goroutine's stack, its end gives back.
+func (c *conn) rest() {
+	c.resting = true
+	c.in.release()
+	c.in.kept, c.out.batch, c.out.vec, c.out.parts = nil, nil, nil, nil
+	c.watch = nil // nothing of it runs any more
+	c.waiter = readable.New(c.bottom)
+	c.in.interrupt(c.until) // now, with the large stack: see sleep
+}
+
+// sleep waits for the end of the rest. It returns false when the connection is to end. It must do with a small stack.
+func (c *conn) sleep() bool {
+	c.resting, c.rested = false, true
+	if c.leaving.Load() { // see CloseIdle, which may have come before rest
+		return false
+	}
+	return c.waiter.Wait() == nil
 }
 
 // spare undoes what CloseIdle may have done to a connection on which a request has just begun to come.

@@ -143,6 +143,9 @@ func (c *conn) serve(x *exchange) bool {
 		ctx.End(nil)
 	}
 	x.w = writer{x: x, c: c, length: -1, chunkAt: -1, ctx: ctx}
+	if c.watch == nil {
+		c.watch = &watcher{c: c}
+	}
 	c.watch.begin(ctx, x.body == nil)
 	c.call(ctx, x)
 	if t := x.w.tunnel; t != nil {

@@ -201,7 +201,7 @@ func TestAConnectionThatStaysIdleHoldsNoBuffer(t *testing.T) {
 				t.Errorf("a request that follows at once is awaited with %d bytes", n)
 			}
 			time.Sleep(2 * idleSoon)
-			if n := c.size.Load(); n != int32(len(reader{}.small)) {
+			if n := c.size.Load(); n != buf1K {
 				t.Errorf("an idle connection holds %d bytes", n)
 			}
 		}

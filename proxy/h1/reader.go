@@ -10,11 +10,11 @@ import (
 // over: what is read for a body goes behind them.
 type reader struct {
 	c    *conn
-	buf  []byte // small, or from the pool; nil at first
+	buf  []byte // from the pool; nil at first, and after a rest
 	r, w int    // buf[r:w] was read and not consumed
 	pin  int    // buf[:pin] must stay
 	kept [][]byte
-	wide bool // requests are larger than small: wait for the next with a buffer
+	wide bool // requests are larger than the smallest buffer: wait for the next with a larger one
 
 	at       time.Time // of the last read for a header section, or of the end of what took longer: the time is not asked for more often
 	deadline time.Time // as set on the connection
@@ -24,8 +24,6 @@ type reader struct {
 	moved  int64
 	until  time.Time   // when reading it must end; zero: at its pace
 	stop   atomic.Bool // it is not to be read any more; set before the deadline is, and looked at after
-
-	small [1 << 10]byte
 }
 
 // minRead is the least room to read into.
@@ -62,17 +60,17 @@ func (r *reader) interrupt(t time.Time) {
 // await reads the first bytes of a request; nothing is buffered, and nothing pinned.
 func (r *reader) await() error {
 	r.r, r.w, r.pin = 0, 0, 0
-	if !r.wide {
-		r.drop()
-		r.buf = r.small[:]
-	} else if len(r.buf) != buf4K {
+	if r.wide && len(r.buf) != buf4K {
 		r.drop()
 		r.buf = getBuffer(buf4K)
+	} else if !r.wide && len(r.buf) != buf1K {
+		r.drop()
+		r.buf = getSmall()
 	}
 	n, err := r.c.nc.Read(r.buf)
 	r.w = n
 	r.at = time.Now()
-	r.wide = n >= len(r.small)
+	r.wide = n >= buf1K
 	if n > 0 {
 		return nil
 	}
@@ -135,7 +133,7 @@ func (r *reader) pinned() { r.pin = r.r }
 func (r *reader) unpin() {
 	r.pin = 0
 	for i, b := range r.kept {
-		r.give(b)
+		putBuffer(b)
 		r.kept[i] = nil
 	}
 	r.kept = r.kept[:0]
@@ -171,14 +169,8 @@ func (r *reader) Read(p []byte) (int, error) {
 
 // drop gives the buffer back.
 func (r *reader) drop() {
-	r.give(r.buf)
+	putBuffer(r.buf)
 	r.buf = nil
-}
-
-func (r *reader) give(b []byte) {
-	if len(b) > len(r.small) {
-		putBuffer(b)
-	}
 }
 
 // release gives everything back, at the end of the connection.

@@ -81,18 +81,34 @@ func New(h message.Handler, cfg Config) *Server {
 
 // ServeConn serves nc until either side ends it or ctx is done, which cuts it. nc is closed when it returns.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn, info message.ConnInfo) {
+	c := s.Open(ctx, nc, info)
+	for c.Serve() {
+	}
+}
+
+// Open takes nc over, to be served until either side ends it or ctx is done, which cuts it. nc is closed when the session has ended.
+func (s *Server) Open(ctx context.Context, nc net.Conn, info message.ConnInfo) message.Session {
 	c := newConn(ctx, s, nc, info)
 	s.add(c)
-	defer s.remove(c)
-	defer context.AfterFunc(ctx, c.stopped)()
-	defer c.end()
+	return c
+}
+
+// Serve implements message.Session.
+func (c *conn) Serve() (rests bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.panicked(p, nil)
+			c.srv.panicked(p, nil)
+		}
+		if !rests {
+			c.end()
 		}
 	}()
+	if c.resting && !c.sleep() {
+		return false
+	}
 	for c.next() {
 	}
+	return c.resting
 }
 
 // panicked reports a panic of the handler's. It ends the exchange, never the process.

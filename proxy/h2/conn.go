@@ -9,6 +9,7 @@ import (
 
 	"nearcast/proxy/h2/hpack"
 	"nearcast/proxy/message"
+	"nearcast/proxy/message/readable"
 )
 
 // readSize is the size of a read buffer, which holds any frame.
@@ -26,6 +27,8 @@ type conn struct {
 	ctx  context.Context
 	info message.ConnInfo
 
+	unwatch func() bool // ends the wait for the end of ctx; set once
+
 	// the reading goroutine's
 	small    [headerLength]byte // what is read into when nothing is expected soon
 	in       *readBuf           // nil then
@@ -35,8 +38,10 @@ type conn struct {
 	block    fieldBlock
 	frames   meter
 	resets   meter
-	served   bool // a stream was opened since the last wait
-	prefaced bool // the preface has come
+	served   bool            // a stream was opened since the last wait
+	resting  bool            // nothing came for idleSoon
+	waiter   readable.Waiter // while resting
+	prefaced bool            // the preface has come
 
 	mu sync.Mutex // guards what follows, and streams where they say so
 
@@ -227,10 +232,17 @@ func (c *conn) read(p []byte) (int, error) {
 	if err := c.arm(); err != nil {
 		return 0, err
 	}
-	n, err := c.nc.Read(p)
+	n, err := 0, error(nil)
+	if c.resting {
+		err = c.waiter.Wait()
+	}
+	if err == nil {
+		n, err = c.nc.Read(p)
+	}
 	c.now = time.Now()
 	switch {
 	case n > 0, err == nil:
+		c.resting = false
 		return n, nil
 	case !isTimeout(err):
 		return 0, errGone

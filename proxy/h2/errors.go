@@ -72,6 +72,7 @@ var (
 var (
 	errIdleEnd = errors.New("h2: idle")           // to be told with GOAWAY
 	errLeft    = errors.New("h2: left")           // told already
+	errRest    = errors.New("h2: rest")           // no end: see Serve
 	errGone    = errors.New("h2: client is gone") // there is nobody to tell
 )
 

@@ -74,12 +74,35 @@ func New(h message.Handler, cfg Config) *Server {
 // ServeConn serves nc, from the client's preface on, until either side ends it or ctx is done, which cuts it.
 // nc is closed and no request of it is running when it returns.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn, info message.ConnInfo) {
+	c := s.Open(ctx, nc, info)
+	for c.Serve() {
+	}
+}
+
+// Open takes nc over, to be served until either side ends it or ctx is done, which cuts it. nc is closed and no request of it is running
+// when the session has ended.
+func (s *Server) Open(ctx context.Context, nc net.Conn, info message.ConnInfo) message.Session {
 	c := newConn(ctx, s, nc, info)
 	s.enter(c)
-	defer s.leave(c)
-	defer nc.Close()
-	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	c.end(c.run())
+	c.unwatch = context.AfterFunc(ctx, func() { nc.Close() })
+	return c
+}
+
+// Serve implements message.Session.
+func (c *conn) Serve() (rests bool) {
+	defer func() {
+		if !rests {
+			c.unwatch()
+			c.nc.Close()
+			c.srv.leave(c)
+		}
+	}()
+	err := c.run()
+	if err == errRest {
+		return true
+	}
+	c.end(err)
+	return false
 }
 
 func (s *Server) enter(c *conn) {

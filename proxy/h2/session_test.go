@@ -72,6 +72,10 @@ func begin(t *testing.T, ctx context.Context, s *Server) *session {
 }
 
 func beginAs(t *testing.T, ctx context.Context, s *Server, info message.ConnInfo) *session {
+	return beginWith(t, func(nc net.Conn) { s.ServeConn(ctx, nc, info) })
+}
+
+func beginWith(t *testing.T, serve func(net.Conn)) *session {
 	client, server := net.Pipe()
 	x := &session{t: t, Conn: client, fr: http2.NewFramer(client, client), frames: make(chan any, 1000), pings: make(chan [8]byte, 10), done: make(chan struct{})}
 	x.enc = hpack.NewEncoder(&x.block)
@@ -79,7 +83,7 @@ func beginAs(t *testing.T, ctx context.Context, s *Server, info message.ConnInfo
 	x.fr.AllowIllegalWrites = true
 	go func() {
 		defer close(x.done)
-		s.ServeConn(ctx, server, info)
+		serve(server)
 	}()
 	go x.read()
 	synctest.Wait()

@@ -160,7 +160,11 @@ func (c *conn) release(s *stream) {
 		c.idleFrom = time.Now()
 		if c.leaving == leavingNow || c.holding { // the reader is to end, or to let go of its buffer
 			c.poke()
-		} else if d := c.srv.cfg.IdleTimeout; d > 0 {
+		} else {
+			d := idleSoon
+			if idle := c.srv.cfg.IdleTimeout; idle > 0 {
+				d = min(d, idle)
+			}
 			c.armLocked(c.idleFrom.Add(d))
 		}
 	}

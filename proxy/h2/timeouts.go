@@ -1,6 +1,10 @@
 package h2
 
-import "time"
+import (
+	"time"
+
+	"nearcast/proxy/message/readable"
+)
 
 // The read deadline is the connection's only clock: the reading goroutine is always there to wake up and look what is due. It is never
 // later than the next thing due, and may be earlier: setting it again with every request would cost more than to wake up once too often.
@@ -50,12 +54,24 @@ func (c *conn) nextDue() (next time.Time) {
 	if c.active == 0 {
 		sooner(after(c.idleFrom, c.srv.cfg.IdleTimeout))
 	}
+	sooner(c.restDue())
 	sooner(c.leaveBy)
 	sooner(c.shutDue())
 	for _, s := range c.streams {
 		sooner(c.streamDue(s))
 	}
 	return next
+}
+
+// idleSoon is how long a connection stays ready for the next request. Then it rests: it waits with next to no stack.
+const idleSoon = time.Second / 2
+
+// restDue is when the connection is to rest. The reading goroutine asks.
+func (c *conn) restDue() time.Time {
+	if c.resting || c.in != nil || c.active > 0 || !c.settled {
+		return time.Time{}
+	}
+	return c.idleFrom.Add(idleSoon)
 }
 
 // streamDue is when a stream's client will have kept it waiting for too long.
@@ -103,6 +119,11 @@ func (c *conn) due() error {
 		c.expireShut()
 	}
 	c.flush(c.directWrites())
+	if past(c.restDue()) {
+		c.resting, c.waiter = true, readable.New(c.nc)
+		c.armLocked(c.nextDue()) // now, with the large stack
+		return errRest
+	}
 	return nil
 }
 
