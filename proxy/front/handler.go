@@ -96,8 +96,8 @@ func (f *flight) Done(a *message.Ready, sent int64, complete bool) {
 	a.Owner = f.owner
 	*f = flight{}
 	flights.Put(f)
+	defer h.inFlight.Add(-1) // also after a panic
 	a.Done(sent, complete)
-	h.inFlight.Add(-1)
 }
 
 // requestsInFlight counts over all listeners.

@@ -115,3 +115,22 @@ func BenchmarkReadyAnswer(b *testing.B) {
 		h.Quick(r).Done(1, true)
 	}
 }
+
+// TestAPanickingOwnerLeavesNothingInFlight: the front end survives it, and a drain must not wait for ever.
+func TestAPanickingOwnerLeavesNothingInFlight(t *testing.T) {
+	m := &memory{}
+	h := newHandler(m, marks{})
+	m.inFlight = func() int64 { panic("the owner's") }
+	a := h.Quick(&message.Request{Method: "GET"})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic came through")
+			}
+		}()
+		a.Done(0, true)
+	}()
+	if n := h.inFlight.Load(); n != 0 {
+		t.Errorf("%d in flight", n)
+	}
+}

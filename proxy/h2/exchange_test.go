@@ -129,8 +129,8 @@ func (x *session) transcript() string {
 // TestTunnel is WebSocket over HTTP/2 (RFC 8441).
 func TestTunnel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		over := make(chan error, 1)
-		h := handlerFunc(func(_ context.Context, w message.ResponseWriter, r *message.Request) {
+		over, causes := make(chan error, 1), make(chan error, 2)
+		h := handlerFunc(func(ctx context.Context, w message.ResponseWriter, r *message.Request) {
 			if r.Method != "GET" || r.Upgrade != "websocket" || r.Body != nil || r.ContentLength != 0 {
 				t.Errorf("the request is %+v", r)
 			}
@@ -141,6 +141,7 @@ func TestTunnel(t *testing.T) {
 			}
 			_, err = io.Copy(tun, tun) // an echo
 			_ = tun.CloseWrite()
+			causes <- context.Cause(ctx)
 			over <- err
 		})
 		x := serve(t, t.Context(), New(h, Config{IdleTimeout: time.Minute}))
@@ -166,6 +167,9 @@ func TestTunnel(t *testing.T) {
 		want(t, x.next(), func(r *reset) bool { return r.stream == 3 && time.Since(began) == time.Minute }, "a reset when nothing moves")
 		if err := <-over; err == nil {
 			t.Error("the handler does not know")
+		}
+		if first, second := <-causes, <-causes; first != nil || second != errQuiet {
+			t.Errorf("the contexts ended for %v and %v", first, second)
 		}
 		x.Close()
 		<-x.done

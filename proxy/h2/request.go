@@ -33,7 +33,7 @@ func (c *conn) request(s *stream) error {
 	s.movedAt = c.now
 	c.attach(s)
 	ctx := context.Context(nil)
-	ctx, s.cancel = context.WithCancel(message.WithServer(c.ctx, c.ctx))
+	ctx, s.cancel = context.WithCancelCause(message.WithServer(c.ctx, c.ctx))
 	c.wg.Add(1)
 	go c.serve(ctx, s)
 	return nil
@@ -240,7 +240,7 @@ func (c *conn) serve(ctx context.Context, s *stream) {
 	defer c.wg.Done()
 	w := &writer{c: c, s: s, length: -1}
 	w.serve(ctx)
-	s.cancel()
+	s.cancel(nil)
 	c.mu.Lock()
 	defer c.unlock()
 	w.over = true

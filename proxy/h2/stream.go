@@ -33,11 +33,11 @@ type exchange struct {
 	detached bool // not in the connection's table
 	handled  bool // a handler's Serve runs, or is about to
 	tunnel   bool
-	expect   bool               // 100 (Continue) is to be sent when the body is first read
-	err      error              // why it was detached before its end
-	cancel   context.CancelFunc // of the handler's context
-	cond     *sync.Cond         // what a handler waits on
-	next     *stream            // in conn.ended
+	expect   bool                    // 100 (Continue) is to be sent when the body is first read
+	err      error                   // why it was detached before its end
+	cancel   context.CancelCauseFunc // of the handler's context
+	cond     *sync.Cond              // what a handler waits on
+	next     *stream                 // in conn.ended
 
 	// the response; see schedule.go
 	ready    *message.Ready
@@ -141,7 +141,7 @@ func (c *conn) detach(s *stream, err error) {
 		c.consumed(s.chunks.len)
 		s.chunks.free()
 		if s.cancel != nil {
-			s.cancel()
+			s.cancel(err)
 		}
 	}
 	s.wake()
