@@ -87,14 +87,5 @@ func mayRetry(method string, bodyTouched bool, e *message.Error) bool {
 	case e.RetrySafe:
 		return true // no byte of it can have been acted on
 	}
-	return idempotent(method)
-}
-
-// idempotent are the methods of RFC 9110 §9.2.2.
-func idempotent(method string) bool {
-	switch method {
-	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
-		return true
-	}
-	return false
+	return upstream.Idempotent(method)
 }

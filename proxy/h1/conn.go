@@ -52,7 +52,7 @@ type conn struct {
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn, info message.ConnInfo) *conn {
-	c := &conn{srv: s, nc: nc, info: info, server: ctx, bottom: bottom(nc), first: true}
+	c := &conn{srv: s, nc: nc, info: info, server: ctx, bottom: readable.Socket(nc), first: true}
 	c.info.Client, c.info.Local = unmapped(info.Client), unmapped(info.Local)
 	c.in.c, c.out.c = c, c
 	c.in.at = time.Now()
@@ -68,17 +68,6 @@ func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Add
 
 // past is a deadline that ends a wait at once.
 var past = time.Unix(1, 0)
-
-// bottom is the socket under layers such as TLS.
-func bottom(nc net.Conn) net.Conn {
-	for {
-		n, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			return nc
-		}
-		nc = n.NetConn()
-	}
-}
 
 // stopped cuts the connection, as its server stops.
 func (c *conn) stopped() {

@@ -102,14 +102,7 @@ func (x *exchange) appendOwn(b []byte, status int, length int64, last bool) []by
 }
 
 // encodeBlock appends the lines of a stored header section. An origin's alt-svc speaks of other sockets than ours.
-func encodeBlock(dst []byte, f message.Fields) []byte {
-	for i := range f {
-		if f[i].Name != "alt-svc" && wire.Sendable(&f[i]) {
-			dst = wire.AppendField(dst, f[i].Name, f[i].Value)
-		}
-	}
-	return dst
-}
+func encodeBlock(dst []byte, f message.Fields) []byte { return appendFields(dst, f, true) }
 
 // appendFields appends the lines of f, without alt-svc when there is one of ours.
 func appendFields(dst []byte, f message.Fields, ours bool) []byte {

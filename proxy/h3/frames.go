@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"nearcast/proxy/h3/qpack"
 )
 
 // Frame types (RFC 9114 §7.2, RFC 9218 §7.2).
@@ -237,7 +239,7 @@ func appendVarint(dst []byte, v uint64) []byte {
 
 // beginHeaders begins a HEADERS frame. Its length is written by endHeaders, in two octets: integers need not be short (RFC 9000 §16).
 func beginHeaders(dst []byte) (out []byte, at int) {
-	return append(dst, frameHeaders, 0x40, 0, 0, 0), len(dst) // the last two are the section's prefix (RFC 9204 §4.5.1)
+	return qpack.AppendPrefix(append(dst, frameHeaders, 0x40, 0)), len(dst)
 }
 
 func endHeaders(dst []byte, at int) []byte {

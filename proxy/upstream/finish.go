@@ -59,7 +59,7 @@ func (x *exchange) fail(err error) *message.Error {
 		return e
 	}
 	if own := *e; !x.wrote || x.reused && !x.heard && isClosed(err) {
-		own.RetrySafe = !x.wrote || !x.taken && idempotent(x.a.Request.Method)
+		own.RetrySafe = !x.wrote || !x.taken && Idempotent(x.a.Request.Method)
 		if x.reused && isClosed(err) {
 			own.Reason = reasonStale
 		}
@@ -68,8 +68,8 @@ func (x *exchange) fail(err error) *message.Error {
 	return e
 }
 
-// idempotent are the methods of RFC 9110 §9.2.2.
-func idempotent(method string) bool {
+// Idempotent reports whether a request with the method may be made twice, to the effect of once (RFC 9110 §9.2.2).
+func Idempotent(method string) bool {
 	switch method {
 	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":
 		return true

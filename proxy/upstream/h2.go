@@ -209,7 +209,7 @@ func (x *exchange2) fault(ctx context.Context, err error) *message.Error {
 		return e
 	case unprocessed || isLost(err):
 		e := originFault(http.StatusBadGateway, reasonClosed, err)
-		e.RetrySafe = unprocessed || !x.wrote.Load() || x.reused && untouched && idempotent(x.a.Request.Method)
+		e.RetrySafe = unprocessed || !x.wrote.Load() || x.reused && untouched && Idempotent(x.a.Request.Method)
 		if x.reused && (unprocessed || e.RetrySafe) {
 			e.Reason = reasonStale
 		}

@@ -52,7 +52,7 @@ func AppendField(dst []byte, name, value string) []byte {
 	return literal.AppendLiteral(dst, 0, 7, value)
 }
 
-// AppendFields appends every line of f. It is what a [message.Block] of HTTP/3 is encoded with.
+// AppendFields appends every line of f, whatever it is.
 func AppendFields(dst []byte, f message.Fields) []byte {
 	for i := range f {
 		dst = AppendField(dst, f[i].Name, f[i].Value)

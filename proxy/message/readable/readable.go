@@ -13,14 +13,7 @@ type Waiter struct{ raw syscall.RawConn }
 // New returns a Waiter for nc, or for the socket under it when layers such as TLS say what they are upon. It is the zero Waiter when there
 // is none, as for a pipe.
 func New(nc net.Conn) Waiter {
-	for {
-		n, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		nc = n.NetConn()
-	}
-	sc, ok := nc.(syscall.Conn)
+	sc, ok := Socket(nc).(syscall.Conn)
 	if !ok || !supported {
 		return Waiter{}
 	}
@@ -29,6 +22,17 @@ func New(nc net.Conn) Waiter {
 		return Waiter{} // it has been closed, as Read will say
 	}
 	return Waiter{raw}
+}
+
+// Socket is the connection under layers such as TLS, where they say what they are upon.
+func Socket(nc net.Conn) net.Conn {
+	for {
+		n, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = n.NetConn()
+	}
 }
 
 // Wait returns nil when the socket has something to read, has ended, or can't be read: a Read of it would not block. It ends with the
