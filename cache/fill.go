@@ -28,6 +28,8 @@ type Response struct {
 	Length int64
 	// Requested is when the request was sent, Received when the header section had come (RFC 9111 §4.2.3).
 	Requested, Received time.Time
+
+	part *extent // of a 206 that may be stored
 }
 
 // Fill is one fetch that any number of requests share.
@@ -37,6 +39,7 @@ type Fill struct {
 	key  Key
 	hash uint64
 	born uint64 // the shard's purges by then
+	ask  string // the range that is fetched, as the Range field has it; "" for the whole
 
 	// settled is set by the leader's first decision; decided is closed once it can be read.
 	settled atomic.Bool
@@ -54,8 +57,8 @@ type Fill struct {
 }
 
 // newFill makes a fill. The shard is locked.
-func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
-	return &Fill{c: c, key: key.clone(), hash: hash, born: s.purges, decided: make(chan struct{})}
+func (c *Cache) newFill(s *shard, key Key, hash uint64, ask string) *Fill {
+	return &Fill{c: c, key: key.clone(), hash: hash, ask: ask, born: s.purges, decided: make(chan struct{})}
 }
 
 // Refused reports whether the last answer to such a request could not be shared, so that a fetch in nobody's name is hardly worth while.
@@ -64,7 +67,7 @@ func (c *Cache) Refused(now time.Time, key Key, r *message.Request) bool {
 	s := c.shard(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.refuses(crowd(hash, r), now)
+	return s.refuses(crowd(hash, r, false), now)
 }
 
 // Begin starts the fetch for the key and the request's variant, or joins the one under way. The leader forwards, and must end the
@@ -76,21 +79,25 @@ func (c *Cache) Refused(now time.Time, key Key, r *message.Request) bool {
 // After an answer that could not be shared, the key is remembered for 10 s, and every caller is made the leader of a fill of its
 // own: nobody queues for nothing. HEAD leads a fill of its own too, for want of a body, but may join another's.
 func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, leader bool) {
+	return c.begin(now, key, r, "")
+}
+
+func (c *Cache) begin(now time.Time, key Key, r *message.Request, ask string) (f *Fill, leader bool) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	d := requestDirectives(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refuses(crowd(hash, r), now) {
-		return c.newFill(s, key, hash), true
+	if s.refuses(crowd(hash, r, ask != ""), now) {
+		return c.newFill(s, key, hash, ask), true
 	}
 	for f = s.fills[hash]; f != nil; f = f.next {
-		if f.key == key && f.serves(now, r, &d) {
+		if f.key == key && (f.ask == ask || f.reaches(r)) && f.serves(now, r, &d) {
 			c.counters.collapsed.Inc()
 			return f, false
 		}
 	}
-	f = c.newFill(s, key, hash)
+	f = c.newFill(s, key, hash, ask)
 	if res := s.resource(hash, key); res != nil {
 		// A fill may have ended between Lookup and here.
 		if e := res.match(r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
@@ -108,8 +115,11 @@ func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, lead
 	return f, true
 }
 
-// crowd is what is remembered of a key: requests with credentials get other answers than those without.
-func crowd(hash uint64, r *message.Request) uint64 {
+// crowd is what is remembered of a key: requests with credentials get other answers than those without, and those for a part too.
+func crowd(hash uint64, r *message.Request, part bool) uint64 {
+	if part {
+		hash ^= 1 << 20
+	}
 	if r.Fields.Has("authorization") {
 		return ^hash
 	}

@@ -27,7 +27,7 @@ const (
 
 func traitsOf(status int) statusTraits {
 	switch status {
-	case 200, 203, 204, 300, 301, 308:
+	case 200, 203, 204, 206, 300, 301, 308:
 		return understood | heuristic | affirmative
 	case 404, 405, 410, 414, 501:
 		return understood | heuristic

@@ -19,15 +19,16 @@ func (c *Cache) Purge(key Key) bool {
 			c.unlist(s, f)
 		}
 	}
-	res := s.resource(hash, key)
-	if res == nil {
-		return false
+	found := false
+	for _, k := range [...]Key{key, key.extents(), key.head()} { // which share their place in the index
+		res := s.resource(hash, k)
+		for res != nil && len(res.variants) > 0 {
+			c.drop(s, res.variants[0])
+			c.counters.invalidations.Inc()
+			found = true
+		}
 	}
-	for len(res.variants) > 0 {
-		c.drop(s, res.variants[0])
-		c.counters.invalidations.Inc()
-	}
-	return true
+	return found
 }
 
 // Invalidate removes what an unsafe request's answer has made obsolete (RFC 9111 §4.4): after a 2xx or 3xx, the target, and Location

@@ -15,6 +15,7 @@ import (
 type Key struct {
 	service, scheme, authority, path, query string
 	hasQuery                                bool
+	part                                    part
 }
 
 // KeyOf is the key of r within a service. A port that is the scheme's default is left out (RFC 9110 §4.2.3);
@@ -59,7 +60,7 @@ func (k Key) clone() Key {
 	}
 	return Key{
 		service: next(k.service), scheme: next(k.scheme), authority: next(k.authority),
-		path: next(k.path), query: next(k.query), hasQuery: k.hasQuery,
+		path: next(k.path), query: next(k.query), hasQuery: k.hasQuery, part: k.part,
 	}
 }
 
@@ -77,5 +78,8 @@ func (k Key) hash(seed maphash.Seed) uint64 {
 	}
 	// Services and schemes are few, and not the client's to choose freely: where two of one length meet under one URL, the index chains them.
 	h = (h ^ uint64(len(k.service))<<8 ^ uint64(len(k.scheme))) * mix
+	if k.part > 0 {
+		h = (h ^ uint64(k.part)) * mix
+	}
 	return h ^ h>>32
 }

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"strings"
 	"time"
 
 	"nearcast/proxy/message"
@@ -15,6 +14,7 @@ const (
 	Hit                       // Object may serve as it is
 	Stale                     // Object must be validated first: Begin with Conditions(Object)
 	Bypass                    // the cache has no part in this request: forward it unchanged
+	Part                      // a part is asked for or stored: Result.Part says what to fetch, with BeginPart
 	OnlyIfCached              // the client wants a stored response or 504, and there is none (RFC 9111 §5.2.1.7)
 )
 
@@ -27,6 +27,8 @@ func (s State) String() string {
 		return "stale"
 	case Bypass:
 		return "bypass"
+	case Part:
+		return "part"
 	case OnlyIfCached:
 		return "only-if-cached"
 	}
@@ -51,6 +53,8 @@ type Result struct {
 	// ServeStaleOnError, with Stale: Object may serve when no origin can be reached or the origin answers
 	// 500, 502, 503 or 504 (RFC 5861 §4, RFC 9111 §4.2.4).
 	ServeStaleOnError bool
+	// Part, with the state of that name, is how to answer.
+	Part *Plan
 }
 
 // Lookup finds the stored variant for r and judges it. It never blocks on anything but a short lock.
@@ -69,7 +73,7 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		d = &own
 	}
 	if o == nil {
-		return unanswered(r, d, Result{State: Miss, Reason: missing, Conditional: conditional})
+		return c.lookupParts(now, key, r, d, p, Result{State: Miss, Reason: missing, Conditional: conditional})
 	}
 	if conditional && !meetsPreconditions(r, o) {
 		return Result{State: Bypass, Reason: ReasonPrecondition}
@@ -102,8 +106,6 @@ func unanswered(r *message.Request, d *directives, res Result) Result {
 		return Result{State: OnlyIfCached, Reason: ReasonOnlyIfCached}
 	case d.has(flagNoStore): // what comes must not be stored, so nobody may share it
 		return Result{State: Bypass, Reason: ReasonRequestNoStore}
-	case res.State == Miss && wantsRange(r): // a range of something large must not fetch the whole
-		return Result{State: Bypass, Reason: ReasonRange}
 	case hasOriginPrecondition(r): // the fetch goes without them, and may bring what does not meet them
 		return Result{State: Bypass, Reason: ReasonPrecondition}
 	}
@@ -136,13 +138,4 @@ func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
 		res.State, res.Reason = Hit, ReasonFresh
 	}
 	return res
-}
-
-// wantsRange reports whether the request asks for one byte range, the kind that a 206 could answer.
-func wantsRange(r *message.Request) bool {
-	if r.Method != "GET" {
-		return false
-	}
-	v := r.Fields.Get("range")
-	return len(v) > 6 && strings.EqualFold(v[:6], "bytes=") && strings.IndexByte(v, ',') < 0
 }

@@ -16,11 +16,14 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_inserts_total":       "Responses stored.",
 	"nearcast_cache_evictions_total":     "Stored responses that made room for others.",
 	"nearcast_cache_invalidations_total": "Stored responses removed by unsafe requests and purges.",
+	"nearcast_cache_partials_total":      "Partial responses stored.",
+	"nearcast_cache_combined_total":      "Partial responses that became one with another.",
 	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
 }
 
 type counters struct {
 	collapsed, inserts, evictions, invalidations *metrics.Counter
+	partials, combined                           *metrics.Counter
 	rejected                                     [reasonCount]*metrics.Counter
 }
 
@@ -37,6 +40,8 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 		inserts:       set.NewCounter("nearcast_cache_inserts_total"),
 		evictions:     set.NewCounter("nearcast_cache_evictions_total"),
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
+		partials:      set.NewCounter("nearcast_cache_partials_total"),
+		combined:      set.NewCounter("nearcast_cache_combined_total"),
 	}
 	for r := ReasonStored + 1; r < ReasonOtherVariant; r++ {
 		m.rejected[r] = set.NewCounter(fmt.Sprintf("nearcast_cache_rejected_total{reason=%q}", r.String()))

@@ -14,21 +14,27 @@ type Object struct {
 	// Fields holds what may be reused: no connection-specific fields, no Age, no Content-Length, no field that private or
 	// no-cache names. It always has a Date. The leader answers its own client with the fields it received, not with these.
 	Fields message.Fields
-	// Length is the body's length in bytes, -1 while it is arriving and the origin has not said.
+	// Length is the body's length in bytes, -1 while it is arriving and the origin has not said. Of a part (Status 206) it is the length of the
+	// whole representation.
 	Length int64
 
 	received time.Time
 	terms
+	part    *extent // what of the representation the body is; nil: all of it
 	body    *body
 	encoded *encoded // nil unless it is in the index
 }
 
 // newObject is the stored form of a response whose terms have been worked out.
 func newObject(resp *Response, t terms, d *directives, b *body) *Object {
-	return &Object{
+	o := &Object{
 		Status: resp.Status, Fields: storedFields(resp, d), Length: resp.Length,
-		received: resp.Received, terms: t, body: b,
+		received: resp.Received, terms: t, part: resp.part, body: b,
 	}
+	if o.part != nil {
+		o.Length = o.part.total
+	}
+	return o
 }
 
 // Age is the object's current age (RFC 9111 §4.2.3).
@@ -63,8 +69,13 @@ func (o *Object) Trailers() message.Fields {
 
 // NewReader returns a reader of the part rg, Whole for all of it. It fails with ErrGone when the body has begun to pass through
 // without being kept, and its beginning with it: the caller then fetches for itself. So make the reader before the header
-// section is sent. Close must be called. A wait for bytes that are still to come ends with ctx.
+// section is sent. It fails with ErrNotHeld when the object is a part that rg is not within. Close must be called. A wait for bytes that are
+// still to come ends with ctx.
 func (o *Object) NewReader(ctx context.Context, rg Range) (*Reader, error) {
+	rg, ok := o.within(rg)
+	if !ok {
+		return nil, ErrNotHeld
+	}
 	r := &Reader{ctx: ctx, body: o.body, skip: rg.Start, left: max(rg.End-rg.Start, 0)}
 	if !o.body.open(r) {
 		return nil, ErrGone

@@ -38,7 +38,7 @@ func ParseRange(r *message.Request, o *Object) (rg Range, status int) {
 // ParseRanges is ParseRange for a caller that can send several. With 206 it appends to dst what is to be sent, in the order asked; ranges that
 // overlap or adjoin have become one.
 func ParseRanges(r *message.Request, o *Object, dst []Range) (ranges []Range, status int) {
-	if r.Method != "GET" || o.Status != 200 || o.Length < 0 {
+	if r.Method != "GET" || o.Status != 200 && o.part == nil || o.Length < 0 {
 		return dst, 200
 	}
 	var buf [MaxRanges]rangeSpec

@@ -30,7 +30,7 @@ const (
 	ReasonPrivate       // private: for a single user
 	ReasonAuthorization // the request had Authorization and the response does not allow sharing (RFC 9111 §3.5)
 	ReasonStatus        // the status code is not one that may be stored, or not understood though must-understand asks for it
-	ReasonPartial       // 206: partial content is not stored
+	ReasonPartial       // 206 that is not one known range of a known length, or was not asked for
 	ReasonSetCookie     // Set-Cookie without public or s-maxage
 	ReasonVaryStar      // Vary: *
 	ReasonNoFreshness   // no freshness, no ground for a heuristic, no validator

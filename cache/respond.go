@@ -36,7 +36,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 			return
 		}
 		f.reason = ReasonUnusable
-		c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
+		c.shard(f.hash).remember(crowd(f.hash, r, f.ask != ""), resp.Received.Add(refusalTime))
 	})
 	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
 	return &Writer{fill: f, obj: o, request: own, cost: cost, sel: sel}, ReasonStored
@@ -58,7 +58,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 		f.reason = reason
 		f.endStaleUse(r, resp, reason)
 		if resp.Status < 500 && resp.Status != 425 && reason != ReasonHead && reason != ReasonMethod && reason != ReasonRequestNoStore {
-			f.c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
+			f.c.shard(f.hash).remember(crowd(f.hash, r, f.ask != ""), resp.Received.Add(refusalTime))
 		}
 	})
 }
@@ -112,7 +112,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	if w.done {
 		return 0, ErrAbandoned
 	}
-	if w.obj.Length >= 0 && b.size+int64(total) > w.obj.Length {
+	if n := w.obj.bodyLength(); n >= 0 && b.size+int64(total) > n {
 		w.Abort(ErrIncomplete)
 		return 0, ErrIncomplete
 	}
@@ -146,8 +146,8 @@ func (w *Writer) makeRoom() error {
 // nextChunk is the size of the next chunk: what is left of a known length, or as much as there is already.
 func (w *Writer) nextChunk() int64 {
 	size := w.obj.body.size
-	if w.obj.Length >= 0 {
-		return min(w.obj.Length-size, maxChunk)
+	if n := w.obj.bodyLength(); n >= 0 {
+		return min(n-size, maxChunk)
 	}
 	return min(max(size, firstChunk), maxChunk)
 }
@@ -160,7 +160,7 @@ func (w *Writer) giveUp(reason Reason) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	f.c.unlist(s, f)
-	s.remember(crowd(f.hash, w.request), w.obj.received.Add(refusalTime))
+	s.remember(crowd(f.hash, w.request, f.ask != ""), w.obj.received.Add(refusalTime))
 	s.mu.Unlock()
 	f.c.budget.release(w.cost)
 	w.obj.body.pass()
@@ -172,7 +172,7 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 	switch {
 	case w.done:
 		return ReasonNone
-	case w.obj.Length >= 0 && b.size != w.obj.Length:
+	case w.obj.bodyLength() >= 0 && b.size != w.obj.bodyLength():
 		w.Abort(ErrIncomplete)
 		return ReasonIncomplete
 	case w.gaveUp != ReasonNone:
@@ -194,13 +194,18 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 func (w *Writer) publish(reason Reason) Reason {
 	f, b := w.fill, w.obj.body
 	final := *w.obj
-	final.Length = b.size
+	if final.part == nil {
+		final.Length = b.size
+	}
 	final.encoded = &encoded{c: f.c}
 
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
+	if final.part != nil && f.key.part == wholePart {
+		return w.publishExtent(s, &final, reason)
+	}
 	switch newest := f.stored(s, w.request); {
 	case s.purgedSince(f):
 		reason = ReasonInvalidated
@@ -213,6 +218,7 @@ func (w *Writer) publish(reason Reason) Reason {
 		b.detach()
 		return reason
 	}
+	f.c.dropExtents(s, f.key, f.hash, w.request)
 	f.c.insert(s, f.key, f.hash, w.request, &entry{obj: &final, sel: w.sel, cost: w.cost})
 	return ReasonStored
 }

@@ -15,6 +15,9 @@ func (f *Fill) NotModified(r *message.Request, resp Response, stored *Object, p 
 	asGet.Method = "GET"
 	merged := resp
 	merged.Status, merged.Length = stored.Status, stored.Length
+	if merged.part = stored.part; merged.part != nil {
+		merged.Length = stored.bodyLength()
+	}
 	merged.Fields = updated(stored.Fields, resp.Fields)
 	t, d, reason := storable(&asGet, &merged, p)
 	o := newObject(&merged, t, &d, stored.body)
@@ -94,7 +97,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 			return
 		}
 		f.reason = ReasonUnusable
-		s.remember(crowd(f.hash, r), o.received.Add(refusalTime))
+		s.remember(crowd(f.hash, r, f.ask != ""), o.received.Add(refusalTime))
 	})
 	if !decided && affordable {
 		c.budget.release(more)

@@ -58,6 +58,13 @@ func AppendStatus(b []byte, res Result, out Outcome) []byte {
 // forwardWord is the value of fwd (RFC 9211 §2.2).
 func forwardWord(res Result) string {
 	switch res.State {
+	case Part:
+		if len(res.Part.Pieces) > 0 {
+			return "partial"
+		}
+		if res.Object != nil {
+			return "stale"
+		}
 	case Bypass:
 		if res.Reason == ReasonMethod {
 			return "method"

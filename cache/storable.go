@@ -71,7 +71,7 @@ func forbidden(r *message.Request, resp *Response, d *directives) Reason {
 		return ReasonMethod
 	case requestDirectives(r).has(flagNoStore):
 		return ReasonRequestNoStore
-	case resp.Status == 206:
+	case resp.Status == 206 && resp.part == nil:
 		return ReasonPartial
 	case resp.Status < 200 || resp.Status > 599 || resp.Status == 304 || resp.Status == 425: // 425 is about the client's connection (RFC 8470 §5.2)
 		return ReasonStatus

@@ -124,6 +124,11 @@ func (c *Cache) insert(s *shard, key Key, hash uint64, r *message.Request, e *en
 			}
 		}
 	}
+	c.place(s, key, hash, e)
+}
+
+// place stores it beside what is there.
+func (c *Cache) place(s *shard, key Key, hash uint64, e *entry) {
 	res := s.resource(hash, key) // which goes with its last variant
 	if res == nil {
 		res = &resource{key: key, hash: hash, next: s.resources[hash]}

@@ -6,6 +6,7 @@ import (
 
 	"nearcast/cache"
 	"nearcast/proxy/message"
+	"nearcast/proxy/upstream"
 )
 
 // byteRanges is a multipart/byteranges body (RFC 9110 §14.6): parts of an object, each with a header section of its own.
@@ -127,13 +128,23 @@ func (p *Proxy) copyParts(x *exchange, a *answer) error {
 	return p.write(x, m.head(len(m.ranges)))
 }
 
-// withoutType is f without the fields that a multipart answer has its own of.
-func withoutType(f message.Fields) message.Fields {
+// replaced is f without the fields of a range that extra has anew.
+func replaced(f, extra message.Fields) message.Fields {
+	if !extra.Has("content-range") && !extra.Has("content-type") {
+		return f
+	}
 	out := make(message.Fields, 0, len(f))
 	for _, x := range f {
-		if x.Name != "content-type" && x.Name != "content-length" {
+		if x.Name != "content-range" && (x.Name != "content-type" || !extra.Has(x.Name)) {
 			out = append(out, x)
 		}
 	}
 	return out
+}
+
+// replacing is replaced for an answer as it came.
+func replacing(res *upstream.Response, extra message.Fields) *upstream.Response {
+	r := *res
+	r.Fields = replaced(res.Fields, extra)
+	return &r
 }

@@ -180,6 +180,10 @@ func (p *Proxy) serve(x *exchange) error {
 		return &message.Error{Blame: message.BlameClient, Status: 504, Reason: "only-if-cached"}
 	case cache.Bypass:
 		return p.pass(x)
+	case cache.Part:
+		if x.result.Part.Ask == "" {
+			return p.respondObject(x, x.result.Object)
+		}
 	case cache.Stale:
 		if x.result.ServeStaleWhileRevalidate {
 			p.revalidate(x)

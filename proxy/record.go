@@ -57,7 +57,7 @@ func (x *exchange) cacheUse() cacheUse {
 		return cacheCollapsed
 	case x.result.State == cache.Stale && x.outcome.Status == 304:
 		return cacheRevalidated
-	case x.result.State == cache.Hit:
+	case x.result.State == cache.Hit, x.result.State == cache.Part && !x.outcome.Forwarded && x.fault == nil:
 		return cacheHit
 	case x.result.State == cache.Bypass:
 		return cacheBypass

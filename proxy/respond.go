@@ -123,6 +123,7 @@ type answer struct {
 	object *cache.Object
 	reader *cache.Reader // nil when no body is sent
 	whole  bool
+	pieces []*cache.Reader // those that follow reader
 	parts  *byteRanges // several ranges; nil for the whole or one
 }
 
@@ -141,6 +142,9 @@ func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
 func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*answer, error) {
 	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
 		return &answer{status: http.StatusNotModified, fields: p.stored(x, cache.NotModifiedFields(o), age(o)), length: o.Length}, nil
+	}
+	if plan := x.result.Part; plan != nil && len(plan.Pieces) > 0 && o.Status == http.StatusPartialContent {
+		return p.planPieces(x, plan, o)
 	}
 	var extra []message.Field
 	if live == nil {
@@ -165,17 +169,10 @@ func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*an
 		unsatisfied := message.Field{Name: "content-range", Value: cache.UnsatisfiedRange(o.Length)}
 		return &answer{status: status, fields: p.stored(x, nil, unsatisfied)}, nil
 	}
-	switch {
-	case parts != nil && live != nil:
-		without := *live
-		without.Fields = withoutType(live.Fields)
-		a.fields = p.live(x, &without, extra...)
-	case parts != nil:
-		a.fields = p.stored(x, withoutType(o.Fields), extra...)
-	case live != nil:
-		a.fields = p.live(x, live, extra...)
-	default:
-		a.fields = p.stored(x, o.Fields, extra...)
+	if live != nil {
+		a.fields = p.live(x, replacing(live, extra), extra...)
+	} else {
+		a.fields = p.stored(x, replaced(o.Fields, extra), extra...)
 	}
 	if noBody(x.r.Method, a.status) {
 		return a, nil
@@ -193,11 +190,15 @@ func (p *Proxy) send(x *exchange, a *answer) error {
 	if a.reader != nil {
 		defer func() { a.reader.Close() }()
 	}
+	defer a.closePieces()
 	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil || a.reader == nil {
 		return err
 	}
 	if a.parts != nil {
 		return p.copyParts(x, a)
+	}
+	if a.pieces != nil {
+		return p.copyPieces(x, a)
 	}
 	return p.copyObject(x, a)
 }

@@ -31,11 +31,11 @@ func (p *Proxy) pass(x *exchange) error {
 
 // fill makes or joins the one fetch for what the cache does not have.
 func (p *Proxy) fill(x *exchange) error {
-	if x.result.State == cache.Miss && x.result.Conditional && p.cache.Refused(time.Now(), x.key, x.r) {
+	if (x.result.State == cache.Miss && x.result.Conditional || x.result.State == cache.Part && len(x.result.Part.Pieces) == 0) && p.refused(x) {
 		return p.pass(x) // what comes is nobody else's, and a fetch for all would go without the client's condition
 	}
 	for range maxJoins {
-		f, leader := p.cache.Begin(time.Now(), x.key, x.r)
+		f, leader := p.begin(x)
 		if leader {
 			return p.lead(x, f)
 		}
@@ -49,8 +49,8 @@ func (p *Proxy) fill(x *exchange) error {
 		if obj != nil {
 			x.outcome = cache.Outcome{Forwarded: true, Collapsed: true, Status: obj.Status, Reason: reason}
 			err := p.respondObject(x, obj)
-			if errors.Is(err, cache.ErrGone) {
-				x.outcome = cache.Outcome{} // it passes through without being kept, and its beginning is gone
+			if errors.Is(err, cache.ErrGone) || errors.Is(err, cache.ErrNotHeld) {
+				x.outcome = cache.Outcome{} // it passes through without being kept, and its beginning is gone; or it is not the part that was asked for
 				break
 			}
 			return err
@@ -113,6 +113,10 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 	case got.writer == nil && got.object != nil:
 		cancel()
 		return p.respondObject(x, got.object)
+	case got.writer == nil && x.needsMore(got.res.Status):
+		got.res.Body.Close()
+		cancel()
+		return p.pass(x)
 	case got.writer == nil:
 		// Nobody shares it: from here on it is this client's alone.
 		defer cancel()
@@ -125,6 +129,9 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 		defer p.background(func() { finish(got.fetched, cancel) }) // whatever happens here: others wait for the body
 		return p.plan(x, got.writer.Object(), got.res)
 	}()
+	if errors.Is(err, cache.ErrNotHeld) {
+		return p.pass(x)
+	}
 	if err != nil {
 		return err
 	}
@@ -175,7 +182,9 @@ type fetched struct {
 // fetch asks the origin for the whole resource, with the stored object's validators if there is one, and decides the fill.
 func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform func(int, message.Fields)) (fetched, error) {
 	var conditions message.Fields
-	if x.result.Object != nil {
+	if x.result.Part != nil {
+		conditions = x.result.Part.Fields()
+	} else if x.result.Object != nil {
 		conditions = cache.Conditions(x.result.Object)
 	}
 	for {
@@ -186,7 +195,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 		}
 		x.outcome.Forwarded, x.outcome.Status = true, res.Status
 		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength, Requested: requested, Received: time.Now()}
-		if conditions != nil && res.Status == 304 {
+		if conditions != nil && x.result.Part == nil && res.Status == 304 {
 			res.Body.Close()
 			if obj := f.NotModified(x.r, head, x.result.Object, x.service.policy); obj != nil {
 				x.outcome.Stored = true
@@ -199,7 +208,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 			res.Body.Close()
 			return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
 		}
-		w, reason := f.Respond(x.r, head, x.service.policy)
+		w, reason := p.decide(x, f, head)
 		x.outcome.Stored, x.outcome.Reason = w != nil, reason
 		return fetched{writer: w, res: res}, nil
 	}

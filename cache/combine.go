@@ -1,0 +1,155 @@
+package cache
+
+import (
+	"cmp"
+	"slices"
+
+	"nearcast/proxy/message"
+)
+
+// combine makes one of the parts for r that touch and are of one version (RFC 9111 §3.4), as far as nobody reads them, and stores what has become
+// complete as the resource's response. Their bytes are not copied, but for what overlaps and for small pieces. The shard is locked.
+func (c *Cache) combine(s *shard, key Key, hash uint64, r *message.Request) {
+	res := s.resource(hash, key.extents())
+	if res == nil {
+		return
+	}
+	key = res.key // the store's own copy
+	key.part = wholePart
+	all := res.selected(r)
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.obj.part.Start, b.obj.part.Start) })
+	for i := 0; i < len(all); {
+		e := all[i]
+		if i+1 < len(all) && e.obj.part.End >= all[i+1].obj.part.Start {
+			if joined := c.join(s, e, all[i+1]); joined != nil {
+				c.place(s, key.extents(), hash, joined)
+				all[i] = joined
+				all = slices.Delete(all, i+1, i+2)
+				c.counters.combined.Inc()
+				continue
+			}
+		}
+		if e.obj.part.End-e.obj.part.Start == e.obj.Length {
+			c.complete(s, key, hash, r, e)
+		}
+		i++
+	}
+}
+
+// join takes two entries, a beginning before b, out of the store and returns one with the bytes of both, which is not in it yet; nil when they don't
+// belong together, or one of them is in use.
+func (c *Cache) join(s *shard, a, b *entry) *entry {
+	if !a.obj.SameVersion(b.obj) || !a.body.seize() {
+		return nil
+	}
+	if !b.body.seize() {
+		a.body.unseize()
+		return nil
+	}
+	newer := a
+	if b.obj.received.After(a.obj.received) {
+		newer = b
+	}
+	o := *newer.obj
+	o.part = &extent{Range{a.obj.part.Start, max(a.obj.part.End, b.obj.part.End)}, o.Length}
+	o.encoded = &encoded{c: c}
+	o.body = joinBodies(a.body, b.body, a.obj.part.End-b.obj.part.Start)
+	e := &entry{obj: &o, sel: newer.sel, cost: newer.cost}
+	e.frequency.Store(max(a.frequency.Load(), b.frequency.Load()))
+	newer.cost = 0 // it goes on with e
+	c.drop(s, a)
+	c.drop(s, b)
+	return e
+}
+
+// complete moves an entry that has all of the representation to where the complete response belongs, unless something newer is there.
+func (c *Cache) complete(s *shard, key Key, hash uint64, r *message.Request, e *entry) {
+	if res := s.resource(hash, key); res != nil {
+		if newest := res.match(r); newest != nil && newest.obj.received.After(e.obj.received) {
+			c.drop(s, e)
+			return
+		}
+	}
+	if !e.body.seize() {
+		return
+	}
+	o := *e.obj
+	o.Status, o.part, o.encoded = 200, nil, &encoded{c: c}
+	o.body = joinBodies(e.body, nil, 0)
+	whole := &entry{obj: &o, sel: e.sel, cost: e.cost}
+	whole.frequency.Store(e.frequency.Load())
+	e.cost = 0
+	c.dropExtents(s, key, hash, r)
+	c.insert(s, key, hash, r, whole)
+}
+
+// joinBodies is a complete body with the bytes of a and then those of b but for its first skip ones, both seized. It takes over what they are charged for.
+func joinBodies(a, b *body, skip int64) *body {
+	joined := newBody(a.budget, 0)
+	joined.chunks = make([]chunk, 0, len(a.chunks)+1)
+	for _, c := range a.chunks {
+		joined.chunks = append(joined.chunks, chunk{data: c.data})
+	}
+	held := a.charged
+	a.charged = 0
+	if b != nil {
+		for _, c := range b.chunks {
+			cut := min(skip, int64(len(c.data)))
+			skip -= cut
+			joined.append(c.data[cut:], cut > 0)
+		}
+		held += b.charged
+		b.charged = 0
+	}
+	for _, c := range joined.chunks {
+		joined.size += int64(len(c.data))
+		joined.charged += int64(cap(c.data))
+	}
+	joined.phase = complete
+	joined.frozen.Store(true)
+	joined.budget.release(held - joined.charged)
+	return joined
+}
+
+// append adds a piece. It is copied when it is only a part of what it lies in, and when there would else be many small ones.
+func (b *body) append(p []byte, partial bool) {
+	if len(p) == 0 {
+		return
+	}
+	if last := len(b.chunks) - 1; last >= 0 {
+		if d := b.chunks[last].data; len(d) < firstChunk && len(d)+len(p) <= maxChunk {
+			b.chunks[last].data = append(append(make([]byte, 0, len(d)+len(p)), d...), p...)
+			return
+		}
+	}
+	if partial {
+		p = append(make([]byte, 0, len(p)), p...)
+	}
+	b.chunks = append(b.chunks, chunk{data: p})
+}
+
+// seize takes a complete body that nobody reads out of the store's hands, with its charge: who has it goes on to hold both.
+func (b *body) seize() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.phase != complete || b.readers > 0 || b.detached || len(b.trailers) > 0 || !b.pins.CompareAndSwap(0, -gone) {
+		return false
+	}
+	b.detached = true
+	return true
+}
+
+// unseize gives it back.
+func (b *body) unseize() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.detached = false
+	b.pins.Add(gone)
+}
+
+// arrived is how many bytes there are.
+func (b *body) arrived() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.size
+}

@@ -1,0 +1,186 @@
+package cache
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"nearcast/proxy/message"
+)
+
+// A 206 is stored as an incomplete response (RFC 9111 §3.3): an Object with Status 206, the Length of the whole and an extent that says what of
+// it the body is. The extents of a resource are variants under a key of their own, which shares its place in the index with the resource's,
+// so that whatever concerns the resource finds them. Those with one strong validator are one incomplete response (§3.4): what they have
+// together is served together, and they become one body, at last the complete one, when nobody reads them.
+
+// ErrNotHeld: the object is a part, and not the one that is asked for.
+var ErrNotHeld = errors.New("cache: the stored part does not have that range")
+
+// part tells the keys of one resource apart. A positive one is a slice's number plus one.
+type part int64
+
+const (
+	wholePart   part = 0
+	extentsPart part = -1 // stored parts
+	headPart    part = -2 // what the slices have in common
+)
+
+func (k Key) extents() Key { k.part = extentsPart; return k }
+
+func (k Key) head() Key { k.part = headPart; return k }
+
+// extent is what of a representation of that length a stored part is.
+type extent struct {
+	Range
+	total int64
+}
+
+// within is rg as it lies in the object's body; false when the object is a part and lacks some of it.
+func (o *Object) within(rg Range) (Range, bool) {
+	if o.part == nil {
+		return rg, true
+	}
+	from := o.part.Start
+	return Range{rg.Start - from, rg.End - from}, rg.Start >= from && rg.End <= o.part.End
+}
+
+// bodyLength is the length of what is stored, which of a part is less than Length.
+func (o *Object) bodyLength() int64 {
+	if o.part != nil {
+		return o.part.End - o.part.Start
+	}
+	return o.Length
+}
+
+// Holds reports whether the object has all of rg.
+func (o *Object) Holds(rg Range) bool {
+	_, ok := o.within(rg)
+	return ok && (o.part != nil || rg.End <= o.Length)
+}
+
+// strongValidator is what tells the version apart byte for byte: a strong entity tag, or without a tag a Last-Modified that is at least a second
+// before Date (RFC 9110 §8.8.1, §8.8.2.2). "" when there is none.
+func strongValidator(f message.Fields, received time.Time) string {
+	if tag := f.Get("etag"); tag != "" {
+		if !strings.HasPrefix(tag, `"`) {
+			return ""
+		}
+		return tag
+	}
+	modified, known, _ := dateField(f, "last-modified", received)
+	date, dated, _ := dateField(f, "date", received)
+	if !known || !dated || date.Sub(modified) < time.Second {
+		return ""
+	}
+	return f.Get("last-modified")
+}
+
+func (o *Object) validator() string { return strongValidator(o.Fields, o.received) }
+
+// SameVersion reports whether parts of both may be combined (RFC 9111 §3.4, RFC 9110 §15.3.7.3).
+func (o *Object) SameVersion(other *Object) bool {
+	v := o.validator()
+	return v != "" && v == other.validator() && o.Length == other.Length
+}
+
+// BeginPart is Begin for the fetch of a range; ask is [Plan.Ask]. A fetch of the whole that has come that far, or nearly, serves as well. The leader
+// ends the fill with RespondPart instead of Respond.
+func (c *Cache) BeginPart(now time.Time, key Key, r *message.Request, ask string) (f *Fill, leader bool) {
+	return c.begin(now, key, r, ask)
+}
+
+// RefusedPart is Refused for the fetch of a range.
+func (c *Cache) RefusedPart(now time.Time, key Key, r *message.Request) bool {
+	hash := key.hash(c.seed)
+	s := c.shard(hash)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.refuses(crowd(hash, r, true), now)
+}
+
+// reaches reports whether a fetch of the whole will soon have what r asks for. The shard is locked.
+func (f *Fill) reaches(r *message.Request) bool {
+	if f.ask != "" || f.obj == nil || f.obj.Length < 0 || !r.Fields.Has("range") {
+		return false
+	}
+	rg, status := ParseRange(r, f.obj)
+	return status != 206 || rg == Several || rg.Start <= f.obj.body.arrived()+window
+}
+
+// RespondPart is Respond for the answer to a request for a range. have is what the fetch is to complete, or nil: an answer of the same version updates its
+// fields, as a 304 would. Only a 206 with one range of a known length is stored as a part; any other status but 416 is an answer for the whole.
+func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *Policy) (*Writer, Reason) {
+	switch resp.Status {
+	case 416: // an answer to this range, and to no request without one
+		f.refuse(r, &resp, ReasonStatus)
+		return nil, ReasonStatus
+	case 206:
+		rg, total, ok := parseContentRange(resp.Fields)
+		if n := rg.End - rg.Start; !ok || total < 0 || resp.Length >= 0 && resp.Length != n {
+			f.refuse(r, &resp, ReasonPartial)
+			return nil, ReasonPartial
+		}
+		resp.part, resp.Length = &extent{rg, total}, rg.End-rg.Start
+		resp.Fields = slices.Clone(resp.Fields)
+		resp.Fields.Del("content-range")
+		if have != nil && have.Length == total && strongValidator(resp.Fields, resp.Received) == have.validator() && have.validator() != "" {
+			resp.Fields = updated(have.Fields, resp.Fields)
+		}
+	}
+	return f.Respond(r, resp, p)
+}
+
+// publishExtent puts a part that has come beside those of its version, and takes the place of those of another. The shard is locked.
+func (w *Writer) publishExtent(s *shard, o *Object, reason Reason) Reason {
+	f, c := w.fill, w.fill.c
+	if s.purgedSince(f) {
+		reason = ReasonInvalidated
+	}
+	var old []*entry
+	if res := s.resource(f.hash, f.key.extents()); res != nil {
+		old = res.selected(w.request)
+	}
+	for _, e := range old {
+		if !e.obj.SameVersion(o) && e.obj.received.After(o.received) {
+			reason = ReasonSuperseded
+		}
+	}
+	if reason != ReasonStored {
+		c.counters.reject(reason)
+		c.budget.release(w.cost)
+		o.body.detach()
+		return reason
+	}
+	for _, e := range old {
+		if !e.obj.SameVersion(o) || o.Holds(e.obj.part.Range) {
+			c.drop(s, e)
+		}
+	}
+	c.place(s, f.key.extents(), f.hash, &entry{obj: o, sel: w.sel, cost: w.cost})
+	c.counters.partials.Inc()
+	c.combine(s, f.key, f.hash, w.request)
+	return ReasonStored
+}
+
+// selected are the variants that r selects.
+func (res *resource) selected(r *message.Request) (all []*entry) {
+	for _, e := range res.variants {
+		if matches(e.sel, r) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// dropExtents drops the parts that a complete response for r makes needless. The shard is locked.
+func (c *Cache) dropExtents(s *shard, key Key, hash uint64, r *message.Request) {
+	if key.part != wholePart {
+		return
+	}
+	if res := s.resource(hash, key.extents()); res != nil {
+		for _, e := range res.selected(r) {
+			c.drop(s, e)
+		}
+	}
+}

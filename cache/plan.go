@@ -1,0 +1,241 @@
+package cache
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"nearcast/proxy/message"
+)
+
+// Plan is how to answer a request of which the cache has not all.
+type Plan struct {
+	// Status is 206 when Want is a range that was asked for, 200 when it is the whole. Both are known only with Pieces.
+	Status int
+	Want   Range
+	// Pieces are Want's parts in order, those of the store and at most one that is missing. Nil when nothing of use is stored.
+	Pieces []Piece
+	// Ask is the value of the Range field for the origin: what is missing, or without Pieces what the client asked for. "" when nothing is.
+	Ask string
+	// IfRange is the value of the If-Range field (RFC 9110 §13.1.5), which has the origin send the whole when it has another version now; "" for none.
+	IfRange string
+}
+
+// Piece is a part of an answer.
+type Piece struct {
+	Object *Object // nil: missing
+	Range  Range
+}
+
+// Have is the newest stored part that the plan uses, nil when there is none.
+func (p *Plan) Have() (o *Object) {
+	for i := range p.Pieces {
+		if have := p.Pieces[i].Object; have != nil && (o == nil || have.received.After(o.received)) {
+			o = have
+		}
+	}
+	return o
+}
+
+// Fits reports whether o is what the pieces lack, and of their version.
+func (p *Plan) Fits(o *Object) bool {
+	for i := range p.Pieces {
+		if p.Pieces[i].Object == nil && !o.Holds(p.Pieces[i].Range) {
+			return false
+		}
+	}
+	have := p.Have()
+	return have != nil && o.SameVersion(have)
+}
+
+// Fields are the fields of the fetch.
+func (p *Plan) Fields() message.Fields {
+	f := message.Fields{{Name: "range", Value: p.Ask}}
+	if p.IfRange != "" {
+		f.Add("if-range", p.IfRange)
+	}
+	return f
+}
+
+// lookupParts answers from stored parts what no complete response can, or says which part to fetch. res is what Lookup found so far.
+func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *directives, p *Policy, res Result) Result {
+	var buf [MaxRanges]rangeSpec
+	specs, ranged := rangeSet(r.Fields, buf[:0])
+	ranged = ranged && len(specs) == 1 // several are answered from a whole
+	if r.Method != "GET" {
+		return unanswered(r, d, res)
+	}
+	parts, stale := c.parts(now, key, r, d, p)
+	if len(parts) == 0 {
+		if res = unanswered(r, d, res); res.State == Miss && ranged {
+			res.State, res.Part = Part, &Plan{Ask: specs[0].String()}
+			if stale != nil && servesRange(r, stale) {
+				own := judge(now, stale, d, p)
+				res.Object, res.Age, res.TTL, res.Reason, res.ServeStaleOnError = stale, own.Age, own.TTL, own.Reason, own.ServeStaleOnError
+			}
+		}
+		return res
+	}
+	newest := slices.MaxFunc(parts, func(a, b *Object) int { return a.received.Compare(b.received) })
+	if hasOriginPrecondition(r) && !meetsPreconditions(r, newest) {
+		return unanswered(r, d, res)
+	}
+	if o := servedBy(r, parts, newest); o != nil {
+		own := judge(now, o, d, p)
+		if own.Conditional = true; own.State != Hit {
+			return unanswered(r, d, own)
+		}
+		return own
+	}
+	plan := newPlan(r, parts, newest)
+	if plan != nil && plan.Ask == "" {
+		own := judge(now, newest, d, p)
+		own.State, own.Part, own.Conditional = Part, plan, res.Conditional
+		return own
+	}
+	if res = unanswered(r, d, res); res.State != Miss {
+		return res
+	}
+	switch _, status := ParseRange(r, newest); {
+	case plan != nil:
+		res.State, res.Part = Part, plan
+	case ranged && status == 206: // not so when If-Range is of another version
+		res.State, res.Part = Part, &Plan{Ask: specs[0].String()}
+	}
+	return res
+}
+
+// parts returns what may serve r of the newest version that is stored in part, in the order of the bytes. Without any, stale is a part
+// that may not. Parts without a strong validator have nothing to do with each other: then it is the newest alone.
+func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives, p *Policy) (fresh []*Object, stale *Object) {
+	hash := key.hash(c.seed)
+	s := c.shard(hash)
+	all, touching := s.extents(hash, key, r)
+	if touching {
+		s.mu.Lock()
+		c.combine(s, key, hash, r)
+		s.mu.Unlock()
+		if o, _ := c.find(key, r); o != nil {
+			return []*Object{o}, nil
+		}
+		all, _ = s.extents(hash, key, r)
+	}
+	for _, o := range all { // the newest first
+		if judge(now, o, d, p).State != Hit {
+			if stale == nil {
+				stale = o
+			}
+			continue
+		}
+		if len(fresh) == 0 || o.SameVersion(fresh[0]) {
+			fresh = append(fresh, o)
+		}
+	}
+	slices.SortFunc(fresh, func(a, b *Object) int { return cmp.Compare(a.part.Start, b.part.Start) })
+	return fresh, stale
+}
+
+// extents returns the stored parts for r, the newest first, and whether some of them might become one.
+func (s *shard) extents(hash uint64, key Key, r *message.Request) (all []*Object, touching bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	res := s.resource(hash, key.extents())
+	if res == nil {
+		return nil, false
+	}
+	for _, e := range res.selected(r) {
+		e.touch()
+		o := e.obj
+		touching = touching || o.part.End-o.part.Start == o.Length
+		for _, other := range all {
+			touching = touching || o.part.Start <= other.part.End && other.part.Start <= o.part.End && o.SameVersion(other)
+		}
+		all = append(all, o)
+	}
+	slices.SortStableFunc(all, func(a, b *Object) int { return b.received.Compare(a.received) })
+	return all, touching
+}
+
+// servedBy is the object that can answer r by itself: with a 304, with a 416, or with what it holds.
+func servedBy(r *message.Request, parts []*Object, newest *Object) *Object {
+	if EvaluateConditional(r, newest) == 304 {
+		return newest
+	}
+	for _, o := range parts {
+		if servesRange(r, o) {
+			return o
+		}
+	}
+	return nil
+}
+
+// servesRange reports whether o has all that r asks for.
+func servesRange(r *message.Request, o *Object) bool {
+	var buf [MaxRanges]Range
+	ranges, status := ParseRanges(r, o, buf[:0])
+	for _, rg := range ranges {
+		if !o.Holds(rg) {
+			return false
+		}
+	}
+	return status != 200 || o.part == nil
+}
+
+// newPlan puts together what r asks for; nil when more than one piece is missing, or what is there can't be combined with what would come.
+func newPlan(r *message.Request, parts []*Object, newest *Object) *Plan {
+	plan := &Plan{Status: 200, Want: Range{0, newest.Length}}
+	if rg, status := ParseRange(r, newest); status == 206 && rg != Several {
+		plan.Status, plan.Want = status, rg
+	}
+	at := plan.Want.Start
+	for _, o := range parts {
+		held := Range{max(o.part.Start, at), min(o.part.End, plan.Want.End)}
+		if held.Start >= held.End {
+			continue
+		}
+		if !plan.missing(at, held.Start) {
+			return nil
+		}
+		plan.Pieces = append(plan.Pieces, Piece{o, held})
+		at = held.End
+	}
+	if len(plan.Pieces) == 0 || !plan.missing(at, plan.Want.End) {
+		return nil
+	}
+	if plan.Ask != "" {
+		if plan.IfRange = newest.validator(); plan.IfRange == "" {
+			return nil
+		}
+	}
+	return plan
+}
+
+// missing adds a gap; false when there is one already.
+func (p *Plan) missing(from, to int64) bool {
+	if from >= to {
+		return true
+	}
+	if p.Ask != "" {
+		return false
+	}
+	p.Pieces = append(p.Pieces, Piece{nil, Range{from, to}})
+	spec := rangeSpec{from, to - 1}
+	if to == p.Want.End && p.Status == 200 {
+		spec.last = -1
+	}
+	p.Ask = spec.String()
+	return true
+}
+
+// String is the spec as the value of a Range field.
+func (s rangeSpec) String() string {
+	b := append(make([]byte, 0, 48), "bytes="...)
+	if s.first >= 0 {
+		b = strconv.AppendInt(b, s.first, 10)
+	}
+	if b = append(b, '-'); s.last >= 0 {
+		b = strconv.AppendInt(b, s.last, 10)
+	}
+	return string(b)
+}

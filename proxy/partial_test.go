@@ -1,0 +1,303 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// ranged is an origin that knows ranges, and what it was asked.
+type ranged struct {
+	mu      sync.Mutex
+	content []byte
+	tag     string
+	more    []string // fields, names and values in turn
+	asked   []string // Range of each request, with If-Range after a blank
+}
+
+func (o *ranged) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked = append(o.asked, strings.TrimSpace(r.Header.Get("Range")+" "+r.Header.Get("If-Range")))
+	h := w.Header()
+	h.Set("Cache-Control", "max-age=60")
+	h.Set("Content-Type", "text/x-test")
+	if o.tag != "" {
+		h.Set("Etag", o.tag)
+	}
+	for i := 0; i < len(o.more); i += 2 {
+		h.Set(o.more[i], o.more[i+1])
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(o.content))
+}
+
+// become makes the origin have something else.
+func (o *ranged) become(content []byte, tag string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.content, o.tag = content, tag
+}
+
+// questions returns what was asked since the last call.
+func (o *ranged) questions() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q := strings.Join(o.asked, ", ")
+	o.asked = nil
+	return q
+}
+
+func (o *ranged) edge(t *testing.T, change func(*Options, *ServiceConfig)) *edge {
+	return newEdge(t, map[string][]string{"fra": {originServer(t, o.ServeHTTP)}}, change)
+}
+
+// step is one request and what must come of it.
+type step struct {
+	why    string
+	fields []string
+	status int
+	// what the client gets, how its Cache-Status begins, and what the origin is asked meanwhile
+	body, cacheStatus, asked string
+}
+
+func (e *edge) steps(o *ranged, steps ...step) {
+	e.t.Helper()
+	for _, s := range steps {
+		c := e.get("/a", s.fields...)
+		e.settle()
+		e.want(s.why, c, s.status, s.body, s.cacheStatus)
+		if got := o.questions(); got != s.asked {
+			e.t.Errorf("%s: the origin was asked %q, want %q", s.why, got, s.asked)
+		}
+		if c.length != int64(c.body.Len()) && c.status < 300 {
+			e.t.Errorf("%s: %d bytes, %d announced", s.why, c.body.Len(), c.length)
+		}
+		if n := len(c.fields.Values("content-range")); n != 1 && c.status == 206 || n != 0 && c.status == 200 {
+			e.t.Errorf("%s: %d with %q", s.why, c.status, c.fields.Values("content-range"))
+		}
+		if c.status < 300 && c.fields.Get("content-type") != "text/x-test" {
+			e.t.Errorf("%s: of type %q", s.why, c.fields.Values("content-type"))
+		}
+	}
+}
+
+func TestRFC9111_3_3_APartIsStoredAndReused(t *testing.T) {
+	o := &ranged{content: []byte("0123456789")}
+	e := o.edge(t, nil)
+	e.steps(o,
+		step{"the first", []string{"range", "bytes=-5"}, 206, "56789", "nearcast; fwd=uri-miss; fwd-status=206; stored", "bytes=-5"},
+		step{"the same", []string{"range", "bytes=-5"}, 206, "56789", "nearcast; hit", ""},
+		step{"within it", []string{"range", "bytes=6-8"}, 206, "678", "nearcast; hit", ""},
+		step{"to its end", []string{"range", "bytes=6-"}, 206, "6789", "nearcast; hit", ""},
+		step{"the last", []string{"range", "bytes=-1"}, 206, "9", "nearcast; hit", ""},
+		step{"two within it", []string{"range", "bytes=5-6"}, 206, "56", "nearcast; hit", ""},
+		step{"beyond the end", []string{"range", "bytes=10-"}, 416, "", "nearcast; hit", ""},
+		step{"without a validator nothing is combined (§3.4)", []string{"range", "bytes=3-6"}, 206, "3456", "nearcast; fwd=uri-miss", "bytes=3-6"},
+		step{"and the newest is kept", []string{"range", "bytes=3-4"}, 206, "34", "nearcast; hit", ""},
+		step{"a part is no whole", nil, 200, "0123456789", "nearcast; fwd=uri-miss", ""},
+		step{"which has all parts", []string{"range", "bytes=0-1"}, 206, "01", "nearcast; hit", ""},
+	)
+}
+
+func TestRFC9111_3_4_PartsAreCombinedAndCompleted(t *testing.T) {
+	o := &ranged{content: []byte("0123456789"), tag: `"a"`}
+	e := o.edge(t, nil)
+	e.steps(o,
+		step{"a part", []string{"range", "bytes=0-2"}, 206, "012", "nearcast; fwd=uri-miss", "bytes=0-2"},
+		step{"apart from it", []string{"range", "bytes=6-7"}, 206, "67", "nearcast; fwd=uri-miss", "bytes=6-7"},
+		step{"what lies between them", []string{"range", "bytes=1-7"}, 206, "1234567", "nearcast; fwd=partial; fwd-status=206; stored", `bytes=3-5 "a"`},
+		step{"all of them", []string{"range", "bytes=0-7"}, 206, "01234567", "nearcast; hit", ""},
+		step{"If-Range of this version", []string{"range", "bytes=0-1", "if-range", `"a"`}, 206, "01", "nearcast; hit", ""},
+		step{"its validator", []string{"range", "bytes=8-9", "if-none-match", `"a"`}, 304, "", "nearcast; hit", ""},
+		step{"the whole fetches the rest", nil, 200, "0123456789", "nearcast; fwd=partial; fwd-status=206; stored", `bytes=8- "a"`},
+		step{"and then it is there", nil, 200, "0123456789", "nearcast; hit", ""},
+		step{"several ranges", []string{"range", "bytes=0-20"}, 206, "0123456789", "nearcast; hit", ""},
+	)
+	if n := e.cacheObjects(); n != 1 {
+		t.Errorf("%v objects are stored where one is complete", n)
+	}
+}
+
+func (e *edge) cacheObjects() float64 {
+	for line := range strings.SplitSeq(e.metrics(), "\n") {
+		var n float64
+		if _, err := fmt.Sscanf(line, "nearcast_cache_objects %g", &n); err == nil {
+			return n
+		}
+	}
+	return -1
+}
+
+func (e *edge) metrics() string {
+	var b bytes.Buffer
+	e.opts.Set.WritePrometheus(&b)
+	return b.String()
+}
+
+func TestRFC9110_13_1_5_AnotherVersionReplacesTheParts(t *testing.T) {
+	o := &ranged{content: []byte("0123456789"), tag: `"a"`}
+	e := o.edge(t, nil)
+	e.steps(o, step{"a part", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
+	o.become([]byte("abcdefghij"), `"b"`)
+	e.steps(o,
+		step{"completing it brings the new one", nil, 200, "abcdefghij", "nearcast; fwd=partial; fwd-status=200; stored", `bytes=5- "a"`},
+		step{"which is what is stored", []string{"range", "bytes=0-1"}, 206, "ab", "nearcast; hit", ""},
+	)
+
+	o = &ranged{content: []byte("0123456789"), tag: `"a"`}
+	e = o.edge(t, nil)
+	e.steps(o, step{"a part", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
+	o.become([]byte("abcdefghij"), `"b"`)
+	e.steps(o,
+		step{"so does a range that it has a part of", []string{"range", "bytes=3-6"}, 206, "defg", "nearcast; fwd=partial; fwd-status=200; stored", `bytes=5-6 "a"`},
+		step{"and the old part is gone", []string{"range", "bytes=0-1"}, 206, "ab", "nearcast; hit", ""},
+	)
+
+	o = &ranged{content: []byte("0123456789"), tag: `"a"`}
+	e = o.edge(t, nil)
+	e.steps(o, step{"a part", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
+	o.become([]byte("abcdefghij"), `"b"`)
+	e.steps(o,
+		step{"a part of another version", []string{"range", "bytes=6-7"}, 206, "gh", "nearcast; fwd=uri-miss", "bytes=6-7"},
+		step{"takes the old one's place", []string{"range", "bytes=0-1"}, 206, "ab", "nearcast; fwd=uri-miss", "bytes=0-1"},
+		step{"If-Range of the old one asks for the whole", []string{"range", "bytes=0-1", "if-range", `"a"`}, 200, "abcdefghij", "nearcast; fwd=uri-miss", ""},
+	)
+}
+
+func TestRFC9111_3_4_AWeakValidatorCombinesNothing(t *testing.T) {
+	o := &ranged{content: []byte("0123456789"), tag: `W/"a"`}
+	e := o.edge(t, nil)
+	e.steps(o,
+		step{"a part", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"},
+		step{"serves by itself", []string{"range", "bytes=1-2"}, 206, "12", "nearcast; hit", ""},
+		step{"but is not completed", nil, 200, "0123456789", "nearcast; fwd=uri-miss", ""},
+	)
+}
+
+func TestWhatOfA206IsNotStored(t *testing.T) {
+	for _, tt := range []struct {
+		why         string
+		more        []string
+		body, again string
+	}{
+		{"no-store", []string{"Cache-Control", "no-store"}, "01234", "bytes=0-4"},
+		{"private", []string{"Cache-Control", "private"}, "01234", "bytes=0-4"},
+		{"Vary: *", []string{"Vary", "*"}, "01234", "bytes=0-4"},
+		{"a cookie", []string{"Set-Cookie", "a=b"}, "01234", "bytes=0-4"},
+		{"no freshness", []string{"Cache-Control", "x"}, "01234", "bytes=0-4"},
+	} {
+		o := &ranged{content: []byte("0123456789"), more: tt.more}
+		e := o.edge(t, nil)
+		for range 3 {
+			e.steps(o, step{tt.why, []string{"range", "bytes=0-4"}, 206, tt.body, "nearcast; fwd=uri-miss", tt.again})
+		}
+	}
+	for why, f := range map[string]func(h http.Header) string{
+		"a Content-Range that the body's length contradicts": func(h http.Header) string { h.Set("Content-Range", "bytes 4-9/10"); return "01234" },
+		"an unknown length": func(h http.Header) string { h.Set("Content-Range", "bytes 0-4/*"); return "01234" },
+		"no Content-Range":  func(http.Header) string { return "01234" },
+		"several of them": func(h http.Header) string {
+			h["Content-Range"] = []string{"bytes 0-4/10", "bytes 0-4/10"}
+			return "01234"
+		},
+		"a multipart answer":    func(h http.Header) string { h.Set("Content-Type", "multipart/byteranges; boundary=x"); return "--x--" },
+		"an impossible extent":  func(h http.Header) string { h.Set("Content-Range", "bytes 6-10/10"); return "01234" },
+		"a part of other units": func(h http.Header) string { h.Set("Content-Range", "lines 0-4/10"); return "01234" },
+	} {
+		url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			body := f(w.Header())
+			w.WriteHeader(206)
+			w.Write([]byte(body))
+		})
+		e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+		for range 3 {
+			if c := e.get("/a", "range", "bytes=0-4"); c.status != 206 || c.body.Len() != 5 {
+				t.Errorf("%s: %d %q", why, c.status, c.body.String())
+			}
+			e.settle()
+		}
+		e.get("/a")
+		if n := hits.Load(); n != 4 {
+			t.Errorf("%s: the origin was asked %d times", why, n)
+		}
+	}
+}
+
+func TestA206ToNoRangeRequestIsNotStored(t *testing.T) {
+	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Range", "bytes 0-4/10")
+		w.WriteHeader(206)
+		w.Write([]byte("01234"))
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	e.get("/a")
+	e.settle()
+	e.want("nor does it serve a range", e.get("/a", "range", "bytes=0-1"), 206, "01", "nearcast; fwd=uri-miss")
+	if hits.Load() != 2 {
+		t.Error("it was stored")
+	}
+}
+
+func TestAPartThatIsNotTheOneAskedForServesNobodyElse(t *testing.T) {
+	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Range", "bytes 5-9/10")
+		w.WriteHeader(206)
+		w.Write([]byte("56789"))
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	c := e.get("/a", "range", "bytes=0-4")
+	e.settle()
+	if c.status != 206 || c.body.String() != "56789" || c.fields.Get("content-range") != "bytes 5-9/10" {
+		t.Errorf("it goes to its client as it came: %d %q %v", c.status, c.body.String(), c.fields)
+	}
+	n := hits.Load()
+	e.want("by its own Content-Range it is good", e.get("/a", "range", "bytes=5-6"), 206, "56", "nearcast; hit")
+	if hits.Load() != n {
+		t.Error("the origin was asked again")
+	}
+}
+
+func TestConcurrentRequestsForOneRangeShareOneFetch(t *testing.T) {
+	release, asked := make(chan struct{}), make(chan struct{}, 100)
+	o := &ranged{content: numbered(300 << 10), tag: `"a"`}
+	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) { asked <- struct{}{}; <-release; o.ServeHTTP(w, r) })
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	var wg sync.WaitGroup
+	var bad atomic.Int32
+	ask := func() {
+		if c := e.get("/a", "range", "bytes=1000-200000"); c.status != 206 || !bytes.Equal(c.body.Bytes(), o.content[1000:200001]) {
+			bad.Add(1)
+		}
+	}
+	wg.Go(ask)
+	<-asked
+	for range 30 {
+		wg.Go(ask)
+	}
+	for strings.Contains(e.metrics(), "nearcast_cache_collapsed_total 30\n") == false {
+		time.Sleep(time.Millisecond)
+	}
+	close(release)
+	wg.Wait()
+	if hits.Load() != 1 || bad.Load() != 0 {
+		t.Errorf("%d fetches, %d bad answers", hits.Load(), bad.Load())
+	}
+}
+
+func TestUnsafeMethodsInvalidateParts(t *testing.T) {
+	o := &ranged{content: []byte("0123456789"), tag: `"a"`}
+	e := o.edge(t, nil)
+	e.steps(o, step{"a part", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
+	e.Serve(context.Background(), &client{}, request("POST", "/a"))
+	o.questions()
+	e.steps(o, step{"after a POST", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
+}
