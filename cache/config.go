@@ -41,7 +41,14 @@ type Policy struct {
 	StaleIfError time.Duration `yaml:"stale_if_error"`
 	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
 	CacheStatus bool `yaml:"cache_status"`
+	// Slice is the size of the pieces in which Range requests fetch and store a resource; resources that are known to be larger than max_object are
+	// fetched and stored in slices for every GET. The origin must answer Range requests and give a strong validator. 64KiB to 64MiB, and no more than
+	// max_object. Default 0: no slices.
+	Slice Size `yaml:"slice"`
 }
+
+// minSlice and maxSlice bound Policy.Slice: smaller slices cost more in requests and index than they save, larger ones would fill the memory.
+const minSlice, maxSlice = 64 << 10, 64 << 20
 
 // SetDefaults fills in the defaults.
 func (p *Policy) SetDefaults() { p.Enabled, p.CacheStatus = true, true }
@@ -53,6 +60,9 @@ func (p *Policy) Validate(report func(key, fault string)) {
 	}
 	if p.StaleIfError < 0 {
 		report("stale_if_error", "must not be negative")
+	}
+	if p.Slice != 0 && (p.Slice < minSlice || p.Slice > maxSlice) {
+		report("slice", "must be 0, for no slices, or between 64KiB and 64MiB")
 	}
 }
 

@@ -41,6 +41,8 @@ type Fill struct {
 	born uint64 // the shard's purges by then
 	ask  string // the range that is fetched, as the Range field has it; "" for the whole
 
+	slicing slicing // of a slice; set by its leader
+
 	// settled is set by the leader's first decision; decided is closed once it can be read.
 	settled atomic.Bool
 	decided chan struct{}
@@ -100,7 +102,7 @@ func (c *Cache) begin(now time.Time, key Key, r *message.Request, ask string) (f
 	f = c.newFill(s, key, hash, ask)
 	if res := s.resource(hash, key); res != nil {
 		// A fill may have ended between Lookup and here.
-		if e := res.match(r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
+		if e := res.match(r); e != nil && key.part == wholePart && judge(now, e.obj, &d, &Policy{}).State == Hit {
 			f.obj, f.sel = e.obj, e.sel
 			f.settled.Store(true)
 			close(f.decided)
@@ -118,7 +120,7 @@ func (c *Cache) begin(now time.Time, key Key, r *message.Request, ask string) (f
 // crowd is what is remembered of a key: requests with credentials get other answers than those without, and those for a part too.
 func crowd(hash uint64, r *message.Request, part bool) uint64 {
 	if part {
-		hash ^= 1 << 20
+		hash ^= 1 << 33 // which has a slot of its own in shard.refused
 	}
 	if r.Fields.Has("authorization") {
 		return ^hash

@@ -18,12 +18,13 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_invalidations_total": "Stored responses removed by unsafe requests and purges.",
 	"nearcast_cache_partials_total":      "Partial responses stored.",
 	"nearcast_cache_combined_total":      "Partial responses that became one with another.",
+	"nearcast_cache_slices_total":        "Slices of large responses that came from origins to be stored.",
 	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
 }
 
 type counters struct {
 	collapsed, inserts, evictions, invalidations *metrics.Counter
-	partials, combined                           *metrics.Counter
+	partials, combined, slices                   *metrics.Counter
 	rejected                                     [reasonCount]*metrics.Counter
 }
 
@@ -40,6 +41,7 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 		inserts:       set.NewCounter("nearcast_cache_inserts_total"),
 		evictions:     set.NewCounter("nearcast_cache_evictions_total"),
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
+		slices:        set.NewCounter("nearcast_cache_slices_total"),
 		partials:      set.NewCounter("nearcast_cache_partials_total"),
 		combined:      set.NewCounter("nearcast_cache_combined_total"),
 	}

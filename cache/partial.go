@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +33,7 @@ func (k Key) head() Key { k.part = headPart; return k }
 type extent struct {
 	Range
 	total int64
+	gen   uint64 // of a slice: its head's
 }
 
 // within is rg as it lies in the object's body; false when the object is a part and lacks some of it.
@@ -121,14 +121,20 @@ func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *P
 			f.refuse(r, &resp, ReasonPartial)
 			return nil, ReasonPartial
 		}
-		resp.part, resp.Length = &extent{rg, total}, rg.End-rg.Start
-		resp.Fields = slices.Clone(resp.Fields)
-		resp.Fields.Del("content-range")
+		resp.part, resp.Length = &extent{rg, total, 0}, rg.End-rg.Start
+		resp.Fields = withoutContentRange(resp.Fields)
 		if have != nil && have.Length == total && strongValidator(resp.Fields, resp.Received) == have.validator() && have.validator() != "" {
 			resp.Fields = updated(have.Fields, resp.Fields)
 		}
 	}
 	return f.Respond(r, resp, p)
+}
+
+// withoutContentRange is a copy of f without what the store has in its own form.
+func withoutContentRange(f message.Fields) message.Fields {
+	f = f.Clone()
+	f.Del("content-range")
+	return f
 }
 
 // publishExtent puts a part that has come beside those of its version, and takes the place of those of another. The shard is locked.

@@ -33,7 +33,9 @@ type Cache struct {
 	shards    [shardCount]shard
 	queues    queues
 	objects   atomic.Int64
-	fills     atomic.Int64
+	// generations counts the heads of slices.
+	generations atomic.Uint64
+	fills       atomic.Int64
 }
 
 // shard is a part of the index.

@@ -32,7 +32,11 @@ func (p *Proxy) decide(x *exchange, f *cache.Fill, head cache.Response) (*cache.
 	if x.result.Part != nil {
 		return f.RespondPart(x.r, head, x.result.Part.Have(), x.service.policy)
 	}
-	return f.Respond(x.r, head, x.service.policy)
+	w, reason := f.Respond(x.r, head, x.service.policy)
+	if reason == cache.ReasonTooLarge && x.service.policy.Slice > 0 {
+		p.cache.NoteLarge(x.key, x.r, head, x.service.policy)
+	}
+	return w, reason
 }
 
 // needsMore reports whether an answer that nobody shares is not the client's either: it is about what the fetch asked for, and the client

@@ -191,6 +191,11 @@ func (p *Proxy) serve(x *exchange) error {
 			return p.respondObject(x, x.result.Object)
 		}
 	}
+	if x.service.policy.Slice > 0 {
+		if done, err := p.sliced(x); done || err != nil {
+			return err
+		}
+	}
 	return p.fill(x)
 }
 

@@ -1,0 +1,276 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"nearcast/cache"
+	"nearcast/proxy/message"
+)
+
+// wantsSlices reports whether the exchange, which the cache can't answer as a whole, is one for slices, and where its answer begins.
+func (p *Proxy) wantsSlices(x *exchange, now time.Time) (at int64, ok bool) {
+	policy := x.service.policy
+	if policy.Slice == 0 || p.cache.TooLarge(int64(policy.Slice)) || x.r.Method != "GET" {
+		return 0, false
+	}
+	ranged := x.result.State == cache.Part && len(x.result.Part.Pieces) == 0
+	if !ranged && (x.result.State != cache.Miss || x.r.Fields.Has("range")) || p.cache.Unsliceable(now, x.key, x.r) {
+		return 0, false
+	}
+	head, _ := p.cache.SliceHead(now, x.key, x.r, policy)
+	if ranged {
+		return cache.FirstByte(x.r, head)
+	}
+	return 0, head != nil && p.cache.TooLarge(head.Length)
+}
+
+// sliced answers in slices. done is false, and nothing has been sent, when the request is to be answered in another way after all.
+func (p *Proxy) sliced(x *exchange) (done bool, err error) {
+	now := time.Now()
+	if x.result.State == cache.Part {
+		if head, fresh := p.cache.SliceHead(now, x.key, x.r, x.service.policy); fresh {
+			if _, status := cache.ParseRange(x.r, head); status == http.StatusRequestedRangeNotSatisfiable {
+				x.result.Object, x.result.TTL = head, head.TTL(now)
+				return true, p.respondObject(x, head)
+			}
+		}
+	}
+	for range 2 { // a second time when the first slice shows that the answer begins elsewhere
+		at, ok := p.wantsSlices(x, now)
+		if !ok {
+			return false, nil
+		}
+		s := &slicer{p: p, x: x, size: int64(x.service.policy.Slice)}
+		first, err := s.get(at / s.size)
+		if err != nil || first == nil {
+			return err != nil, err
+		}
+		if done, err = s.answer(first, at/s.size); done || err != nil {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// slicer answers one exchange in slices.
+type slicer struct {
+	p       *Proxy
+	x       *exchange
+	size    int64
+	fetched bool // something came from an origin
+}
+
+// get returns a slice, which may still be arriving. It is nil, without an error, when the resource can't be had in slices.
+func (s *slicer) get(n int64) (*cache.Object, error) {
+	for range maxJoins {
+		o, f := s.begin(n)
+		if o != nil {
+			return o, nil
+		}
+		s.fetched = true
+		o, reason, err := f.Wait(s.x.ctx, s.x.r)
+		switch {
+		case err != nil && s.x.ctx.Err() == nil && leadersOwn(err), reason == cache.ReasonOtherVariant:
+			continue
+		case err != nil || o != nil || reason != cache.ReasonNone:
+			return o, err
+		}
+	}
+	return nil, nil
+}
+
+// begin returns a slice that may serve, or a fetch of it.
+func (s *slicer) begin(n int64) (*cache.Object, *cache.Fill) {
+	p, x, now := s.p, s.x, time.Now()
+	o, fresh := p.cache.Slice(now, x.key, x.r, n, x.service.policy)
+	if fresh {
+		return o, nil
+	}
+	f, leader := p.cache.BeginSlice(now, x.key, x.r, n, s.size)
+	if leader {
+		if o, fresh := p.cache.Slice(now, x.key, x.r, n, x.service.policy); fresh { // it has come since
+			f.Fail(errLeaderGone)
+			return o, nil
+		}
+		ctx, cancel := p.detach(x.ctx)
+		bg := x.behind(ctx)
+		p.background(func() {
+			defer cancel()
+			defer f.Fail(errLeaderGone)
+			if err := p.fetchSlice(ctx, bg, f, o); err != nil {
+				f.Fail(err)
+			}
+		})
+	}
+	return nil, f
+}
+
+// fetchSlice fetches a slice, or validates the stored one, which may be nil.
+func (p *Proxy) fetchSlice(ctx context.Context, x *exchange, f *cache.Fill, stored *cache.Object) error {
+	for {
+		fields := message.Fields{{Name: "range", Value: f.Ask()}}
+		if stored != nil {
+			fields = append(fields, cache.Conditions(stored)...)
+		}
+		requested := time.Now()
+		res, err := p.forward(ctx, x, wholeFields(x.r.Fields, fields), nil)
+		if err != nil {
+			return err
+		}
+		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength, Requested: requested, Received: time.Now()}
+		if stored != nil && res.Status == http.StatusNotModified {
+			res.Body.Close()
+			if f.NotModified(x.r, head, stored, x.service.policy) != nil {
+				return nil
+			}
+			stored = nil
+			continue
+		}
+		w, _ := f.RespondSlice(x.r, head, x.service.policy)
+		if w == nil {
+			return res.Body.Close()
+		}
+		pump(w, res)
+		return nil
+	}
+}
+
+// answer answers with what begins in the slice first, the n-th. done is false when first shows that it begins elsewhere, or is no matter of slices.
+func (s *slicer) answer(first *cache.Object, n int64) (done bool, err error) {
+	p, x := s.p, s.x
+	if cache.EvaluateConditional(x.r, first) == http.StatusNotModified {
+		s.note(first, n, n+1)
+		return true, p.respondObject(x, first)
+	}
+	rg, status := cache.Range{Start: 0, End: first.Length}, http.StatusOK
+	if x.result.State == cache.Part {
+		switch asked, want := cache.ParseRange(x.r, first); want {
+		case http.StatusPartialContent:
+			rg, status = asked, want
+		case http.StatusRequestedRangeNotSatisfiable:
+			s.note(first, n, n+1)
+			return true, p.respondObject(x, first)
+		}
+	}
+	if rg.Start/s.size != n || status == http.StatusOK && !p.cache.TooLarge(first.Length) {
+		return false, nil
+	}
+	r, err := s.open(first, n, rg)
+	if err != nil {
+		return false, nil // it has begun to pass through, for want of memory
+	}
+	s.note(first, n, (rg.End-1)/s.size+1)
+	extra := []message.Field{age(first)}
+	if status == http.StatusPartialContent {
+		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(first.Length)})
+	}
+	a := &answer{status: status, length: rg.End - rg.Start, object: first, reader: r, fields: p.stored(x, first.Fields, extra...)}
+	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil {
+		r.Close()
+		return true, err
+	}
+	return true, s.stream(a, n, rg)
+}
+
+// stream sends the slices, fetching one ahead.
+func (s *slicer) stream(a *answer, n int64, rg cache.Range) error {
+	version := a.object.Head()
+	for {
+		more := (n+1)*s.size < rg.End
+		if more {
+			s.begin(n + 1)
+		}
+		err := s.p.copyObject(s.x, a)
+		a.reader.Close()
+		if err != nil || !more {
+			return err
+		}
+		n++
+		if a.object, a.reader, err = s.next(version, n, rg); err != nil {
+			return err
+		}
+		if a.reader == nil {
+			return s.rest(version, cache.Range{Start: n * s.size, End: rg.End})
+		}
+	}
+}
+
+var errChanged = &message.Error{Blame: message.BlameOrigin, Status: http.StatusBadGateway, Reason: "response changed between slices"}
+
+// next opens the slice that follows, which must be of the same version. There is no reader, nor an error, when it can't be had as a slice any more.
+func (s *slicer) next(version *cache.Object, n int64, rg cache.Range) (*cache.Object, *cache.Reader, error) {
+	for range maxJoins {
+		o, err := s.get(n)
+		if err != nil {
+			return nil, nil, err
+		}
+		if o == nil {
+			break
+		}
+		if !o.SameVersion(version) {
+			return nil, nil, errChanged
+		}
+		r, err := s.open(o, n, rg)
+		if err == nil {
+			return o, r, nil
+		}
+	}
+	return nil, nil, nil
+}
+
+// rest passes on what is still to be sent, without storing it: there was no memory for more, or the origin would not have it stored any more.
+func (s *slicer) rest(version *cache.Object, rg cache.Range) error {
+	p, x := s.p, s.x
+	res, err := p.forward(x.ctx, x, wholeFields(x.r.Fields, version.Conditional(rg)), nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if !version.Continues(&cache.Response{Status: res.Status, Fields: res.Fields, Received: time.Now()}, rg) {
+		return errChanged
+	}
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for left := rg.End - rg.Start; left > 0; {
+		n, err := res.Body.Read((*buf)[:min(int64(len(*buf)), left)])
+		if n > 0 {
+			if werr := p.write(x, (*buf)[:n]); werr != nil {
+				return werr
+			}
+		}
+		if left -= int64(n); err != nil && left > 0 {
+			x.incomplete = true
+			return err
+		}
+	}
+	return nil
+}
+
+// open makes a reader of what of rg lies in the n-th slice.
+func (s *slicer) open(o *cache.Object, n int64, rg cache.Range) (*cache.Reader, error) {
+	return o.NewReader(s.x.ctx, cache.Range{Start: max(rg.Start, n*s.size), End: min(rg.End, (n+1)*s.size)})
+}
+
+// maxNoted bounds the slices that are looked up for Cache-Status.
+const maxNoted = 64
+
+// note says for the log and Cache-Status what of the slices from n up to end comes from the store.
+func (s *slicer) note(first *cache.Object, n, end int64) {
+	x, now := s.x, time.Now()
+	stored, missing := !s.fetched, s.fetched
+	for i := n + 1; i < min(end, n+maxNoted); i++ {
+		_, fresh := s.p.cache.Slice(now, x.key, x.r, i, x.service.policy)
+		stored, missing = stored || fresh, missing || !fresh
+	}
+	x.result.State, x.result.Part = cache.Part, &cache.Plan{}
+	if !missing {
+		x.result.Object, x.result.TTL = first.Head(), first.TTL(now)
+		return
+	}
+	x.outcome = cache.Outcome{Forwarded: true, Status: http.StatusPartialContent, Stored: true}
+	if x.result.Object = nil; stored {
+		x.result.Part.Pieces = []cache.Piece{{}}
+	}
+}

@@ -1,0 +1,269 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/cache"
+	"nearcast/proxy/message"
+)
+
+const slice = 64 << 10
+
+func sliced(_ *Options, s *ServiceConfig) { s.Cache.Slice = slice }
+
+// slicedSmall is sliced, with so small a max_object that what the tests serve is too large for it.
+func slicedSmall(o *Options, s *ServiceConfig) {
+	sliced(o, s)
+	o.Set = metrics.NewSet()
+	o.Cache = cache.New(cache.Config{Memory: 4 << 20, MaxObject: 100 << 10}, o.Set)
+}
+
+// of is the Range of slices from up to and with to.
+func of(from, to int) (asked string) {
+	var all []string
+	for n := from; n <= to; n++ {
+		all = append(all, fmt.Sprintf("bytes=%d-%d", n*slice, (n+1)*slice-1))
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestSlicesAreFetchedStoredAndSharedByThemselves(t *testing.T) {
+	o := &ranged{content: numbered(5*slice + 100), tag: `"a"`}
+	e := o.edge(t, sliced)
+	s := string(o.content)
+	e.steps(o,
+		step{"one byte", []string{"range", "bytes=70000-70000"}, 206, s[70000:70001], "nearcast; fwd=uri-miss; fwd-status=206; stored", of(1, 1)},
+		step{"the same slice", []string{"range", "bytes=65536-131071"}, 206, s[slice : 2*slice], "nearcast; hit", ""},
+		step{"another besides", []string{"range", "bytes=70000-140000"}, 206, s[70000:140001], "nearcast; fwd=partial", of(2, 2)},
+		step{"both", []string{"range", "bytes=70000-140000"}, 206, s[70000:140001], "nearcast; hit", ""},
+		step{"a suffix, whose place is known", []string{"range", "bytes=-1"}, 206, s[len(s)-1:], "nearcast; fwd=uri-miss", of(5, 5)},
+		step{"If-Range of this version", []string{"range", "bytes=70000-70001", "if-range", `"a"`}, 206, s[70000:70002], "nearcast; hit", ""},
+		step{"its validator", []string{"range", "bytes=70000-70001", "if-none-match", `"a"`}, 304, "", "nearcast; hit", ""},
+		step{"beyond the end", []string{"range", fmt.Sprintf("bytes=%d-", len(s))}, 416, "", "nearcast; hit", ""},
+		step{"an open end", []string{"range", "bytes=200000-"}, 206, s[200000:], "nearcast; fwd=partial", of(3, 4)},
+	)
+	e.Serve(context.Background(), &client{}, request("POST", "/a"))
+	o.questions()
+	e.steps(o, step{"an unsafe method takes all of them", []string{"range", "bytes=70000-140000"}, 206, s[70000:140001], "nearcast; fwd=uri-miss", of(1, 2)})
+}
+
+func TestASuffixOfWhatIsNotKnownFetchesTheFirstSliceToo(t *testing.T) {
+	o := &ranged{content: numbered(5 * slice), tag: `"a"`}
+	e := o.edge(t, sliced)
+	e.steps(o, step{"a suffix", []string{"range", "bytes=-2"}, 206, string(o.content[5*slice-2:]), "nearcast; fwd=uri-miss", of(0, 0) + ", " + of(4, 4)})
+}
+
+func TestSlicesOfAnotherVersionDoNotMix(t *testing.T) {
+	o := &ranged{content: numbered(5 * slice), tag: `"a"`}
+	e := o.edge(t, sliced)
+	s := string(o.content)
+	e.steps(o, step{"a slice", []string{"range", "bytes=0-1"}, 206, s[:2], "nearcast; fwd=uri-miss", of(0, 0)})
+	o.become(bytes.Repeat([]byte("x"), 3*slice), `"b"`)
+	if c := e.get("/a", "range", "bytes=0-100000"); c.status != 206 || !c.aborted || c.body.String() != s[:slice] {
+		t.Errorf("what changes on the way is cut off: %d, aborted %v, %d bytes", c.status, c.aborted, c.body.Len())
+	}
+	e.settle()
+	o.questions()
+	e.steps(o,
+		step{"the slices of old are gone", []string{"range", "bytes=0-1"}, 206, "xx", "nearcast; fwd=uri-miss", of(0, 0)},
+		step{"those of the new version are not", []string{"range", "bytes=0-100000"}, 206, strings.Repeat("x", 100001), "nearcast; hit", ""},
+		step{"nor is what was the end", []string{"range", "bytes=-1"}, 206, "x", "nearcast; fwd=uri-miss", of(2, 2)},
+	)
+}
+
+func TestAnOriginWithoutSlicesIsRemembered(t *testing.T) {
+	content := numbered(3 * slice)
+	for why, f := range map[string]http.HandlerFunc{
+		"no ranges":              whole(content, "Etag", `"a"`),
+		"no validator":           (&ranged{content: content}).ServeHTTP,
+		"not to be stored":       (&ranged{content: content, tag: `"a"`, more: []string{"Cache-Control", "no-store"}}).ServeHTTP,
+		"always to be validated": (&ranged{content: content, tag: `"a"`, more: []string{"Cache-Control", "no-cache"}}).ServeHTTP,
+	} {
+		url, hits := counting(t, f)
+		e := newEdge(t, map[string][]string{"fra": {url}}, sliced)
+		for i := range 4 {
+			c := e.get("/a", "range", "bytes=5-6")
+			e.settle()
+			if !bytes.Equal(c.body.Bytes(), content[5:7]) && !bytes.Equal(c.body.Bytes(), content) {
+				t.Errorf("%s: %d bytes", why, c.body.Len())
+			}
+			if n := hits.Load(); n > int32(i)+2 {
+				t.Errorf("%s: %d requests asked the origin %d times", why, i+1, n)
+			}
+		}
+	}
+}
+
+func TestStaleSlicesAreValidated(t *testing.T) {
+	o := &ranged{content: numbered(3 * slice), tag: `"a"`, more: []string{"Cache-Control", "max-age=1", "Age", "1", "Last-Modified", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)}}
+	o.more[1] = "max-age=0, stale-while-revalidate=1000"
+	e := o.edge(t, sliced)
+	_ = e
+	var valid atomic.Int32
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != "" {
+			valid.Add(1)
+		}
+		o.ServeHTTP(w, r)
+	})
+	e = newEdge(t, map[string][]string{"fra": {url}}, sliced)
+	e.get("/a", "range", "bytes=0-1")
+	e.settle()
+	c := e.get("/a", "range", "bytes=0-1")
+	if c.status != 206 || c.body.String() != string(o.content[:2]) || valid.Load() != 1 {
+		t.Errorf("%d %q, validated %d times", c.status, c.body.String(), valid.Load())
+	}
+}
+
+func TestLargeResponsesAreServedInSlices(t *testing.T) {
+	o := &ranged{content: numbered(5*slice + 1), tag: `"a"`}
+	e := o.edge(t, slicedSmall)
+	s := string(o.content)
+	e.steps(o,
+		step{"one that turns out too large passes through", nil, 200, s, "nearcast; fwd=uri-miss; fwd-status=200", ""},
+		step{"the next is of slices", nil, 200, s, "nearcast; fwd=uri-miss; fwd-status=206; stored", of(0, 5)},
+		step{"which are stored", nil, 200, s, "nearcast; hit", ""},
+		step{"for ranges too", []string{"range", "bytes=100-200000"}, 206, s[100:200001], "nearcast; hit", ""},
+		step{"and conditions", []string{"if-none-match", `"a"`}, 304, "", "nearcast; hit", ""},
+	)
+}
+
+func TestConcurrentRequestsShareSlices(t *testing.T) {
+	o := &ranged{content: numbered(8 * slice), tag: `"a"`}
+	e := o.edge(t, sliced)
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			from, to := i*1000, len(o.content)-1-i*1000
+			c := e.get("/a", "range", fmt.Sprintf("bytes=%d-%d", from, to))
+			if c.status != 206 || !bytes.Equal(c.body.Bytes(), o.content[from:to+1]) {
+				t.Errorf("%d-%d: %d, %d bytes", from, to, c.status, c.body.Len())
+			}
+		})
+	}
+	wg.Wait()
+	if asked := strings.Count(o.questions(), "bytes="); asked != 8 {
+		t.Errorf("8 slices were fetched %d times", asked)
+	}
+}
+
+// generated is content of any length without memory: each place has a byte that its number decides.
+type generated struct{ at, size int64 }
+
+func (z *generated) Read(p []byte) (int, error) {
+	if z.at >= z.size {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), z.size-z.at)]
+	for i := 0; i < len(p); {
+		part := p[i:min(len(p), i+int(1<<16-z.at&(1<<16-1)))]
+		part[0] = byteAt(z.at)
+		for n := 1; n < len(part); n *= 2 {
+			copy(part[n:], part[:n])
+		}
+		i, z.at = i+len(part), z.at+int64(len(part))
+	}
+	return len(p), nil
+}
+
+// byteAt is the same for 64 KiB.
+func byteAt(at int64) byte { return byte(at>>16 ^ at>>24) }
+
+func (z *generated) Seek(off int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		off += z.at
+	case io.SeekEnd:
+		off += z.size
+	}
+	z.at = off
+	return off, nil
+}
+
+// checking is a client that compares what comes with generated, and watches the budget.
+type checking struct {
+	client
+	t        *testing.T
+	at       int64
+	used     func() float64
+	peak     float64
+	mismatch bool
+}
+
+func (c *checking) Write(p []byte) (int, error) {
+	for _, i := range [...]int{0, len(p) / 2, len(p) - 1} {
+		c.mismatch = c.mismatch || p[i] != byteAt(c.at+int64(i))
+	}
+	if c.at += int64(len(p)); c.at>>22 != (c.at-int64(len(p)))>>22 {
+		c.peak = max(c.peak, c.used())
+	}
+	return len(p), nil
+}
+
+func TestALargeResponseStaysWithinTheBudget(t *testing.T) {
+	size := int64(4 << 30)
+	if testing.Short() || raced {
+		size = 256 << 20
+	}
+	const memory, sliceSize = 8 << 20, 1 << 20
+	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Etag", `"a"`)
+		w.Header().Set("Content-Type", "text/x-test")
+		http.ServeContent(w, r, "", time.Time{}, &generated{size: size})
+	})
+	set := metrics.NewSet()
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(o *Options, s *ServiceConfig) {
+		s.Cache.Slice, o.Set = sliceSize, set
+		o.Cache = cache.New(cache.Config{Memory: memory, MaxObject: 2 << 20}, set)
+	})
+	used := func() float64 { return metric(set, "nearcast_cache_bytes") }
+	serve := func(lines ...string) *checking {
+		c := &checking{t: t, used: used}
+		e.Serve(context.Background(), c, request("GET", "/a", lines...))
+		return c
+	}
+	at := size - 12345
+	c := &client{}
+	e.Serve(context.Background(), c, request("GET", "/a", "range", "bytes="+strconv.FormatInt(at, 10)+"-"+strconv.FormatInt(at, 10)))
+	if c.status != 206 || c.body.Len() != 1 || c.body.Bytes()[0] != byteAt(at) || hits.Load() != 1 {
+		t.Errorf("a byte near the end: %d, %d bytes, %d fetches", c.status, c.body.Len(), hits.Load())
+	}
+	got := serve()
+	if got.status != 200 || got.at != size || got.length != size || got.mismatch || got.aborted {
+		t.Errorf("the whole: %d, %d bytes of %d, aborted %v, other bytes %v", got.status, got.at, got.length, got.aborted, got.mismatch)
+	}
+	if got.peak > memory {
+		t.Errorf("%.0f bytes were in use, of %d", got.peak, memory)
+	}
+	if n := int64(hits.Load()); n > size/sliceSize+1 {
+		t.Errorf("%d slices were fetched in %d requests", size/sliceSize, n)
+	}
+}
+
+// metric reads a series of a set.
+func metric(set *metrics.Set, name string) float64 {
+	var b bytes.Buffer
+	set.WritePrometheus(&b)
+	for line := range strings.Lines(b.String()) {
+		if v, ok := strings.CutPrefix(line, name+" "); ok {
+			f, _ := strconv.ParseFloat(strings.TrimSpace(v), 64)
+			return f
+		}
+	}
+	return -1
+}
+
+var _ message.ResponseWriter = (*checking)(nil)
