@@ -124,7 +124,7 @@ type answer struct {
 	reader *cache.Reader // nil when no body is sent
 	whole  bool
 	pieces []*cache.Reader // those that follow reader
-	parts  *byteRanges // several ranges; nil for the whole or one
+	parts  *byteRanges     // several ranges; nil for the whole or one
 }
 
 // respondObject answers from the cache. cache.ErrGone means that nothing was sent.
