@@ -42,6 +42,11 @@ func TestConfigValidates(t *testing.T) {
 	if got := faults(p.Validate); got != "" || !p.Enabled || !p.CacheStatus {
 		t.Errorf("the defaults: %s", got)
 	}
+	for size, want := range map[Size]string{0: "", 64 << 10: "", 64 << 20: "", 1: "slice", 64<<10 - 1: "slice", 64<<20 + 1: "slice", -1: "slice"} {
+		if p.Slice = size; faults(p.Validate) != want {
+			t.Errorf("slice of %v: %q", size, faults(p.Validate))
+		}
+	}
 	p = &Policy{DefaultTTL: -1, StaleIfError: -1}
 	if got := faults(p.Validate); got != "default_ttl stale_if_error" {
 		t.Errorf("%s", got)

@@ -7,6 +7,7 @@
 //	Hit           → answer with EvaluateConditional, ParseRange, ParseRanges and res.Object
 //	Bypass        → forward the request as it is; after an unsafe method's answer, call Invalidate
 //	OnlyIfCached  → 504
+//	Part          → put together what res.Part has; what it lacks is fetched as below, with BeginPart and RespondPart
 //	Stale         → when res.ServeStaleWhileRevalidate, answer with res.Object and do the rest in the background
 //	Miss, Stale   → f, leader := c.Begin(now, key, r)
 //	    leader    → fetch, then exactly one of f.Respond, f.NotModified, f.Fail
@@ -37,6 +38,12 @@
 //     both says so with max-age, or with CDN-Cache-Control.
 //   - The service's default TTL is for statuses that report success or a lasting redirect, never for errors.
 //   - A response that must be validated before every use is stored when it has a validator, but not shared as it arrives.
-//   - A Range request of something that is not stored goes past the cache, so that a part of a large file does not fetch it all.
+//   - A Range request of something that is not stored fetches that range, so that a part of a large file does not fetch it all. Several ranges
+//     fetch the whole.
+//   - A 206 is stored by what its Content-Range says, when it is of one range and a known length, and its body is as long as that. Parts are put
+//     together only with one strong validator: a strong entity tag, or without a tag a Last-Modified at least a second before Date. What is
+//     missing is asked for with If-Range when it is one piece; else the client's range is fetched, or the whole.
+//   - Several ranges of one object: at most 16, else the whole; what overlaps or adjoins is one; and the whole when that is no longer than the parts.
+//   - Slices (Policy.Slice): see slice.go.
 //   - If-Match and If-Unmodified-Since serve from the cache when the stored response meets them; else the origin answers.
 package cache

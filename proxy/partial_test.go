@@ -301,3 +301,53 @@ func TestUnsafeMethodsInvalidateParts(t *testing.T) {
 	o.questions()
 	e.steps(o, step{"after a POST", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
 }
+
+func TestRFC5861_4_AStalePartServesWhenOriginsFail(t *testing.T) {
+	o := &ranged{content: []byte("0123456789"), tag: `"a"`}
+	var failing atomic.Bool
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		if failing.Load() {
+			w.WriteHeader(503)
+			return
+		}
+		o.ServeHTTP(w, r)
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(_ *Options, s *ServiceConfig) { s.Cache.StaleIfError = time.Hour })
+	e.get("/a", "range", "bytes=0-4")
+	e.settle()
+	failing.Store(true)
+	reload := []string{"cache-control", "no-cache", "range", "bytes=1-2"}
+	e.want("within it", e.get("/a", reload...), 206, "12", "nearcast; fwd=")
+	reload[3] = "bytes=4-5"
+	if c := e.get("/a", reload...); c.status != 503 {
+		t.Errorf("what it lacks: %d", c.status)
+	}
+}
+
+func TestRFC9111_4_1_PartsAreOfTheirVariant(t *testing.T) {
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		o := &ranged{content: []byte(strings.Repeat(r.Header.Get("X-Kind"), 10)), tag: `"` + r.Header.Get("X-Kind") + `"`, more: []string{"Vary", "X-Kind"}}
+		o.ServeHTTP(w, r)
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	for _, again := range []string{"fwd=", "hit"} {
+		for _, kind := range []string{"a", "b"} {
+			c := e.get("/a", "x-kind", kind, "range", "bytes=0-4")
+			e.settle()
+			e.want(kind, c, 206, strings.Repeat(kind, 5), "nearcast; "+again)
+		}
+	}
+	for _, kind := range []string{"a", "b"} {
+		e.want("completed", e.get("/a", "x-kind", kind), 200, strings.Repeat(kind, 10), "nearcast; fwd=partial")
+	}
+}
+
+func TestRFC9110_13_1_5_WhoSharesAFetchIsAnsweredByItsOwnIfRange(t *testing.T) {
+	o := &ranged{content: []byte("0123456789"), tag: `"a"`}
+	e := o.edge(t, nil)
+	e.steps(o,
+		step{"another version", []string{"range", "bytes=0-4", "if-range", `"old"`}, 200, "0123456789", "nearcast; fwd=", `bytes=0-4, bytes=0-4 "old"`},
+		step{"a part is stored all the same", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; hit", ""},
+		step{"this version", []string{"range", "bytes=8-9", "if-range", `"a"`}, 206, "89", "nearcast; fwd=uri-miss", "bytes=8-9"},
+	)
+}

@@ -184,6 +184,10 @@ func (s *slicer) stream(a *answer, n int64, rg cache.Range) error {
 		}
 		err := s.p.copyObject(s.x, a)
 		a.reader.Close()
+		if err != nil && s.x.ctx.Err() == nil && asError(err).Blame != message.BlameClient {
+			s.x.incomplete = false // so far: it goes on where the slice broke off
+			return s.rest(version, cache.Range{Start: rg.Start + s.x.sent, End: rg.End})
+		}
 		if err != nil || !more {
 			return err
 		}
@@ -220,7 +224,8 @@ func (s *slicer) next(version *cache.Object, n int64, rg cache.Range) (*cache.Ob
 	return nil, nil, nil
 }
 
-// rest passes on what is still to be sent, without storing it: there was no memory for more, or the origin would not have it stored any more.
+// rest passes on what is still to be sent, without storing it: a slice broke off, there was no memory for more, or the origin would not have it
+// stored any more.
 func (s *slicer) rest(version *cache.Object, rg cache.Range) error {
 	p, x := s.p, s.x
 	res, err := p.forward(x.ctx, x, wholeFields(x.r.Fields, version.Conditional(rg)), nil)

@@ -141,6 +141,50 @@ func TestLargeResponsesAreServedInSlices(t *testing.T) {
 	)
 }
 
+// reaching is a client that tells when it has got that many bytes.
+type reaching struct {
+	client
+	at      int
+	reached chan struct{}
+}
+
+func (c *reaching) Write(p []byte) (int, error) {
+	before := c.body.Len()
+	n, err := c.client.Write(p)
+	if before < c.at && c.body.Len() >= c.at {
+		close(c.reached)
+	}
+	return n, err
+}
+
+func TestASliceThatBreaksOffGoesOnWhereItWas(t *testing.T) {
+	o := &ranged{content: numbered(4 * slice), tag: `"a"`}
+	var cut atomic.Bool
+	c := &reaching{at: slice, reached: make(chan struct{})}
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") == of(1, 1) && cut.CompareAndSwap(false, true) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Etag", `"a"`)
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", slice, 2*slice-1, 4*slice))
+			w.Header().Set("Content-Length", strconv.Itoa(slice))
+			w.WriteHeader(206)
+			w.Write(o.content[slice : slice+1000])
+			w.(http.Flusher).Flush()
+			<-c.reached
+			panic(http.ErrAbortHandler)
+		}
+		o.ServeHTTP(w, r)
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, sliced)
+	e.Serve(t.Context(), c, request("GET", "/a", "range", "bytes=10-200000"))
+	if c.status != 206 || c.aborted || !bytes.Equal(c.body.Bytes(), o.content[10:200001]) {
+		t.Errorf("%d, aborted %v, %d bytes", c.status, c.aborted, c.body.Len())
+	}
+	if q := o.questions(); !strings.Contains(q, `-200000 "a"`) {
+		t.Errorf("the rest is asked for with its validator: %q", q)
+	}
+}
+
 func TestConcurrentRequestsShareSlices(t *testing.T) {
 	o := &ranged{content: numbered(8 * slice), tag: `"a"`}
 	e := o.edge(t, sliced)
