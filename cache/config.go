@@ -42,6 +42,8 @@ type Policy struct {
 	// StaleIfError is how long past its freshness a response may serve when every origin fails (RFC 5861 §4).
 	// A stale-if-error directive of the response wins. Default 0.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
+	// Key says what tells stored answers apart.
+	Key KeyRules `yaml:"key"`
 	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
 	CacheStatus bool `yaml:"cache_status"`
 	// StaleOnDisconnect is how long past its freshness a response may serve when no origin can be reached, or none answers (RFC 9111

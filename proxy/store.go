@@ -24,7 +24,7 @@ func (p *Proxy) pass(x *exchange) error {
 	defer res.Body.Close() // also ends what is still under way
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
 	if p.cache != nil && x.service.policy.Enabled {
-		p.cache.Invalidate(x.service.name, x.r, res.Status, res.Fields)
+		p.cache.Invalidate(x.service.name, x.r, x.service.policy, res.Status, res.Fields)
 	}
 	return p.respondLive(x, res)
 }
@@ -149,7 +149,7 @@ func (x *exchange) behind(ctx context.Context) *exchange {
 	r.Body, r.ContentLength, r.Trailers, r.State = nil, 0, nil, nil
 	r.Detach()
 	bg := &exchange{ctx: ctx, r: &r, found: x.found}
-	bg.key = cache.KeyOf(x.service.name, &r)
+	bg.key = x.service.policy.KeyOf(x.service.name, &r, nil)
 	return bg
 }
 
