@@ -36,6 +36,7 @@ const (
 	recordStaleIfErrorSet
 	recordNoCache
 	recordNeverStale
+	recordStaleAsStated
 	recordFlagsEnd
 )
 
@@ -53,7 +54,7 @@ func appendRecord(dst []byte, key Key, o *Object, sel []selector) []byte {
 	for _, f := range [...]struct {
 		set bool
 		bit byte
-	}{{key.hasQuery, recordHasQuery}, {o.staleIfErrorSet, recordStaleIfErrorSet}, {o.noCache, recordNoCache}, {o.neverStale, recordNeverStale}} {
+	}{{key.hasQuery, recordHasQuery}, {o.staleIfErrorSet, recordStaleIfErrorSet}, {o.noCache, recordNoCache}, {o.neverStale, recordNeverStale}, {o.staleAsStated, recordStaleAsStated}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -116,7 +117,7 @@ func parseRecord(b []byte) (record, error) {
 	o.received = time.Unix(seconds, int64(nanoseconds%1e9))
 	o.terms = terms{
 		initialAge: d.duration(), lifetime: d.duration(), staleWhileRevalidate: d.duration(), staleIfError: d.duration(),
-		staleIfErrorSet: flags&recordStaleIfErrorSet != 0, noCache: flags&recordNoCache != 0, neverStale: flags&recordNeverStale != 0,
+		staleIfErrorSet: flags&recordStaleIfErrorSet != 0, noCache: flags&recordNoCache != 0, neverStale: flags&recordNeverStale != 0, staleAsStated: flags&recordStaleAsStated != 0,
 	}
 	rec := record{obj: o}
 	rec.key = Key{
