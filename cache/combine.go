@@ -51,7 +51,7 @@ func (c *Cache) join(s *shard, a, b *entry) *entry {
 		newer = b
 	}
 	o := *newer.obj
-	o.part = &extent{Range{a.obj.part.Start, max(a.obj.part.End, b.obj.part.End)}, o.Length, 0}
+	o.part = &extent{Range{a.obj.part.Start, max(a.obj.part.End, b.obj.part.End)}, 0}
 	o.encoded = &encoded{c: c}
 	o.body = joinBodies(a.body, b.body, a.obj.part.End-b.obj.part.Start)
 	e := &entry{obj: &o, sel: newer.sel, cost: newer.cost}

@@ -29,7 +29,9 @@ type Response struct {
 	// Requested is when the request was sent, Received when the header section had come (RFC 9111 §4.2.3).
 	Requested, Received time.Time
 
-	part *extent // of a 206 that may be stored
+	// Of a 206 that may be stored, what it is of a representation of which length. Length is then its body's.
+	part  *extent
+	whole int64
 }
 
 // Fill is one fetch that any number of requests share.
@@ -60,6 +62,9 @@ type Fill struct {
 
 // newFill makes a fill. The shard is locked.
 func (c *Cache) newFill(s *shard, key Key, hash uint64, ask string) *Fill {
+	if key.selected() {
+		c.kinned.Store(true)
+	}
 	return &Fill{c: c, key: key.clone(), hash: hash, ask: ask, born: s.purges, decided: make(chan struct{})}
 }
 
@@ -120,7 +125,7 @@ func (c *Cache) begin(now time.Time, key Key, r *message.Request, ask string) (f
 // crowd is what is remembered of a key: requests with credentials get other answers than those without, and those for a part too.
 func crowd(hash uint64, r *message.Request, part bool) uint64 {
 	if part {
-		hash ^= 1 << 33 // which has a slot of its own in shard.refused
+		hash ^= 1 << 41 // which has a slot of its own in shard.refused
 	}
 	if r.Fields.Has("authorization") {
 		return ^hash

@@ -32,7 +32,7 @@ func newObject(resp *Response, t terms, d *directives, b *body) *Object {
 		received: resp.Received, terms: t, part: resp.part, body: b,
 	}
 	if o.part != nil {
-		o.Length = o.part.total
+		o.Length = resp.whole
 	}
 	return o
 }
@@ -93,6 +93,9 @@ const (
 // metaCost is what an object under the key takes in the budget, its body apart.
 func metaCost(key Key, o *Object, sel []selector) int64 {
 	n := objectOverhead + key.size() + stringBytes(o.Fields) + lineOverhead*len(o.Fields)
+	if key.selected() {
+		n += kinOverhead
+	}
 	for _, s := range sel {
 		n += len(s.name) + len(s.value) + lineOverhead
 	}

@@ -29,11 +29,10 @@ func (k Key) extents() Key { k.part = extentsPart; return k }
 
 func (k Key) head() Key { k.part = headPart; return k }
 
-// extent is what of a representation of that length a stored part is.
+// extent is what of a representation a stored part is.
 type extent struct {
 	Range
-	total int64
-	gen   uint64 // of a slice: its head's
+	gen uint64 // of a slice: its head's
 }
 
 // within is rg as it lies in the object's body; false when the object is a part and lacks some of it.
@@ -121,10 +120,10 @@ func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *P
 			f.refuse(r, &resp, ReasonPartial)
 			return nil, ReasonPartial
 		}
-		resp.part, resp.Length = &extent{rg, total, 0}, rg.End-rg.Start
+		resp.part, resp.whole, resp.Length = &extent{rg, 0}, total, rg.End-rg.Start
 		resp.Fields = withoutContentRange(resp.Fields)
 		if have != nil && have.Length == total && strongValidator(resp.Fields, resp.Received) == have.validator() && have.validator() != "" {
-			resp.Fields = updated(have.Fields, resp.Fields)
+			resp.Fields = updated(have.Fields, resp.Fields, p)
 		}
 	}
 	return f.Respond(r, resp, p)

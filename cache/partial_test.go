@@ -254,7 +254,7 @@ func TestRFC9111_3_4_SmallPartsBecomeLargePieces(t *testing.T) {
 }
 
 func TestRFC9111_3_3_APartNeverServesTheWhole(t *testing.T) {
-	o := &Object{Status: 206, Length: 10, part: &extent{Range{2, 5}, 10, 0}, body: newBody(&budget{}, 0)}
+	o := &Object{Status: 206, Length: 10, part: &extent{Range{2, 5}, 0}, body: newBody(&budget{}, 0)}
 	o.body.keep(nil, 0)
 	for _, rg := range []Range{Whole, {0, 10}, {1, 3}, {2, 6}, {4, 4 + 2}} {
 		var p Pieces

@@ -69,11 +69,12 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 	parts, stale := c.parts(now, key, r, d, p)
 	if len(parts) == 0 {
 		if res = unanswered(r, d, res); res.State == Miss && ranged {
-			res.State, res.Part = Part, &Plan{Ask: specs[0].String()}
-			if stale != nil && servesRange(r, stale) {
+			if stale != nil && servesRange(r, stale) { // it may when no origin can
 				own := judge(now, stale, d, p)
-				res.Object, res.Age, res.TTL, res.Reason, res.ServeStaleOnError = stale, own.Age, own.TTL, own.Reason, own.ServeStaleOnError
+				own.Conditional = res.Conditional
+				res = own
 			}
+			res.State, res.Part = Part, &Plan{Ask: specs[0].String()}
 		}
 		return res
 	}

@@ -29,7 +29,7 @@ func (c *Cache) SliceHead(now time.Time, key Key, r *message.Request, p *Policy)
 	if head, _ = c.find(key.head(), r); head == nil {
 		return nil, false
 	}
-	d := requestDirectives(r)
+	d := p.directivesOf(r)
 	return head, judge(now, head, &d, p).State == Hit
 }
 
@@ -43,8 +43,17 @@ func (c *Cache) Slice(now time.Time, key Key, r *message.Request, n int64, p *Po
 	if o == nil || o.part == nil || o.part.gen != head.part.gen {
 		return nil, false
 	}
-	d := requestDirectives(r)
+	d := p.directivesOf(r)
 	return o, judge(now, o, &d, p).State == Hit
+}
+
+// directivesOf are the directives of r that count.
+func (p *Policy) directivesOf(r *message.Request) directives {
+	d := requestDirectives(r)
+	if p.ignores() {
+		d.unask()
+	}
+	return d
 }
 
 // TooLarge reports whether a body of that length is larger than max_object.
@@ -60,7 +69,7 @@ func (c *Cache) Unsliceable(now time.Time, key Key, r *message.Request) bool {
 }
 
 // unsliceable is under what that is remembered, in a slot of its own.
-func unsliceable(hash uint64, r *message.Request) uint64 { return crowd(hash, r, false) ^ 1<<34 }
+func unsliceable(hash uint64, r *message.Request) uint64 { return crowd(hash, r, false) ^ 1<<42 }
 
 // FirstByte is where the answer to r begins in a representation of which head is known, or nothing with nil. ok is false for what slices don't serve:
 // several ranges, a Range that is ignored, one that can't be satisfied.
@@ -112,7 +121,7 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 		f.refuse(r, &resp, ReasonPartial)
 		return nil, ReasonPartial
 	}
-	resp.part, resp.Length = &extent{rg, total, 0}, rg.End-rg.Start
+	resp.part, resp.whole, resp.Length = &extent{rg, 0}, total, rg.End-rg.Start
 	resp.Fields = withoutContentRange(resp.Fields)
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored && !t.useful(p) {
@@ -162,7 +171,7 @@ func (c *Cache) NoteLarge(key Key, r *message.Request, resp Response, p *Policy)
 	if resp.Status != 200 || resp.Length < 0 || strongValidator(resp.Fields, resp.Received) == "" || !c.TooLarge(resp.Length) || c.Unsliceable(resp.Received, key, r) {
 		return
 	}
-	resp.part = &extent{Range{}, resp.Length, 0}
+	resp.part, resp.whole = &extent{}, resp.Length
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored {
 		c.generation(key.clone(), r, &resp, t, &d, c.purgesOf(key))
@@ -180,7 +189,7 @@ func (c *Cache) purgesOf(key Key) uint64 {
 // purge since the fetch began, or no memory.
 func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms, d *directives, born uint64) uint64 {
 	head := newObject(resp, t, d, newBody(&c.budget, 0))
-	head.Status, head.part = 206, &extent{Range{}, resp.part.total, c.generations.Add(1)}
+	head.Status, head.part = 206, &extent{Range{}, c.generations.Add(1)}
 	head.body.keep(nil, 0)
 	head.encoded = &encoded{c: c}
 	sel := selectorsOf(resp.Fields, r)

@@ -45,6 +45,9 @@ func AppendStatus(b []byte, res Result, out Outcome) []byte {
 	case res.Object != nil:
 		b = append(b, "; hit; ttl="...)
 		b = strconv.AppendInt(b, floorSeconds(res.TTL), 10)
+		if out.Reason == ReasonDisconnected {
+			detail = out.Reason
+		}
 	}
 	switch detail {
 	case ReasonNone, ReasonFresh, ReasonStored, ReasonNotStored, ReasonNoVariant, ReasonExpired, ReasonMethod:
@@ -63,7 +66,7 @@ func forwardWord(res Result) string {
 			return "partial"
 		}
 		if res.Object != nil {
-			return "stale"
+			return staleWord(res)
 		}
 	case Bypass:
 		if res.Reason == ReasonMethod {
@@ -71,15 +74,19 @@ func forwardWord(res Result) string {
 		}
 		return "bypass"
 	case Stale:
-		if res.TTL > 0 && res.Reason != ReasonNoCache {
-			return "request" // fresh, but the request would not have it
-		}
-		return "stale"
+		return staleWord(res)
 	}
 	if res.Reason == ReasonNoVariant {
 		return "vary-miss"
 	}
 	return "uri-miss"
+}
+
+func staleWord(res Result) string {
+	if res.TTL > 0 && res.Reason != ReasonNoCache {
+		return "request" // fresh, but the request would not have it
+	}
+	return "stale"
 }
 
 func floorSeconds(d time.Duration) int64 {

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"hash/maphash"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,9 +34,10 @@ type Cache struct {
 	shards    [shardCount]shard
 	queues    queues
 	objects   atomic.Int64
-	// generations counts the heads of slices.
+	fills     atomic.Int64
+	kinned    atomic.Bool // there has been a key that a service's rules added something to
+	// generations numbers the heads of slices.
 	generations atomic.Uint64
-	fills       atomic.Int64
 }
 
 // shard is a part of the index.
@@ -43,9 +45,10 @@ type shard struct {
 	mu        sync.RWMutex
 	resources map[uint64]*resource // by the key's hash; keys that share one are chained
 	fills     map[uint64]*Fill     // under way, likewise, the newest first
-	refused   [refusals]refusal    // direct-mapped
-	purges    uint64               // so far
-	purged    [purgeSlots]uint64   // the number of the last purge of each key, or of another one that shares its slot
+	kin       kinIndex
+	refused   [refusals]refusal  // direct-mapped
+	purges    uint64             // so far
+	purged    [purgeSlots]uint64 // the number of the last purge of each key, or of another one that shares its slot
 }
 
 // resource is what is stored under one key.
@@ -65,6 +68,7 @@ type refusal struct {
 // New returns an empty store. set may be nil: nothing is counted then.
 func New(cfg Config, set *metrics.Set) *Cache {
 	c := &Cache{maxObject: int64(cfg.MaxObject), seed: maphash.MakeSeed(), budget: budget{limit: int64(cfg.Memory)}}
+	c.generations.Store(rand.Uint64() >> 1) // what comes from another run is of none of them
 	slots := 16
 	for int64(slots)*ghostBytes < c.budget.limit {
 		slots *= 2
@@ -135,6 +139,7 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry) {
 	if res == nil {
 		res = &resource{key: key, hash: hash, next: s.resources[hash]}
 		s.resources[hash] = res
+		c.addKin(s, res)
 	}
 	if len(res.variants) >= maxVariants {
 		c.drop(s, res.variants[0])
@@ -158,6 +163,7 @@ func (c *Cache) drop(s *shard, e *entry) bool {
 	res.variants = slices.DeleteFunc(res.variants, func(x *entry) bool { return x == e })
 	if len(res.variants) == 0 {
 		s.unlink(res)
+		c.removeKin(s, res)
 	}
 	c.budget.release(e.cost)
 	e.obj.encoded.release()
@@ -222,11 +228,11 @@ func (s *shard) purgedSince(f *Fill) bool { return s.purged[f.hash>>32%purgeSlot
 
 // remember notes that the key's responses can't be shared for now.
 func (s *shard) remember(hash uint64, until time.Time) {
-	s.refused[hash>>32%refusals] = refusal{hash, until}
+	s.refused[hash>>40%refusals] = refusal{hash, until}
 }
 
 // refuses reports whether the key is remembered. A key whose hash shares a slot may have taken its place, which costs a wait.
 func (s *shard) refuses(hash uint64, now time.Time) bool {
-	x := &s.refused[hash>>32%refusals]
+	x := &s.refused[hash>>40%refusals]
 	return x.hash == hash && now.Before(x.until)
 }

@@ -11,12 +11,12 @@ import (
 
 // A part of a response is fetched as the whole is, by fill, lead and fetch: the functions here are what differs.
 
-// begin makes or joins the fetch of what the exchange is without.
-func (p *Proxy) begin(x *exchange) (*cache.Fill, bool) {
+// begin makes or joins the fetch of what the exchange is without. asked is the request as the policy has it judged.
+func (p *Proxy) begin(x *exchange, asked *message.Request) (*cache.Fill, bool) {
 	if x.result.Part != nil {
-		return p.cache.BeginPart(time.Now(), x.key, x.r, x.result.Part.Ask)
+		return p.cache.BeginPart(time.Now(), x.key, asked, x.result.Part.Ask)
 	}
-	return p.cache.Begin(time.Now(), x.key, x.r)
+	return p.cache.Begin(time.Now(), x.key, asked)
 }
 
 // refused reports whether what comes will hardly be shared.

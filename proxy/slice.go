@@ -88,7 +88,7 @@ func (s *slicer) begin(n int64) (*cache.Object, *cache.Fill) {
 	if fresh {
 		return o, nil
 	}
-	f, leader := p.cache.BeginSlice(now, x.key, x.r, n, s.size)
+	f, leader := p.cache.BeginSlice(now, x.key, x.service.policy.Asked(x.r), n, s.size)
 	if leader {
 		if o, fresh := p.cache.Slice(now, x.key, x.r, n, x.service.policy); fresh { // it has come since
 			f.Fail(errLeaderGone)
@@ -109,32 +109,27 @@ func (s *slicer) begin(n int64) (*cache.Object, *cache.Fill) {
 
 // fetchSlice fetches a slice, or validates the stored one, which may be nil.
 func (p *Proxy) fetchSlice(ctx context.Context, x *exchange, f *cache.Fill, stored *cache.Object) error {
-	for {
-		fields := message.Fields{{Name: "range", Value: f.Ask()}}
-		if stored != nil {
-			fields = append(fields, cache.Conditions(stored)...)
-		}
-		requested := time.Now()
-		res, err := p.forward(ctx, x, wholeFields(x.r.Fields, fields), nil)
-		if err != nil {
-			return err
-		}
-		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength, Requested: requested, Received: time.Now()}
-		if stored != nil && res.Status == http.StatusNotModified {
-			res.Body.Close()
-			if f.NotModified(x.r, head, stored, x.service.policy) != nil {
-				return nil
-			}
-			stored = nil
-			continue
-		}
-		w, _ := f.RespondSlice(x.r, head, x.service.policy)
-		if w == nil {
-			return res.Body.Close()
-		}
-		pump(w, res)
+	fields := message.Fields{{Name: "range", Value: f.Ask()}}
+	if stored != nil {
+		fields = append(fields, cache.Conditions(stored)...)
+	}
+	requested := time.Now()
+	res, err := p.forward(ctx, x, wholeFields(x.r.Fields, fields), nil)
+	if err != nil {
+		return err
+	}
+	head := p.headOf(res, requested)
+	if stored != nil && res.Status == http.StatusNotModified {
+		res.Body.Close()
+		f.NotModified(x.r, head, stored, x.service.policy)
 		return nil
 	}
+	w, _ := f.RespondSlice(x.r, head, x.service.policy)
+	if w == nil {
+		return res.Body.Close()
+	}
+	pump(w, res)
+	return nil
 }
 
 // answer answers with what begins in the slice first, the n-th. done is false when first shows that it begins elsewhere, or is no matter of slices.
