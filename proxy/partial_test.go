@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"nearcast/cache"
 )
 
 // ranged is an origin that knows ranges, and what it was asked.
@@ -292,13 +294,21 @@ func TestConcurrentRequestsForOneRangeShareOneFetch(t *testing.T) {
 	}
 }
 
-func TestUnsafeMethodsInvalidateParts(t *testing.T) {
-	o := &ranged{content: []byte("0123456789"), tag: `"a"`}
-	e := o.edge(t, nil)
-	e.steps(o, step{"a part", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
-	e.Serve(context.Background(), &client{}, request("POST", "/a"))
-	o.questions()
-	e.steps(o, step{"after a POST", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
+func TestRFC9111_4_4_UnsafeMethodsInvalidateParts(t *testing.T) {
+	for why, rules := range map[string]cache.KeyRules{"the URL alone": {}, "keys with a field": {Headers: []string{"x-kind"}}} {
+		for _, size := range []cache.Size{0, slice} {
+			o := &ranged{content: numbered(3 * slice), tag: `"a"`}
+			e := o.edge(t, func(_ *Options, s *ServiceConfig) { s.Cache.Key, s.Cache.Slice = rules, size })
+			ask, want := []string{"range", "bytes=0-65535", "x-kind", "1"}, string(o.content[:slice])
+			for range 2 {
+				e.steps(o,
+					step{why, ask, 206, want, "nearcast; fwd=uri-miss", "bytes=0-65535"},
+					step{why, ask, 206, want, "nearcast; hit", ""})
+				e.Serve(context.Background(), &client{}, request("POST", "/a", "x-kind", "2"))
+				o.questions()
+			}
+		}
+	}
 }
 
 func TestRFC5861_4_AStalePartServesWhenOriginsFail(t *testing.T) {
