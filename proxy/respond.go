@@ -127,7 +127,7 @@ type answer struct {
 	parts  *byteRanges     // several ranges; nil for the whole or one
 }
 
-// respondObject answers from the cache. cache.ErrGone means that nothing was sent.
+// respondObject answers from the cache. cache.ErrGone and cache.ErrNotHeld mean that nothing was sent.
 func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
 	a, err := p.plan(x, o, nil)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -201,6 +202,48 @@ func TestConcurrentRequestsShareSlices(t *testing.T) {
 	wg.Wait()
 	if asked := strings.Count(o.questions(), "bytes="); asked != 8 {
 		t.Errorf("8 slices were fetched %d times", asked)
+	}
+}
+
+// TestRandomRangesThroughSlices: with a memory that holds a third of what is asked for, four clients at a time, and a resource that changes in between.
+func TestRandomRangesThroughSlices(t *testing.T) {
+	o := &ranged{content: numbered(2<<20 + 77), tag: `"a"`}
+	const memory = 1 << 20
+	set := metrics.NewSet()
+	e := o.edge(t, func(opts *Options, s *ServiceConfig) {
+		sliced(opts, s)
+		opts.Set, opts.Cache = set, cache.New(cache.Config{Memory: memory, MaxObject: 256 << 10}, set)
+	})
+	for round := range 6 {
+		var wg sync.WaitGroup
+		for seed := range uint64(4) {
+			wg.Go(func() {
+				rng := rand.New(rand.NewPCG(seed, uint64(round)))
+				n := len(o.content)
+				for range 15 {
+					at := rng.IntN(n)
+					from, to, asked := at, n, fmt.Sprintf("bytes=%d-", at)
+					switch rng.IntN(3) {
+					case 0:
+						from, asked = n-1-at, fmt.Sprintf("bytes=-%d", at+1)
+					case 1:
+						to = min(n, at+1+rng.IntN(300<<10))
+						asked = fmt.Sprintf("bytes=%d-%d", at, to-1)
+					}
+					c := e.get("/a", "range", asked)
+					if c.status != 206 || c.aborted || !bytes.Equal(c.body.Bytes(), o.content[from:to]) {
+						t.Errorf("%s: %d, aborted %v, %d bytes of %d", asked, c.status, c.aborted, c.body.Len(), to-from)
+					}
+					if used := metric(set, "nearcast_cache_bytes"); used > memory {
+						t.Errorf("%.0f bytes in use", used)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		e.settle()
+		e.Serve(context.Background(), &client{}, request("POST", "/a"))
+		o.become(append([]byte{byte(round)}, o.content[:len(o.content)-round]...), fmt.Sprintf(`"%d"`, round))
 	}
 }
 
