@@ -14,12 +14,12 @@ import (
 // world is an origin with one resource that changes, and a cache in front of it.
 type world struct {
 	harness
-	rng                                *rand.Rand
-	now                                time.Duration
-	version                            int
-	content                            []byte
-	open                               []*Reader
-	hits, combined, completed, fetched int
+	rng                     *rand.Rand
+	now                     time.Duration
+	version                 int
+	content                 []byte
+	open                    []*Reader
+	hits, combined, fetched int
 }
 
 func (w *world) change() {
