@@ -19,15 +19,13 @@ func (c *Cache) Purge(key Key) bool {
 			c.unlist(s, f)
 		}
 	}
-	res := s.resource(hash, key)
-	if res == nil {
-		return false
-	}
-	for len(res.variants) > 0 {
-		c.drop(s, res.variants[0])
+	variants := c.variants(s, hash, key)
+	for _, e := range variants {
+		c.drop(s, e)
 		c.counters.invalidations.Inc()
 	}
-	return true
+	c.trim(s)
+	return len(variants) > 0
 }
 
 // Invalidate removes what an unsafe request's answer has made obsolete (RFC 9111 §4.4): after a 2xx or 3xx, the target, and Location
