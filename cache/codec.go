@@ -129,7 +129,7 @@ func parseRecord(b []byte) (record, error) {
 	}
 	o.Fields = d.lines(true)
 	rec.trailers = d.lines(true)
-	if d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.query != "" {
+	if d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.query != "" && !rec.key.selected() {
 		return record{}, errRecord
 	}
 	return rec, nil

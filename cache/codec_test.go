@@ -57,7 +57,7 @@ func TestARecordCarriesEveryField(t *testing.T) {
 	want.obj = &Object{}
 	want.sel = make([]selector, 2)
 	n := 0
-	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded")
+	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded", "serial")
 	fillIn(t, reflect.ValueOf(&want.key).Elem(), &n)
 	for i := range want.sel {
 		fillIn(t, reflect.ValueOf(&want.sel[i]).Elem(), &n)

@@ -94,15 +94,17 @@ func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, lead
 		}
 	}
 	f = c.newFill(s, key, hash)
-	if res := s.resource(hash, key); res != nil {
+	if variants := c.variants(s, hash, key); len(variants) > 0 {
 		// A fill may have ended between Lookup and here.
-		if e := res.match(r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
-			f.obj, f.sel = e.obj, e.sel
-			f.settled.Store(true)
-			close(f.decided)
-			return f, false
+		if e := match(variants, r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
+			if e = c.serving(s, e); e != nil {
+				f.obj, f.sel = e.obj, e.sel
+				f.settled.Store(true)
+				close(f.decided)
+				return f, false
+			}
 		}
-		f.sel = reselect(res.variants[len(res.variants)-1].sel, r)
+		f.sel = reselect(variants[0].sel, r)
 	}
 	if r.Method == "GET" {
 		f.listed, f.next, s.fills[hash] = true, s.fills[hash], f

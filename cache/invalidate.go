@@ -23,6 +23,7 @@ func (c *Cache) Purge(key Key) bool {
 	}
 	dropped := c.dropAll(s, hash, key) + c.purgeKin(s, key, hash)
 	c.counters.invalidations.Add(dropped)
+	c.trim(s)
 	return dropped > 0
 }
 

@@ -21,6 +21,7 @@ type Object struct {
 	terms
 	body    *body
 	encoded *encoded // nil unless it is in the index
+	serial  uint32   // the slot's, when it was stored
 }
 
 // newObject is the stored form of a response whose terms have been worked out.
