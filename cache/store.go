@@ -79,7 +79,8 @@ func New(cfg Config, set *metrics.Set) *Cache {
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash%shardCount] }
 
-// find returns the stored variant for r, or why there is none.
+// find returns the stored variant for r, or why there is none: ReasonNoVariant with an object means one that may serve while it is fresh, but
+// that r does not select.
 func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
@@ -89,12 +90,15 @@ func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	if res == nil {
 		return nil, ReasonNotStored
 	}
-	e := res.match(r)
+	e, missing := res.match(r), ReasonNone
 	if e == nil {
-		return nil, ReasonNoVariant
+		missing = ReasonNoVariant
+		if e = res.matchLanguage(r); e == nil {
+			return nil, missing
+		}
 	}
 	e.touch()
-	return e.obj, ReasonNone
+	return e.obj, missing
 }
 
 func (s *shard) resource(hash uint64, key Key) *resource {
