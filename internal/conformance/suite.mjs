@@ -22,6 +22,7 @@ const origin = http.createServer((request, response) => {
   if (handle) handle(segments, request, response)
   else response.writeHead(404).end()
 })
+origin.keepAliveTimeout = 1500 // of the answer that ends with its connection; less than a pause, so that no request meets a connection's end
 origin.listen(0, '127.0.0.1', () => process.stdout.write(`${origin.address().port}\n`))
 
 const input = createInterface({ input: process.stdin })
