@@ -84,6 +84,9 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 	}
 	res := judge(now, o, d, p)
 	res.Conditional = conditional
+	if res.State != Hit && missing == ReasonNoVariant {
+		return unanswered(r, d, Result{State: Miss, Reason: missing, Conditional: conditional})
+	}
 	if res.State == Hit || res.ServeStaleWhileRevalidate {
 		return res
 	}

@@ -114,7 +114,8 @@ func New(cfg Config, set *metrics.Set) *Cache {
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash%shardCount] }
 
-// find returns the stored variant for r, or why there is none.
+// find returns the stored variant for r, or why there is none: ReasonNoVariant with an object means one that may serve while it is fresh, but
+// that r does not select.
 func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
@@ -131,6 +132,7 @@ func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 func (s *shard) search(hash uint64, key *Key, r *message.Request) (o *Object, size uint32, reason Reason) {
 	reason = ReasonNotStored
 	var x *slot
+	var second *entry
 	for id := *s.table.head(hash); id != 0; id = x.chain {
 		if x = s.table.slot(id); x.hash != hash {
 			continue
@@ -149,6 +151,14 @@ func (s *shard) search(hash uint64, key *Key, r *message.Request) (o *Object, si
 			}
 			return e.obj, 0, ReasonNone
 		}
+		if second == nil && e.inFirstLanguage(r) {
+			second = e
+		}
+	}
+	if second != nil {
+		s.table.slot(second.id).touch()
+		second.used.Store(true)
+		return second.obj, 0, reason
 	}
 	return nil, 0, reason
 }
@@ -160,6 +170,7 @@ func (c *Cache) findPacked(s *shard, hash uint64, key *Key, r *message.Request, 
 	defer s.mu.Unlock()
 	defer func() { c.budget.release(credit) }()
 	reason := ReasonNotStored
+	var second *entry
 	var next uint32
 	for id := *s.table.head(hash); id != 0; id = next {
 		x := s.table.slot(id)
@@ -177,6 +188,13 @@ func (c *Cache) findPacked(s *shard, hash uint64, key *Key, r *message.Request, 
 			x.touch()
 			return e.obj, ReasonNone
 		}
+		if second == nil && e.inFirstLanguage(r) {
+			second = e
+		}
+	}
+	if second != nil {
+		s.table.slot(second.id).touch()
+		return second.obj, reason
 	}
 	return nil, reason
 }

@@ -18,11 +18,17 @@ type selector struct {
 // absentField is no normalised value: a field that is absent matches only absence (RFC 9111 §4.1).
 const absentField = "\x00"
 
-// varyStar reports whether Vary has a member "*", which no later request matches.
+// varyStar reports whether Vary has a member "*", which no later request matches. What is no field name either can't be compared.
 func varyStar(f message.Fields) bool {
 	for i := range f {
-		if f[i].Name == "vary" && listHas(f[i].Value, "*") {
-			return true
+		if f[i].Name != "vary" {
+			continue
+		}
+		for rest := f[i].Value; rest != ""; {
+			var m string
+			if m, rest = cutMember(rest); m == "*" || m != "" && !message.IsToken(m) {
+				return true
+			}
 		}
 	}
 	return false
@@ -65,10 +71,13 @@ func names(sel []selector, name string) bool {
 }
 
 // matches reports whether r selects the variant.
-func matches(sel []selector, r *message.Request) bool {
+func matches(sel []selector, r *message.Request) bool { return matchesBut("", sel, r) }
+
+// matchesBut leaves one field out of account.
+func matchesBut(name string, sel []selector, r *message.Request) bool {
 	var buf [256]byte
 	for i := range sel {
-		if string(appendNormalised(buf[:0], r.Fields, sel[i].name)) != sel[i].value {
+		if sel[i].name != name && string(appendNormalised(buf[:0], r.Fields, sel[i].name)) != sel[i].value {
 			return false
 		}
 	}

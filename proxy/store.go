@@ -17,14 +17,16 @@ const maxJoins = 3
 
 // pass forwards the request as it is: the cache has no part in it, but an unsafe method may make stored responses obsolete.
 func (p *Proxy) pass(x *exchange) error {
+	requested := time.Now()
 	res, err := p.forward(x.ctx, x, x.r.Fields, p.inform(x))
 	if err != nil {
-		return err
+		return p.orStale(x, err)
 	}
-	defer res.Body.Close() // also ends what is still under way
+	defer func() { res.Body.Close() }() // also ends what is still under way
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
 	if p.cache != nil && x.service.policy.Enabled {
 		p.cache.Invalidate(x.service.name, x.r, x.service.policy, res.Status, res.Fields)
+		p.keepPosted(x, res, requested)
 	}
 	return p.respondLive(x, res)
 }
