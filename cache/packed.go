@@ -16,7 +16,7 @@ const (
 	// maxPacked is the largest packed object: a larger one costs the collector little for its size.
 	maxPacked = 16 << 10
 	// viewShare is the views' part of the budget: one in so many.
-	viewShare = 8
+	viewShare = 4
 	// maxViewBytes bounds it, and with it the collector's work.
 	maxViewBytes = 64 << 20
 	// maxSwept bounds the views that are looked at to make room for one.
@@ -70,8 +70,8 @@ func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {
 	p.size = uint32(size)
 	x := cellCursor{c: c.cells, cell: p.cell}
 	x.write(head)
-	for _, chunk := range o.body.chunks {
-		x.write(chunk.data)
+	for i := range o.body.chunks { // whose readers may be counted meanwhile
+		x.write(o.body.chunks[i].data)
 	}
 	return p, true
 }
