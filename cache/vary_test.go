@@ -51,6 +51,19 @@ func TestRFC9111_4_1_LanguageThatIsPreferredToAllElse(t *testing.T) {
 	h.want("a request without", time.Second, get("/"), Miss, ReasonNoVariant)
 }
 
+func TestRFC9111_4_1_VaryThatMatchesNothing(t *testing.T) {
+	long := strings.Repeat("a, ", maxSelectors)
+	for vary, want := range map[string]Reason{
+		"*": ReasonVaryStar, "a, *": ReasonVaryStar, ", *,": ReasonVaryStar, "a b": ReasonVaryStar, `"a"`: ReasonVaryStar, "a;b": ReasonVaryStar,
+		long + "b": ReasonVaryStar, long: ReasonStored, "": ReasonStored, ",, ,": ReasonStored, "A ,\tb": ReasonStored,
+	} {
+		h := newHarness(t)
+		if got := h.store(get("/"), answer(200, "Cache-Control: max-age=60", "Vary:", "Vary: "+vary), "x"); got != want {
+			t.Errorf("%q: %v, want %v", vary, got, want)
+		}
+	}
+}
+
 func FuzzFirstLanguage(f *testing.F) {
 	for _, s := range []string{"fr;q=0.5, de;q=1.0", "de;q=1.001", "*;q=0", ";q=1", "a;q=,b", "de ; q=0.3"} {
 		f.Add(s)
