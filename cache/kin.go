@@ -14,7 +14,7 @@ type kinIndex map[uint64][]uint64
 
 // addKin enters a resource that is new in the index, after it has made room.
 func (c *Cache) addKin(s *shard, res *resource) {
-	if !res.key.selected() {
+	if !res.key.selected {
 		return
 	}
 	url := res.key.url().hash(c.seed)
@@ -32,7 +32,7 @@ func (c *Cache) addKin(s *shard, res *resource) {
 
 // removeKin takes a resource out that has gone.
 func (c *Cache) removeKin(s *shard, res *resource) {
-	if !res.key.selected() {
+	if !res.key.selected {
 		return
 	}
 	url := res.key.url().hash(c.seed)
