@@ -39,6 +39,8 @@ type Policy struct {
 	// StaleIfError is how long past its freshness a response may serve when every origin fails (RFC 5861 §4).
 	// A stale-if-error directive of the response wins. Default 0.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
+	// Negative are lifetimes of errors that state none. Default: none, such an error is not stored; at most 24h for a 4xx, 10m for a 5xx.
+	Negative NegativeTTLs `yaml:"negative"`
 	// Key says what tells stored answers apart.
 	Key KeyRules `yaml:"key"`
 	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.

@@ -37,7 +37,8 @@ func traitsOf(status int) statusTraits {
 	return 0
 }
 
-// lifetime is how long a response stays fresh from its origin (RFC 9111 §4.2.1). explicit tells that the origin has said so.
+// lifetime is how long a response stays fresh from its origin (RFC 9111 §4.2.1). explicit tells that the origin has said so, or for an
+// error the service.
 func lifetime(resp *Response, d *directives, targeted bool, p *Policy) (life time.Duration, explicit bool) {
 	switch {
 	case d.sMaxAge != absent: // the first that is there counts, in this order, for a shared cache
@@ -52,6 +53,9 @@ func lifetime(resp *Response, d *directives, targeted bool, p *Policy) (life tim
 			}
 			return max(expires.Sub(dateOf(resp)), 0), true
 		}
+	}
+	if ttl, ok := p.Negative.of(resp.Status); ok {
+		return ttl, true
 	}
 	traits := traitsOf(resp.Status)
 	if traits&heuristic == 0 && !d.has(flagPublic) {

@@ -15,6 +15,9 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 	if reason == ReasonStored && resp.Length > c.maxObject {
 		reason = ReasonTooLarge
 	}
+	if reason == ReasonStored && f.outlives(r, &resp, p) {
+		reason = ReasonStaleKept
+	}
 	if reason != ReasonStored {
 		f.refuse(r, &resp, reason)
 		return nil, reason

@@ -36,6 +36,9 @@ func storable(r *message.Request, resp *Response, p *Policy) (t terms, d directi
 		noCache:    d.has(flagNoCache),
 		neverStale: d.has(flagMustRevalidate|flagProxyRevalidate|flagNoCache) || d.sMaxAge != absent,
 	}
+	if resp.Status >= 500 && len(p.Negative) > 0 {
+		t.neverStale = true // it keeps requests from a failing origin for its lifetime, and says nothing afterwards
+	}
 	if !t.useful(p) && !hasValidator(resp.Fields) {
 		return t, d, ReasonNoFreshness
 	}
