@@ -43,12 +43,12 @@ type Policy struct {
 	Negative NegativeTTLs `yaml:"negative"`
 	// Key says what tells stored answers apart.
 	Key KeyRules `yaml:"key"`
-	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
-	CacheStatus bool `yaml:"cache_status"`
+	// CacheStatus adds the Cache-Status field to responses (RFC 9211): on, off, or full, which adds the key. Default on; true and false mean on and off.
+	CacheStatus StatusMode `yaml:"cache_status"`
 }
 
 // SetDefaults fills in the defaults.
-func (p *Policy) SetDefaults() { p.Enabled, p.CacheStatus = true, true }
+func (p *Policy) SetDefaults() { p.Enabled, p.CacheStatus = true, StatusOn }
 
 // Validate calls report with the key and the fault of each value that can't be.
 func (p *Policy) Validate(report func(key, fault string)) {

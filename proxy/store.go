@@ -189,7 +189,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 		if conditions != nil && res.Status == 304 {
 			res.Body.Close()
 			if obj := f.NotModified(x.r, head, x.result.Object, x.service.policy); obj != nil {
-				x.outcome.Stored = true
+				x.outcome.Stored, x.outcome.TTL = true, obj.TTL(head.Received)
 				return fetched{object: obj}, nil
 			}
 			conditions = nil // it is not about what we have: fetch the whole
@@ -200,7 +200,9 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 			return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
 		}
 		w, reason := f.Respond(x.r, head, x.service.policy)
-		x.outcome.Stored, x.outcome.Reason = w != nil, reason
+		if x.outcome.Stored, x.outcome.Reason = w != nil, reason; w != nil {
+			x.outcome.TTL = w.Object().TTL(head.Received)
+		}
 		return fetched{writer: w, res: res}, nil
 	}
 }
