@@ -90,3 +90,6 @@ func metaCost(key Key, o *Object, sel []selector) int64 {
 	}
 	return int64(n)
 }
+
+// Complete reports whether the whole body is there: its parts may then be read in any order.
+func (o *Object) Complete() bool { return o.body.frozen.Load() }

@@ -42,10 +42,13 @@ const (
 	ReasonIncomplete    // the body ended before its length, or failed
 	ReasonStaleKept     // an error, in whose place something stays stored that may still serve
 	ReasonHead          // the answer to HEAD has no body to store
+	ReasonHeadMatches   // the answer to HEAD has updated the stored response (RFC 9111 §4.3.5)
+	ReasonHeadDiffers   // the answer to HEAD is another one's than the stored response, which is stale from now on
 
 	// Waiting.
 	ReasonOtherVariant // the response that came is another variant's: Begin again
 	ReasonFailed       // the fetch failed
+	ReasonDisconnected // no origin could be reached, and the stored response serves although it is stale
 
 	reasonCount
 )
@@ -84,8 +87,11 @@ var reasonWords = [reasonCount]string{
 	ReasonIncomplete:      "incomplete",
 	ReasonStaleKept:       "stale kept",
 	ReasonHead:            "head",
+	ReasonHeadMatches:     "head matches",
+	ReasonHeadDiffers:     "head differs",
 	ReasonOtherVariant:    "other variant",
 	ReasonFailed:          "failed",
+	ReasonDisconnected:    "disconnected",
 }
 
 // String returns the words for logs, metrics and Cache-Status.

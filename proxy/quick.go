@@ -72,7 +72,9 @@ func (q *quick) hit(now time.Time) bool {
 	rg, status := cache.Whole, o.Status
 	if q.result.Conditional {
 		if status = cache.EvaluateConditional(q.r, o); status == 0 {
-			rg, status = cache.ParseRange(q.r, o)
+			if rg, status = cache.ParseRange(q.r, o); rg == cache.Several {
+				return false
+			}
 		}
 	}
 	switch status {

@@ -34,8 +34,9 @@ func (p *Proxy) fill(x *exchange) error {
 	if x.result.State == cache.Miss && x.result.Conditional && p.cache.Refused(time.Now(), x.key, x.r) {
 		return p.pass(x) // what comes is nobody else's, and a fetch for all would go without the client's condition
 	}
+	asked := x.service.policy.Asked(x.r)
 	for range maxJoins {
-		f, leader := p.cache.Begin(time.Now(), x.key, x.r)
+		f, leader := p.cache.Begin(time.Now(), x.key, asked)
 		if leader {
 			return p.lead(x, f)
 		}
@@ -178,32 +179,36 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 	if x.result.Object != nil {
 		conditions = cache.Conditions(x.result.Object)
 	}
-	for {
-		requested := time.Now()
-		res, err := p.forward(ctx, x, wholeFields(x.r.Fields, conditions), inform)
-		if err != nil {
-			return fetched{}, err
-		}
-		x.outcome.Forwarded, x.outcome.Status = true, res.Status
-		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength, Requested: requested, Received: time.Now()}
-		if conditions != nil && res.Status == 304 {
-			res.Body.Close()
-			if obj := f.NotModified(x.r, head, x.result.Object, x.service.policy); obj != nil {
-				x.outcome.Stored, x.outcome.TTL = true, obj.TTL(head.Received)
-				return fetched{object: obj}, nil
-			}
-			conditions = nil // it is not about what we have: fetch the whole
-			continue
-		}
-		if x.result.ServeStaleOnError && staleOnStatus(res.Status) {
-			res.Body.Close()
-			return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
-		}
-		w, reason := f.Respond(x.r, head, x.service.policy)
-		if x.outcome.Stored, x.outcome.Reason = w != nil, reason; w != nil {
-			x.outcome.TTL = w.Object().TTL(head.Received)
-		}
-		return fetched{writer: w, res: res}, nil
+	requested := time.Now()
+	res, err := p.forward(ctx, x, wholeFields(x.r.Fields, conditions), inform)
+	if err != nil {
+		return fetched{}, err
+	}
+	x.outcome.Forwarded, x.outcome.Status = true, res.Status
+	head := p.headOf(res, requested)
+	if conditions != nil && res.Status == 304 {
+		res.Body.Close()
+		obj := f.NotModified(x.r, head, x.result.Object, x.service.policy)
+		x.outcome.Stored, x.outcome.TTL = true, obj.TTL(head.Received)
+		return fetched{object: obj}, nil
+	}
+	if x.result.ServeStaleOnError && staleOnStatus(res.Status) {
+		res.Body.Close()
+		return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
+	}
+	w, reason := f.Respond(x.r, head, x.service.policy)
+	x.outcome.Stored, x.outcome.Reason = w != nil || reason == cache.ReasonHeadMatches, reason
+	if w != nil {
+		x.outcome.TTL = w.Object().TTL(head.Received)
+	}
+	return fetched{writer: w, res: res}, nil
+}
+
+// headOf is an origin's answer as the cache judges it.
+func (p *Proxy) headOf(res *upstream.Response, requested time.Time) cache.Response {
+	return cache.Response{
+		Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength,
+		Requested: requested, Received: time.Now(),
 	}
 }
 
@@ -234,15 +239,6 @@ func pump(w *cache.Writer, res *upstream.Response) {
 			return
 		}
 	}
-}
-
-// orStale answers with the stale object where that is allowed (RFC 5861 §4), and otherwise returns err.
-func (p *Proxy) orStale(x *exchange, err error) error {
-	if e := asError(err); x.result.ServeStaleOnError && e.Blame != message.BlameClient {
-		x.stale, x.fault = true, e
-		return p.respondObject(x, x.result.Object)
-	}
-	return err
 }
 
 // revalidate refreshes a stale object in the background while its client is served (RFC 5861 §3).
