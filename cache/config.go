@@ -42,10 +42,12 @@ type Policy struct {
 	// StaleIfError is how long past its freshness a response may serve when every origin fails (RFC 5861 §4).
 	// A stale-if-error directive of the response wins. Default 0.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
+	// Negative are lifetimes of errors that state none. Default: none, such an error is not stored; at most 24h for a 4xx, 10m for a 5xx.
+	Negative NegativeTTLs `yaml:"negative"`
 	// Key says what tells stored answers apart.
 	Key KeyRules `yaml:"key"`
-	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
-	CacheStatus bool `yaml:"cache_status"`
+	// CacheStatus adds the Cache-Status field to responses (RFC 9211): on, off, or full, which adds the key. Default on; true and false mean on and off.
+	CacheStatus StatusMode `yaml:"cache_status"`
 	// StaleOnDisconnect is how long past its freshness a response may serve when no origin can be reached, or none answers (RFC 9111
 	// §4.2.4). An origin that answers with an error is StaleIfError's. Default 24h; 0: never.
 	StaleOnDisconnect time.Duration `yaml:"stale_on_disconnect"`
@@ -85,7 +87,7 @@ const maxTargeted = 8
 
 // SetDefaults fills in the defaults.
 func (p *Policy) SetDefaults() {
-	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, true, 24*time.Hour
+	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, StatusOn, 24*time.Hour
 	p.SetCookie, p.RequestDirectives, p.TargetedFields = CookieStore, DirectivesHonour, []string{"CDN-Cache-Control"}
 }
 

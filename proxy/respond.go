@@ -70,8 +70,11 @@ func (p *Proxy) stored(x *exchange, fields message.Fields, extra ...message.Fiel
 
 // status adds Cache-Status.
 func (p *Proxy) status(x *exchange, out message.Fields) message.Fields {
-	if x.asked && x.service.policy.CacheStatus {
-		out.Add("cache-status", cache.StatusField(x.result, x.outcome))
+	if !x.asked {
+		return out
+	}
+	if mode := x.service.policy.CacheStatus; mode != cache.StatusOff {
+		out.Add("cache-status", string(mode.Append(nil, &x.key, x.result, x.outcome)))
 	}
 	return out
 }
@@ -278,7 +281,8 @@ func (p *Proxy) fail(x *exchange, err error) {
 	if e.Status == http.StatusMethodNotAllowed {
 		fields.Add("allow", allowed)
 	}
-	if err := p.writeHeader(x, e.Status, fields, int64(len(body))); err == nil && x.r.Method != "HEAD" {
+	x.outcome.Forwarded = x.outcome.Forwarded || x.attempts > 0
+	if err := p.writeHeader(x, e.Status, p.status(x, fields), int64(len(body))); err == nil && x.r.Method != "HEAD" {
 		_ = p.write(x, []byte(body))
 	}
 }

@@ -190,8 +190,9 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 	head := p.headOf(res, requested)
 	if conditions != nil && res.Status == 304 {
 		res.Body.Close()
-		x.outcome.Stored = true
-		return fetched{object: f.NotModified(x.r, head, x.result.Object, x.service.policy)}, nil
+		obj := f.NotModified(x.r, head, x.result.Object, x.service.policy)
+		x.outcome.Stored, x.outcome.TTL = true, obj.TTL(head.Received)
+		return fetched{object: obj}, nil
 	}
 	if x.result.ServeStaleOnError && staleOnStatus(res.Status) {
 		res.Body.Close()
@@ -199,6 +200,9 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 	}
 	w, reason := f.Respond(x.r, head, x.service.policy)
 	x.outcome.Stored, x.outcome.Reason = w != nil || reason == cache.ReasonHeadMatches, reason
+	if w != nil {
+		x.outcome.TTL = w.Object().TTL(head.Received)
+	}
 	return fetched{writer: w, res: res}, nil
 }
 
