@@ -16,11 +16,15 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_inserts_total":       "Responses stored.",
 	"nearcast_cache_evictions_total":     "Stored responses that made room for others.",
 	"nearcast_cache_invalidations_total": "Stored responses removed by unsafe requests and purges.",
+	"nearcast_cache_hints":               "Keys whose links are remembered for 103 Early Hints.",
+	"nearcast_cache_hints_evicted_total": "Keys whose links were forgotten since the table was full.",
+	"nearcast_cache_hints_sent_total":    "Responses 103 made of remembered links.",
 	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
 }
 
 type counters struct {
 	collapsed, inserts, evictions, invalidations *metrics.Counter
+	hintsEvicted, hintsSent                      *metrics.Counter
 	rejected                                     [reasonCount]*metrics.Counter
 }
 
@@ -32,10 +36,13 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 	set.NewGauge("nearcast_cache_limit_bytes", func() float64 { return float64(c.budget.limit) })
 	set.NewGauge("nearcast_cache_objects", func() float64 { return float64(c.objects.Load()) })
 	set.NewGauge("nearcast_cache_fills", func() float64 { return float64(c.fills.Load()) })
+	set.NewGauge("nearcast_cache_hints", func() float64 { return float64(c.hints.count()) })
 	m := &counters{
 		collapsed:     set.NewCounter("nearcast_cache_collapsed_total"),
 		inserts:       set.NewCounter("nearcast_cache_inserts_total"),
 		evictions:     set.NewCounter("nearcast_cache_evictions_total"),
+		hintsEvicted:  set.NewCounter("nearcast_cache_hints_evicted_total"),
+		hintsSent:     set.NewCounter("nearcast_cache_hints_sent_total"),
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
 	}
 	for r := ReasonStored + 1; r < ReasonOtherVariant; r++ {
