@@ -46,6 +46,8 @@ type Policy struct {
 	Negative NegativeTTLs `yaml:"negative"`
 	// Key says what tells stored answers apart.
 	Key KeyRules `yaml:"key"`
+	// EarlyHints remembers the links of pages and sends them with 103 (RFC 8297) while the next client waits for the page. Default false.
+	EarlyHints bool `yaml:"early_hints"`
 	// CacheStatus adds the Cache-Status field to responses (RFC 9211): on, off, or full, which adds the key. Default on; true and false mean on and off.
 	CacheStatus StatusMode `yaml:"cache_status"`
 	// StaleOnDisconnect is how long past its freshness a response may serve when no origin can be reached, or none answers (RFC 9111

@@ -44,11 +44,6 @@ func clientLeft(err error) *message.Error {
 	return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
 }
 
-// inform passes 1xx responses on.
-func (p *Proxy) inform(x *exchange) func(int, message.Fields) {
-	return func(status int, f message.Fields) { _ = x.w.WriteInformational(status, f) }
-}
-
 // live is the field section of an origin's answer, with what this hop adds.
 func (p *Proxy) live(x *exchange, res *upstream.Response, extra ...message.Field) message.Fields {
 	out := make(message.Fields, 0, len(res.Fields)+len(extra)+3)

@@ -121,7 +121,7 @@ func writeExplained(w io.Writer, e *proxy.Explained, after time.Duration) {
 	}
 	verdict := func(name string, v cache.Verdict) {
 		line(name, "%s: %v. %s (%s)", v.Decision, v.Reason, v.Meaning, v.Section)
-		if v.Change != "" {
+		if v.Change != "" && v.Reason != cache.ReasonNotStored { // which is what it comes to, not why
 			line("", "To change it: %s", v.Change)
 		}
 	}
