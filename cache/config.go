@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -41,10 +42,22 @@ type Policy struct {
 	StaleIfError time.Duration `yaml:"stale_if_error"`
 	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
 	CacheStatus bool `yaml:"cache_status"`
+	// TagFields are the response fields by which origins tag objects for purges. Tags are separated as each vendor has it (EachTag), their case does
+	// not count; of one object 1000 tags are kept, of 1024 bytes each: with more, every purge of a tag purges it. Default Surrogate-Key and
+	// Cache-Tag; empty: no tags. At most 8.
+	TagFields []string `yaml:"tag_fields"`
+	// ForwardTags passes these fields on to clients, as an edge in front of this one needs it. Default false.
+	ForwardTags bool `yaml:"forward_tags"`
+	// PurgeFrom are the addresses whose PURGE requests are obeyed, for URLs, tags and prefixes of this service; others get 403. It is the
+	// connection's address that counts, or the one in a PROXY protocol header. Default none: PURGE goes to the origin like any other method.
+	PurgeFrom []netip.Prefix `yaml:"purge_from"`
 }
 
 // SetDefaults fills in the defaults.
-func (p *Policy) SetDefaults() { p.Enabled, p.CacheStatus = true, true }
+func (p *Policy) SetDefaults() {
+	p.Enabled, p.CacheStatus = true, true
+	p.TagFields = []string{"surrogate-key", "cache-tag"}
+}
 
 // Validate calls report with the key and the fault of each value that can't be.
 func (p *Policy) Validate(report func(key, fault string)) {
@@ -54,6 +67,7 @@ func (p *Policy) Validate(report func(key, fault string)) {
 	if p.StaleIfError < 0 {
 		report("stale_if_error", "must not be negative")
 	}
+	p.validatePurges(report)
 }
 
 // Size is a number of bytes, written as 512, 64KiB, 256MiB or 2GiB.

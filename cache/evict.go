@@ -30,6 +30,8 @@ type entry struct {
 	cost int64 // obj's metaCost
 	gone bool  // no longer in the index
 
+	checked atomic.Uint64 // the number of the last purge that it has been compared with
+
 	frequency atomic.Int32
 
 	// guarded by the queues' lock

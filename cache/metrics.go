@@ -17,10 +17,19 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_evictions_total":     "Stored responses that made room for others.",
 	"nearcast_cache_invalidations_total": "Stored responses removed by unsafe requests and purges.",
 	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
+
+	"nearcast_cache_purges_total":             "Purges asked for, by what they name, and soft or hard.",
+	"nearcast_cache_purges_pending":           "Purges that not everything stored has been compared with yet.",
+	"nearcast_cache_purge_targets":            "Purges that are kept for comparison.",
+	"nearcast_cache_purge_overflows_total":    "Times that purges had to be forgotten too early: everything stored before them counts as purged.",
+	"nearcast_cache_purge_reclaimed_total":    "Stored responses removed when a purge was found to concern them.",
+	"nearcast_cache_purge_softened_total":     "Stored responses that a soft purge made stale.",
+	"nearcast_cache_overtagged_objects_total": "Responses stored with more or longer tags than are kept: a purge of any tag purges them.",
 }
 
 type counters struct {
 	collapsed, inserts, evictions, invalidations *metrics.Counter
+	reclaimed, softened, overtagged              *metrics.Counter
 	rejected                                     [reasonCount]*metrics.Counter
 }
 
@@ -37,7 +46,11 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 		inserts:       set.NewCounter("nearcast_cache_inserts_total"),
 		evictions:     set.NewCounter("nearcast_cache_evictions_total"),
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
+		reclaimed:     set.NewCounter("nearcast_cache_purge_reclaimed_total"),
+		softened:      set.NewCounter("nearcast_cache_purge_softened_total"),
+		overtagged:    set.NewCounter("nearcast_cache_overtagged_objects_total"),
 	}
+	c.purges.count(set)
 	for r := ReasonStored + 1; r < ReasonOtherVariant; r++ {
 		m.rejected[r] = set.NewCounter(fmt.Sprintf("nearcast_cache_rejected_total{reason=%q}", r.String()))
 	}

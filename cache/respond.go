@@ -19,7 +19,13 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
+	tags, _ := p.tags(resp.Fields)
+	if tags.all {
+		c.counters.overtagged.Inc()
+	}
+	resp.Fields = p.withoutTags(resp.Fields)
 	o := newObject(&resp, t, &d, nil)
+	o.purgeable = purgeable{f.began, tags}
 	sel := selectorsOf(resp.Fields, r)
 	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
 	if !c.reserve(cost + first) {
@@ -201,8 +207,12 @@ func (w *Writer) publish(reason Reason) Reason {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
+	v, upTo := f.c.purges.judge(&f.key, &final.tags, f.began)
+	if v.soft {
+		final.soften(v.softAt)
+	}
 	switch newest := f.stored(s, w.request); {
-	case s.purgedSince(f):
+	case s.purgedSince(f), v.hard:
 		reason = ReasonInvalidated
 	case newest != nil && newest.obj.received.After(final.received): // whose body was quicker (RFC 9111 §4)
 		reason = ReasonSuperseded
@@ -213,7 +223,9 @@ func (w *Writer) publish(reason Reason) Reason {
 		b.detach()
 		return reason
 	}
-	f.c.insert(s, f.key, f.hash, w.request, &entry{obj: &final, sel: w.sel, cost: w.cost})
+	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
+	e.checked.Store(upTo)
+	f.c.insert(s, f.key, f.hash, w.request, e)
 	return ReasonStored
 }
 

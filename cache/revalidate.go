@@ -17,7 +17,13 @@ func (f *Fill) NotModified(r *message.Request, resp Response, stored *Object, p 
 	merged.Status, merged.Length = stored.Status, stored.Length
 	merged.Fields = updated(stored.Fields, resp.Fields)
 	t, d, reason := storable(&asGet, &merged, p)
+	tags, found := p.tags(resp.Fields)
+	if !found {
+		tags = stored.tags
+	}
+	merged.Fields = p.withoutTags(merged.Fields)
 	o := newObject(&merged, t, &d, stored.body)
+	o.purgeable = purgeable{f.began, tags}
 	switch reason {
 	case ReasonStored:
 		f.refresh(&asGet, stored, o, p)
@@ -75,12 +81,22 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	shared := judge(o.received, o, &none, p)
 	decided := f.decide(func() {
 		s := c.shard(f.hash)
-		if e := s.entryOf(f, stored); e != nil && affordable && cost-e.cost <= more {
+		e := s.entryOf(f, stored)
+		if e != nil && !c.settle(s, e) {
+			e = nil // purged meanwhile
+		}
+		v, upTo := c.purges.judge(&f.key, &o.tags, f.began)
+		if v.soft {
+			o.soften(v.softAt)
+			shared = Result{} // nobody who came after the purge may have it as fresh
+		}
+		if e != nil && affordable && !v.hard && cost-e.cost <= more {
 			c.budget.release(more - (cost - e.cost))
 			c.queues.resize(e, cost-e.cost)
 			o.encoded = &encoded{c: c}
 			e.obj.encoded.release()
 			e.obj, e.sel, e.cost = o, sel, cost
+			e.checked.Store(upTo)
 		} else {
 			if e != nil {
 				c.drop(s, e)

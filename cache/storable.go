@@ -17,6 +17,8 @@ type terms struct {
 	noCache bool
 	// neverStale: must-revalidate, proxy-revalidate, s-maxage or no-cache forbid every stale use (RFC 9111 §4.2.4).
 	neverStale bool
+	// softened: a soft purge has made it stale, whatever clocks say.
+	softened bool
 }
 
 // storable decides whether the response to r may be stored, and on which terms (RFC 9111 §3).

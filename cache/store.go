@@ -32,6 +32,7 @@ type Cache struct {
 	counters  *counters
 	shards    [shardCount]shard
 	queues    queues
+	purges    *purgeTable
 	objects   atomic.Int64
 	fills     atomic.Int64
 }
@@ -72,7 +73,8 @@ func New(cfg Config, set *metrics.Set) *Cache {
 		s.resources, s.fills = make(map[uint64]*resource), make(map[uint64]*Fill)
 	}
 	c.queues.ghost = make([]uint64, slots)
-	c.budget.used.Store(int64(slots)*8 + shardCount*(refusals*32+purgeSlots*8)) // the tables of fixed size
+	c.purges = newPurgeTable(purgeLimit(c.budget.limit))
+	c.budget.used.Store(int64(slots)*8 + shardCount*(refusals*32+purgeSlots*8) + int64(c.purges.limit)*2*purgeEntryBytes) // the tables of fixed size
 	c.counters = newCounters(c, set)
 	return c
 }
@@ -82,19 +84,30 @@ func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash%shardCount] }
 // find returns the stored variant for r, or why there is none.
 func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	hash := key.hash(c.seed)
-	s := c.shard(hash)
+	o, reason, untouched := c.findIn(c.shard(hash), hash, key, r)
+	if !untouched {
+		return c.findPurged(hash, key, r)
+	}
+	return o, reason
+}
+
+// findIn is find but for purges; untouched is whether none concerns what it found.
+func (c *Cache) findIn(s *shard, hash uint64, key Key, r *message.Request) (o *Object, reason Reason, untouched bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	res := s.resource(hash, key)
 	if res == nil {
-		return nil, ReasonNotStored
+		return nil, ReasonNotStored, true
 	}
 	e := res.match(r)
 	if e == nil {
-		return nil, ReasonNoVariant
+		return nil, ReasonNoVariant, true
+	}
+	if !c.untouched(e) {
+		return nil, ReasonNone, false
 	}
 	e.touch()
-	return e.obj, ReasonNone
+	return e.obj, ReasonNone, true
 }
 
 func (s *shard) resource(hash uint64, key Key) *resource {
