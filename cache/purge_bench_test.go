@@ -24,7 +24,7 @@ func BenchmarkHit(b *testing.B) {
 		each    bool
 	}{{"purges=0", 0, false}, {"purges=1000", 1000, false}, {"purge-before-each", 1000, true}} {
 		b.Run(c.name, func(b *testing.B) {
-			h := newHarness(b)
+			h := harness{b, newCache(1<<30, 1<<20), on()}
 			r := get("/img/a/picture.jpg?w=100")
 			h.store(r, answer(200, "Cache-Control: max-age=600", "Surrogate-Key: a b c d"), "x")
 			for i := range c.pending {

@@ -31,7 +31,10 @@ func byPrefix(service, prefix string) purgeNow {
 }
 
 func byURL(path string) purgeNow {
-	return func(c *Cache, at time.Time, soft bool) error { c.PurgeURL(at, KeyOf("shop", get(path)), soft); return nil }
+	return func(c *Cache, at time.Time, soft bool) error {
+		c.PurgeURL(at, KeyOf("shop", get(path)), soft)
+		return nil
+	}
 }
 
 func everything(service string) purgeNow {

@@ -24,7 +24,7 @@ func (c *Cache) Run(ctx context.Context) {
 			return
 		case <-c.purges.wake:
 		}
-		if !rest(ctx, sweepDelay) || !c.sweep(ctx) {
+		if !c.purges.crowded() && !rest(ctx, sweepDelay) || !c.sweep(ctx) {
 			return
 		}
 	}

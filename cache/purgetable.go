@@ -79,7 +79,7 @@ func newPurgeTable(limit int) *purgeTable {
 }
 
 // purgeLimit is the number of entries in one generation of the table of a store with that budget.
-func purgeLimit(memory int64) int { return int(min(max(memory>>14, 64), 16384)) }
+func purgeLimit(memory int64) int { return int(min(max(memory>>13, 256), 16384)) }
 
 // record gives an event its number and notes it.
 func (t *purgeTable) record(now time.Time, soft bool, target purgeTarget) uint64 {
@@ -183,6 +183,13 @@ func (t *purgeTable) log() []PurgeEvent {
 		return 1
 	})
 	return out
+}
+
+// crowded reports whether the young generation is filling up: what is swept may be forgotten.
+func (t *purgeTable) crowded() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.young.marks) > t.limit/2
 }
 
 func (t *purgeTable) targets() int {
