@@ -35,7 +35,8 @@ func BenchmarkHit(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if c.each {
-					h.purges.seq.Add(1) // as a purge of something else
+					n := h.purges.seq.Add(1) // as a purge of something else
+					h.purges.lastOf[PurgeTag], h.purges.lastOf[PurgePrefix] = n, n
 				}
 				if res := h.Lookup(now, key, r, h.policy); res.State != Hit {
 					b.Fatal(res.State)
