@@ -66,6 +66,7 @@ type purgeTable struct {
 	floor      purgeMark             // what has been forgotten
 	lastOf     [purgeKinds]uint64    // the number of the last purge of each kind
 	anyTag     purgeMark             // the last of all tags
+	restricted uint64                // the number of the last one that is of one service alone
 	tier       PurgeTier             // nil: there is none
 	wake       chan struct{}         // tells the sweep
 	overflowed func()                // counts
@@ -123,6 +124,9 @@ func (t *purgeTable) put(target purgeTarget, m purgeMark) {
 	t.lastOf[target.kind] = max(t.lastOf[target.kind], m.last())
 	if target.kind == PurgeTag {
 		t.anyTag.merge(m)
+	}
+	if target.service != 0 {
+		t.restricted = max(t.restricted, m.last())
 	}
 }
 
@@ -213,43 +217,61 @@ func (t *purgeTable) judge(key *Key, tags *tagSet, since uint64) (v purgeVerdict
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	m := t.floor
-	service := serviceHash(key.service)
+	q := purgeQuery{t: t, since: since, m: t.floor}
+	if t.restricted > since {
+		q.service = serviceHash(key.service)
+	}
 	if t.lastOf[PurgeAll] > since {
-		t.look(&m, purgeTarget{kind: PurgeAll}, service)
+		q.look(purgeTarget{kind: PurgeAll})
 	}
 	if t.lastOf[PurgeTag] > since && tags != nil {
 		for _, h := range tags.hashes {
-			t.look(&m, purgeTarget{kind: PurgeTag, hash: h}, service)
+			q.look(purgeTarget{kind: PurgeTag, hash: h})
 		}
 		if tags.all {
-			m.merge(t.anyTag)
+			q.m.merge(t.anyTag)
 		}
 	}
 	if max(t.lastOf[PurgeURL], t.lastOf[PurgePrefix]) > since {
-		t.lookURL(&m, key, service, t.lastOf[PurgePrefix] > since)
+		q.lookURL(key, t.lastOf[PurgePrefix] > since)
 	}
-	v.hard, v.soft = m.hard > since, m.soft > since
+	v.hard, v.soft = q.m.hard > since, q.m.soft > since
 	if v.soft {
-		v.softAt = time.Unix(0, m.softAt)
+		v.softAt = time.Unix(0, q.m.softAt)
 	}
 	return v, t.seq.Load()
 }
 
+// purgeQuery is one comparison with the table, which is locked.
+type purgeQuery struct {
+	t       *purgeTable
+	since   uint64
+	service uint64 // 0: no purge since is of one service alone
+	m       purgeMark
+}
+
 // look adds what is known of a target, for every service and for the one.
-func (t *purgeTable) look(m *purgeMark, target purgeTarget, service uint64) {
-	for _, target.service = range [...]uint64{0, service} {
-		for _, g := range [...]*purgeGeneration{&t.young, &t.old} {
-			if found, ok := g.marks[target]; ok {
-				m.merge(found)
+func (q *purgeQuery) look(target purgeTarget) {
+	for _, g := range [...]*purgeGeneration{&q.t.young, &q.t.old} {
+		if g.sum.last() <= q.since {
+			continue
+		}
+		if found, ok := g.marks[target]; ok {
+			q.m.merge(found)
+		}
+		if q.service != 0 {
+			own := target
+			own.service = q.service
+			if found, ok := g.marks[own]; ok {
+				q.m.merge(found)
 			}
 		}
 	}
 }
 
 // lookURL adds what is known of the key's URL and, with prefixes, of every beginning of it that has the length of a purged one.
-func (t *purgeTable) lookURL(m *purgeMark, key *Key, service uint64, prefixes bool) {
-	h, n := uint64(fnvBasis), 0
+func (q *purgeQuery) lookURL(key *Key, prefixes bool) {
+	t, h, n := q.t, uint64(fnvBasis), 0
 	parts := [...]string{key.scheme, "://", key.authority, key.path, "?", key.query}
 	used := parts[:]
 	if !key.hasQuery {
@@ -263,11 +285,13 @@ func (t *purgeTable) lookURL(m *purgeMark, key *Key, service uint64, prefixes bo
 		for i := 0; i < len(part); i++ {
 			h = (h ^ uint64(part[i])) * fnvPrime
 			if n++; n <= maxPurgePrefix && (t.young.hasLength(n) || t.old.hasLength(n)) {
-				t.look(m, purgeTarget{kind: PurgePrefix, hash: h, length: uint16(n)}, service)
+				q.look(purgeTarget{kind: PurgePrefix, hash: h, length: uint16(n)})
 			}
 		}
 	}
-	t.look(m, purgeTarget{kind: PurgeURL, hash: h}, service)
+	if t.lastOf[PurgeURL] > q.since {
+		q.look(purgeTarget{kind: PurgeURL, hash: h})
+	}
 }
 
 // count registers the table's metrics.
