@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +64,15 @@ type Policy struct {
 	// TargetedFields are the response fields that address this cache, in order of precedence: the first that can be parsed and is not
 	// empty replaces Cache-Control and Expires (RFC 9213 §2.2). At most 8; empty: none. Default CDN-Cache-Control.
 	TargetedFields []string `yaml:"targeted_fields"`
+	// TagFields are the response fields by which origins tag objects for purges. Tags are separated as each vendor has it (EachTag), their case does
+	// not count; of one object 1000 tags are kept, of 1024 bytes each: with more, every purge of a tag purges it. Default Surrogate-Key and
+	// Cache-Tag; empty: no tags. At most 8.
+	TagFields []string `yaml:"tag_fields"`
+	// ForwardTags passes these fields on to clients, as an edge in front of this one needs it. Default false.
+	ForwardTags bool `yaml:"forward_tags"`
+	// PurgeFrom are the addresses whose PURGE requests are obeyed, for URLs, tags and prefixes of this service; others get 403. It is the
+	// connection's address that counts, or the one in a PROXY protocol header. Default none: PURGE goes to the origin like any other method.
+	PurgeFrom []netip.Prefix `yaml:"purge_from"`
 }
 
 // What becomes of responses with Set-Cookie.
@@ -91,6 +101,7 @@ const maxTargeted = 8
 func (p *Policy) SetDefaults() {
 	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, StatusOn, 24*time.Hour
 	p.SetCookie, p.RequestDirectives, p.TargetedFields = CookieStore, DirectivesHonour, []string{"CDN-Cache-Control"}
+	p.TagFields = []string{"surrogate-key", "cache-tag"}
 }
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -117,6 +128,7 @@ func (p *Policy) Validate(report func(key, fault string)) {
 	if fault := p.targetedFault(); fault != "" {
 		report("targeted_fields", fault)
 	}
+	p.validatePurges(report)
 }
 
 func (p *Policy) targetedFault() string {

@@ -25,12 +25,21 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_hints_evicted_total": "Keys whose links were forgotten since the table was full.",
 	"nearcast_cache_hints_sent_total":    "Responses 103 made of remembered links.",
 	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
+
+	"nearcast_cache_purges_total":             "Purges asked for, by what they name, and soft or hard.",
+	"nearcast_cache_purges_pending":           "Purges that not everything stored has been compared with yet.",
+	"nearcast_cache_purge_targets":            "Purges that are kept for comparison.",
+	"nearcast_cache_purge_overflows_total":    "Times that purges had to be forgotten too early: everything stored before them counts as purged.",
+	"nearcast_cache_purge_reclaimed_total":    "Stored responses removed when a purge was found to concern them.",
+	"nearcast_cache_purge_softened_total":     "Stored responses that a soft purge made stale.",
+	"nearcast_cache_overtagged_objects_total": "Responses stored with more or longer tags than are kept: a purge of any tag purges them.",
 }
 
 type counters struct {
 	collapsed, inserts, invalidations *metrics.Counter
 	refused, refusedViews             *metrics.Counter
 	hintsEvicted, hintsSent           *metrics.Counter
+	reclaimed, softened, overtagged   *metrics.Counter
 	evictions                         [queueCount]*metrics.Counter // by queueNames
 	rejected                          [reasonCount]*metrics.Counter
 }
@@ -55,11 +64,15 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 		hintsSent:     set.NewCounter("nearcast_cache_hints_sent_total"),
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
 		refused:       set.NewCounter(`nearcast_cache_refused_total{for="objects"}`),
+		reclaimed:     set.NewCounter("nearcast_cache_purge_reclaimed_total"),
+		softened:      set.NewCounter("nearcast_cache_purge_softened_total"),
+		overtagged:    set.NewCounter("nearcast_cache_overtagged_objects_total"),
 		refusedViews:  set.NewCounter(`nearcast_cache_refused_total{for="unpacked"}`),
 	}
 	for i, name := range queueNames {
 		m.evictions[i] = set.NewCounter(fmt.Sprintf("nearcast_cache_evictions_total{queue=%q}", name))
 	}
+	c.purges.count(set)
 	for r := ReasonStored + 1; r < ReasonOtherVariant; r++ {
 		m.rejected[r] = set.NewCounter(fmt.Sprintf("nearcast_cache_rejected_total{reason=%q}", r.String()))
 	}

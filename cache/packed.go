@@ -244,19 +244,22 @@ func (c *Cache) dropView(s *shard, e *entry) {
 	c.views.Add(-1)
 }
 
-// repack puts another head before the same body, in the same cells: it must not be longer than what is there. The shard is locked.
-func (c *Cache) repack(s *shard, e *entry, o *Object) {
+// repack puts another head before the same body, in the same cells; false when it is longer than what is there. It does nothing to what is
+// not packed. The shard is locked.
+func (c *Cache) repack(s *shard, e *entry, o *Object) bool {
 	x := s.table.slot(e.id)
 	if x.cell == 0 {
-		return
+		return true
 	}
 	_, at, ok := c.unpackHead(s, x)
 	if !ok {
-		return
+		return false
 	}
 	b := append(c.appendHead(nil, e.key, o, e.sel), s.scratch[at:]...)
-	if len(b) <= int(x.size) {
-		(&cellCursor{c: c.cells, cell: x.cell}).write(b)
-		x.size = uint32(len(b))
+	if len(b) > int(x.size) {
+		return false
 	}
+	(&cellCursor{c: c.cells, cell: x.cell}).write(b)
+	x.size = uint32(len(b))
+	return true
 }

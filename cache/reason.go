@@ -23,6 +23,7 @@ const (
 	ReasonRange           // a Range request, and no complete response is stored
 	ReasonPrecondition    // If-Match or If-Unmodified-Since that the stored response does not meet: the origin's to answer
 	ReasonOnlyIfCached    // only-if-cached, and nothing that may serve
+	ReasonPurged          // a soft purge has made the stored response stale
 
 	// Storing.
 	ReasonStored        // stored
@@ -72,6 +73,7 @@ var reasonWords = [reasonCount]string{
 	ReasonRange:           "range",
 	ReasonPrecondition:    "precondition",
 	ReasonOnlyIfCached:    "only-if-cached",
+	ReasonPurged:          "purged",
 	ReasonStored:          "stored",
 	ReasonNoStore:         "no-store",
 	ReasonPrivate:         "private",

@@ -25,7 +25,13 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
+	tags, _ := p.tags(resp.Fields)
+	if tags.all {
+		c.counters.overtagged.Inc()
+	}
+	resp.Fields = p.withoutTags(resp.Fields)
 	o := newObject(&resp, t, &d, nil)
+	o.purgeable = purgeable{f.began, tags}
 	sel := selectorsOf(resp.Fields, r)
 	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
 	if !c.reserveFill(0, cost+first) {
@@ -222,10 +228,14 @@ func (w *Writer) publish(reason Reason) Reason {
 	room := f.c.lockForInsert(s)
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
+	v, upTo := f.c.purges.judge(&f.key, &final.tags, f.began)
+	if v.soft {
+		final.soften(v.softAt)
+	}
 	switch newest := f.stored(s, w.request); {
 	case !room:
 		reason = ReasonNoMemory
-	case s.purgedSince(f):
+	case s.purgedSince(f), v.hard:
 		reason = ReasonInvalidated
 	case newest != nil && newest.obj.received.After(final.received): // whose body was quicker (RFC 9111 §4)
 		reason = ReasonSuperseded
@@ -238,7 +248,11 @@ func (w *Writer) publish(reason Reason) Reason {
 		f.c.trim(s)
 		return reason
 	}
+	e.checked = upTo
 	f.c.insert(s, f.key, f.hash, w.request, e)
+	if v.soft && !f.c.repack(s, e, &final) { // it was packed before
+		f.c.drop(s, e)
+	}
 	f.c.counters.inserts.Inc()
 	return ReasonStored
 }

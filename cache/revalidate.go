@@ -22,7 +22,13 @@ func (f *Fill) freshen(r *message.Request, resp Response, stored *Object, p *Pol
 	merged.Status, merged.Length = stored.Status, stored.Length
 	merged.Fields = updated(stored.Fields, resp.Fields, p)
 	t, d, reason := storable(&asGet, &merged, p)
+	tags, found := p.tags(resp.Fields)
+	if !found {
+		tags = stored.tags
+	}
+	merged.Fields = p.withoutTags(merged.Fields)
 	o := newObject(&merged, t, &d, stored.body)
+	o.purgeable = purgeable{f.began, tags}
 	switch reason {
 	case ReasonStored:
 		f.refresh(&asGet, stored, o, p)
@@ -80,10 +86,23 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	f.decide(func() {
 		s := c.shard(f.hash)
 		e := c.entryOf(s, f, stored)
+		if e != nil && !c.settle(s, e) {
+			e = nil // purged meanwhile
+		}
+		v, upTo := c.purges.judge(&f.key, &o.tags, f.began)
+		if v.soft { // nobody who came after the purge may have it as fresh
+			o.soften(v.softAt)
+			shared = Result{}
+		}
 		switch {
+		case v.hard && e != nil:
+			c.drop(s, e)
 		case e != nil && isPacked:
-			c.replace(s, e, &entry{obj: o, sel: sel, packed: form}, r)
-			form.cell = 0
+			fresh := &entry{obj: o, sel: sel, packed: form, checked: upTo}
+			c.replace(s, e, fresh, r)
+			if form.cell = 0; v.soft && !c.repack(s, fresh, o) {
+				c.drop(s, fresh)
+			}
 		case e != nil && affordable && s.table.slot(e.id).cell == 0 && cost-e.cost <= more:
 			more -= cost - e.cost
 			c.resize(s.table.slot(e.id), cost-e.cost)
@@ -91,6 +110,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 			o.encoded, o.serial = &encoded{c: c}, e.obj.serial
 			e.obj.encoded.release()
 			e.obj, e.sel, e.cost = o, sel, cost
+			s.table.slot(e.id).checked.Store(upTo)
 		case e != nil:
 			c.drop(s, e)
 		}

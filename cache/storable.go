@@ -19,6 +19,8 @@ type terms struct {
 	neverStale bool
 	// staleAsStated: but for what the response's own directives allow, as the service has it for s-maxage.
 	staleAsStated bool
+	// softened: a soft purge has made it stale, whatever clocks say.
+	softened bool
 }
 
 // storing is a response on its way to the store: what the rules of storing decide by.

@@ -37,6 +37,7 @@ type Cache struct {
 	shards    [shardCount]shard
 	queued    [queueCount]atomic.Int64 // bytes
 	stamps    atomic.Uint64
+	purges    *purgeTable
 	objects   atomic.Int64
 	packed    atomic.Int64 // of these, in cells
 	views     atomic.Int64 // of these, with a view
@@ -84,6 +85,8 @@ type entry struct {
 	cost int64 // obj's metaCost; of a view, all it has taken
 	gone bool  // no longer in the index
 
+	checked uint64 // as slot.checked is to be
+
 	used atomic.Bool // since the clock's hand came by
 }
 
@@ -107,8 +110,10 @@ func New(cfg Config, set *metrics.Set) *Cache {
 		s.number, s.table, s.ghosts, s.fills = uint32(i), newSlotTable(bits), make([]uint32, ghosts), make(map[uint64]*Fill)
 		s.viewLimit = min(c.budget.limit/viewShare, maxViewBytes) / shardCount
 	}
+	c.purges = newPurgeTable(purgeLimit(c.budget.limit))
 	// the tables of fixed size
-	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*4+4<<bits+refusals*32+purgeSlots*8))
+	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*4+4<<bits+refusals*32+purgeSlots*8) +
+		int64(c.purges.limit)*2*purgeEntryBytes)
 	c.counters = newCounters(c, set)
 	return c
 }
@@ -121,7 +126,7 @@ func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.RLock()
-	o, size, reason := s.search(hash, &key, r)
+	o, size, reason := c.search(s, hash, &key, r)
 	s.mu.RUnlock()
 	if size == 0 {
 		return o, reason
@@ -129,8 +134,9 @@ func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	return c.findPacked(s, hash, &key, r, size)
 }
 
-// search looks among what needs no unpacking. When something that may be it does, size is not 0. The shard is locked for reading.
-func (s *shard) search(hash uint64, key *Key, r *message.Request) (o *Object, size uint32, reason Reason) {
+// search looks among what needs no unpacking and has been compared with all purges. When something that may be it is neither, size is not 0. The
+// shard is locked for reading.
+func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *Object, size uint32, reason Reason) {
 	reason = ReasonNotStored
 	var x *slot
 	var second *entry
@@ -144,6 +150,9 @@ func (s *shard) search(hash uint64, key *Key, r *message.Request) (o *Object, si
 		}
 		if e.key != *key {
 			continue
+		}
+		if !c.untouched(x, e) {
+			return nil, max(x.size, 1), reason
 		}
 		if reason = ReasonNoVariant; matches(e.sel, r) {
 			x.touch()
@@ -182,7 +191,7 @@ func (c *Cache) findPacked(s *shard, hash uint64, key *Key, r *message.Request, 
 		if e == nil {
 			e, credit = c.makeView(s, id, credit), 0
 		}
-		if e == nil || e.key != *key {
+		if e == nil || e.key != *key || !c.settle(s, e) {
 			continue
 		}
 		if reason = ReasonNoVariant; matches(e.sel, r) {
@@ -293,6 +302,7 @@ func (c *Cache) insert(s *shard, key Key, hash uint64, r *message.Request, e *en
 	c.addKin(s, key, hash)
 	s.serial = max(s.serial+1, 1)
 	x.serial, e.obj.serial = s.serial, s.serial
+	x.checked.Store(e.checked)
 	e.id, e.hash, e.key, e.body = id, hash, key, e.obj.body
 	if p := e.packed; p.cell != 0 {
 		x.cell, x.size, x.weight = p.cell, p.size, int64(chainLength(int(p.size)))*cellCost+slotCost

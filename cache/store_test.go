@@ -335,7 +335,7 @@ func TestKeysThatCollide(t *testing.T) {
 		}
 		find := func(r *message.Request) *Object {
 			key := h.key(r)
-			o, size, _ := s.search(7, &key, r)
+			o, size, _ := h.search(s, 7, &key, r)
 			if size > 0 {
 				o, _ = h.findPacked(s, 7, &key, r, size)
 			}

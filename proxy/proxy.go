@@ -173,6 +173,9 @@ func (p *Proxy) serve(x *exchange) error {
 	if x.r.Upgrade == websocket && x.r.Method == "GET" {
 		return p.tunnel(x)
 	}
+	if x.purges() {
+		return p.purge(x)
+	}
 	x.r.Upgrade = "" // any other is as if it were not there (RFC 9110 §7.8)
 	if !x.asked {
 		p.lookup(x, time.Now())

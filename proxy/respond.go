@@ -48,7 +48,8 @@ func clientLeft(err error) *message.Error {
 func (p *Proxy) live(x *exchange, res *upstream.Response, extra ...message.Field) message.Fields {
 	out := make(message.Fields, 0, len(res.Fields)+len(extra)+3)
 	for _, f := range res.Fields {
-		if f.Name != "alt-svc" { // the origin's own alternatives are none of this edge's (RFC 7838 §3)
+		// The origin's own alternatives are none of this edge's (RFC 7838 §3), and its tags are for the edge alone.
+		if f.Name != "alt-svc" && !x.service.policy.HidesField(f.Name) {
 			out = append(out, f)
 		}
 	}
