@@ -160,7 +160,8 @@ func (c *Cache) evictFrom(s *shard, number uint32, spare bool) bool {
 		x.hits.Store(hits - 1)
 	default:
 		if number == smallQueue {
-			*s.ghost(x.hash) = uint32(x.hash >> 32)
+			s.evicted++
+			*s.ghost(x.hash) = ghost{uint32(x.hash >> 32), s.evicted}
 		}
 		c.dropSlot(s, id)
 		c.trim(s)
@@ -172,7 +173,23 @@ func (c *Cache) evictFrom(s *shard, number uint32, spare bool) bool {
 	return false
 }
 
-// ghost is the place where the shard remembers a hash: a direct-mapped table, whose size is a power of two.
-func (s *shard) ghost(hash uint64) *uint32 {
+// ghost is what is remembered of an object that left the small queue. The shard has a table of them, direct-mapped.
+type ghost struct {
+	hash uint32 // a part of it
+	at   uint32 // the shard's evictions by then
+}
+
+func (s *shard) ghost(hash uint64) *ghost {
 	return &s.ghosts[hash/shardCount%uint64(len(s.ghosts))]
+}
+
+// returns reports whether a new object had left the small queue not long ago: since then no more have left it than there are objects.
+// To remember longer would let into the main queue what comes round too seldom to be found there.
+func (s *shard) returns(hash uint64) bool {
+	g := s.ghost(hash)
+	if g.at == 0 || g.hash != uint32(hash>>32) || s.evicted-g.at > s.table.count {
+		return false
+	}
+	*g = ghost{}
+	return true
 }
