@@ -16,6 +16,11 @@ var Policies = []Maker{
 	{"S3-FIFO by bytes, small 5 %", func(n int64) Policy { return newS3(n, 0.05, 1, false) }},
 	{"small 20 %", func(n int64) Policy { return newS3(n, 0.2, 1, false) }},
 	{"remembers 8 times as long", func(n int64) Policy { return newS3(n, 0.1, 8, false) }},
+	{"by bytes, large ones for more hits", func(n int64) Policy {
+		c := newS3(n, 0.1, 1, false)
+		c.sized = true
+		return c
+	}},
 	{"W-TinyLFU", func(n int64) Policy { return newTinyLFU(n) }},
 	{"nearcast", func(n int64) Policy { return newStore(n) }},
 }
@@ -78,6 +83,7 @@ type s3 struct {
 	small, main segment
 	ghost       map[uint64]int // when it was evicted from the small queue
 	evicted     int
+	sized       bool    // a large object must have more hits to be spared
 	remembers   float64 // so many times the objects of the main queue
 }
 
@@ -119,7 +125,7 @@ func (c *s3) evict() {
 	for {
 		if from := &c.small; from.Len() > 0 && (c.smallIsOver() || c.main.Len() == 0) {
 			x := from.pull(from.Back())
-			if x.hits > 1 {
+			if x.hits > 1+min(c.penalty(x), 1) {
 				x.hits = 0
 				c.index[x.Key] = c.main.push(x)
 				continue
@@ -130,14 +136,26 @@ func (c *s3) evict() {
 			return
 		}
 		x := c.main.pull(c.main.Back())
-		if x.hits > 0 {
-			x.hits--
+		if x.hits > c.penalty(x) {
+			x.hits -= 1 + c.penalty(x)
 			c.index[x.Key] = c.main.push(x)
 			continue
 		}
 		delete(c.index, x.Key)
 		return
 	}
+}
+
+// penalty is how many hits more than others the item must have to be spared.
+func (c *s3) penalty(x *item) int {
+	average := (c.small.bytes + c.main.bytes + x.Size) / int64(c.small.Len()+c.main.Len()+1)
+	switch {
+	case !c.sized || x.Size <= 2*average:
+		return 0
+	case x.Size <= 8*average:
+		return 1
+	}
+	return 2
 }
 
 // tinyLFU is W-TinyLFU: a window of a hundredth, then a segmented LRU that takes what is asked for more often than what must go.
