@@ -14,18 +14,22 @@ import (
 
 // Config is the store's part of the configuration.
 type Config struct {
-	// Memory is the hard budget in bytes for everything stored: bodies, fields, keys and index. Default 256 MiB.
+	// Memory is the hard budget in bytes for everything stored: bodies, fields, keys and index. Default 256 MiB, at least 1 MiB. With
+	// GOMEMLIMIT set it is reduced to what that leaves room for: see [Config.Fit].
 	Memory Size `yaml:"memory"`
 	// MaxObject is the largest body that is stored; larger responses pass through. Default 16 MiB, at most Memory.
 	MaxObject Size `yaml:"max_object"`
 }
+
+// minMemory is the smallest budget.
+const minMemory = 1 << 20
 
 // SetDefaults fills in the defaults.
 func (c *Config) SetDefaults() { c.Memory, c.MaxObject = 256<<20, 16<<20 }
 
 // Validate calls report with the key and the fault of each value that can't be.
 func (c *Config) Validate(report func(key, fault string)) {
-	if c.Memory < 1<<20 {
+	if c.Memory < minMemory {
 		report("memory", "must be at least 1MiB")
 	}
 	if c.MaxObject < 0 || c.MaxObject > c.Memory {

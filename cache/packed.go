@@ -16,7 +16,7 @@ const (
 	// maxPacked is the largest packed object: a larger one costs the collector little for its size.
 	maxPacked = 16 << 10
 	// viewShare is the views' part of the budget: one in so many.
-	viewShare = 4
+	viewShare = 16
 	// maxViewBytes bounds it, and with it the collector's work.
 	maxViewBytes = 64 << 20
 	// maxSwept bounds the views that are looked at to make room for one.

@@ -53,7 +53,8 @@ type shard struct {
 	number  uint32
 	table   slotTable
 	queues  [queueCount]queue
-	ghosts  []uint32 // parts of the hashes of what left the small queue
+	ghosts  []ghost
+	evicted uint32 // from the small queue, so far
 	serial  uint32
 	loose   []*entry // what is not packed
 	views   []*entry // what is packed, and unpacked as well
@@ -107,12 +108,12 @@ func New(cfg Config, set *metrics.Set) *Cache {
 	bits := slotBits(c.budget.limit)
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.number, s.table, s.ghosts, s.fills = uint32(i), newSlotTable(bits), make([]uint32, ghosts), make(map[uint64]*Fill)
+		s.number, s.table, s.ghosts, s.fills = uint32(i), newSlotTable(bits), make([]ghost, ghosts), make(map[uint64]*Fill)
 		s.viewLimit = min(c.budget.limit/viewShare, maxViewBytes) / shardCount
 	}
 	c.purges = newPurgeTable(purgeLimit(c.budget.limit))
 	// the tables of fixed size
-	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*4+4<<bits+refusals*32+purgeSlots*8) +
+	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*8+4<<bits+refusals*32+purgeSlots*8) +
 		int64(c.purges.limit)*2*purgeEntryBytes)
 	c.counters = newCounters(c, set)
 	return c
@@ -316,8 +317,8 @@ func (c *Cache) insert(s *shard, key Key, hash uint64, r *message.Request, e *en
 		x.entry = uint32(len(s.loose))
 	}
 	number := uint32(smallQueue)
-	if g, h := s.ghost(hash), uint32(hash>>32); *g == h && h != 0 {
-		*g, number = 0, mainQueue
+	if s.returns(hash) {
+		number = mainQueue
 	}
 	c.push(s, id, number)
 	c.objects.Add(1)
