@@ -56,6 +56,9 @@ type Fill struct {
 
 // newFill makes a fill. The shard is locked.
 func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
+	if key.selected() {
+		c.kinned.Store(true)
+	}
 	return &Fill{c: c, key: key.clone(), hash: hash, born: s.purges, began: c.purges.seq.Load(), decided: make(chan struct{})}
 }
 
@@ -92,15 +95,17 @@ func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, lead
 		}
 	}
 	f = c.newFill(s, key, hash)
-	if res := c.current(s, hash, key); res != nil {
+	if variants := c.current(s, hash, key); len(variants) > 0 {
 		// A fill may have ended between Lookup and here.
-		if e := res.match(r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
-			f.obj, f.sel = e.obj, e.sel
-			f.settled.Store(true)
-			close(f.decided)
-			return f, false
+		if e := match(variants, r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
+			if e = c.serving(s, e); e != nil {
+				f.obj, f.sel = e.obj, e.sel
+				f.settled.Store(true)
+				close(f.decided)
+				return f, false
+			}
 		}
-		f.sel = reselect(res.variants[len(res.variants)-1].sel, r)
+		f.sel = reselect(variants[0].sel, r)
 	}
 	if r.Method == "GET" {
 		f.listed, f.next, s.fills[hash] = true, s.fills[hash], f

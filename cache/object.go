@@ -22,6 +22,7 @@ type Object struct {
 	purgeable
 	body    *body
 	encoded *encoded // nil unless it is in the index
+	serial  uint32   // the slot's, when it was stored
 }
 
 // newObject is the stored form of a response whose terms have been worked out.
@@ -89,8 +90,14 @@ const (
 // metaCost is what an object under the key takes in the budget, its body apart.
 func metaCost(key Key, o *Object, sel []selector) int64 {
 	n := objectOverhead + key.size() + stringBytes(o.Fields) + lineOverhead*len(o.Fields) + o.tags.size()
+	if key.selected() {
+		n += kinOverhead
+	}
 	for _, s := range sel {
 		n += len(s.name) + len(s.value) + lineOverhead
 	}
 	return int64(n)
 }
+
+// Complete reports whether the whole body is there: its parts may then be read in any order.
+func (o *Object) Complete() bool { return o.body.frozen.Load() }

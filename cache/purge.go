@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ func (c *Cache) PurgeTag(now time.Time, service, tag string, soft bool) (Purged,
 }
 
 // PurgePrefix purges every URL that begins with prefix, of a service or of all: scheme://host/path, the path being any number of characters, and
-// the query counting as the path's end. It is normalised as requests are. Keys without a host are compared by scheme and path alone.
+// the query counting as the path's end. It is normalised as requests are. Keys without a scheme or host are compared by the rest.
 func (c *Cache) PurgePrefix(now time.Time, service, prefix string, soft bool) (Purged, error) {
 	scheme, authority, target, err := SplitURL(prefix)
 	if err != nil {
@@ -86,8 +87,9 @@ func (c *Cache) PurgePrefix(now time.Time, service, prefix string, soft bool) (P
 		}
 	}
 	p := Purged{Objects: -1}
-	for _, authority := range [...]string{trimDefaultPort(scheme, authority), ""} {
-		full := Key{scheme: scheme, authority: authority, path: target.Path, query: target.Query, hasQuery: target.HasQuery}.String()
+	authority = trimDefaultPort(scheme, authority)
+	for _, k := range [...]Key{{scheme: scheme, authority: authority}, {scheme: scheme}, {authority: authority}, {}} {
+		full := Key{scheme: k.scheme, authority: k.authority, path: target.Path, query: target.Query, hasQuery: target.HasQuery}.String()
 		if len(full) > maxPurgePrefix {
 			return Purged{}, fmt.Errorf("a prefix must have at most %d bytes", maxPurgePrefix)
 		}
@@ -100,16 +102,21 @@ func (c *Cache) PurgePrefix(now time.Time, service, prefix string, soft bool) (P
 
 // PurgeURL purges every variant of the key's URL in the key's service, and what is stored under keys that differ in what is no part of the URL.
 func (c *Cache) PurgeURL(now time.Time, key Key, soft bool) Purged {
+	key = key.url()
 	target := purgeTarget{kind: PurgeURL, service: serviceHash(key.service), hash: fnv(fnvBasis, key.String())}
 	p := Purged{Seq: c.purge(now, soft, target)}
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if res := s.resource(hash, key); res != nil {
-		p.Objects = int64(len(res.variants))
-		c.current(s, hash, key)
+	for _, h := range append(slices.Clone(s.kin.keys[hash]), hash) {
+		found := c.variantsWhere(s, h, func(k *Key) bool { return k.url() == key })
+		p.Objects += int64(len(found))
+		for _, e := range found {
+			c.settle(s, e)
+		}
 	}
+	c.trim(s)
 	return p
 }
 
@@ -153,21 +160,22 @@ func pathOf(raw string) string {
 }
 
 // untouched compares an entry with the purges since it last was, and reports whether none concerns it. The shard is locked, for reading at least.
-func (c *Cache) untouched(e *entry) bool {
-	checked := e.checked.Load()
+func (c *Cache) untouched(x *slot, e *entry) bool {
+	checked := x.checked.Load()
 	if checked == c.purges.seq.Load() {
 		return true
 	}
-	v, upTo := c.purges.judge(&e.res.key, &e.obj.tags, max(checked, e.obj.began))
+	v, upTo := c.purges.judge(&e.key, &e.obj.tags, max(checked, e.obj.began))
 	if v.untouched() {
-		e.checked.Store(upTo) // a race may set it back, which costs another comparison
+		x.checked.Store(upTo) // a race may set it back, which costs another comparison
 	}
 	return v.untouched()
 }
 
 // settle does to an entry what purges want, and reports whether it is still there. The shard is locked.
 func (c *Cache) settle(s *shard, e *entry) bool {
-	v, upTo := c.purges.judge(&e.res.key, &e.obj.tags, max(e.checked.Load(), e.obj.began))
+	x := s.table.slot(e.id)
+	v, upTo := c.purges.judge(&e.key, &e.obj.tags, max(x.checked.Load(), e.obj.began))
 	if v.hard {
 		if c.drop(s, e) {
 			c.counters.invalidations.Inc()
@@ -178,42 +186,27 @@ func (c *Cache) settle(s *shard, e *entry) bool {
 	if v.soft {
 		o := *e.obj
 		o.soften(v.softAt)
+		c.repack(s, e, &o)
 		e.obj = &o
 		c.counters.softened.Inc()
 	}
-	e.checked.Store(upTo)
+	x.checked.Store(upTo)
 	return true
 }
 
-// current is what is stored under a key once purges have had their way; nil when nothing is. The shard is locked.
-func (c *Cache) current(s *shard, hash uint64, key Key) *resource {
-	res := s.resource(hash, key)
-	if res == nil {
-		return nil
-	}
-	for i := len(res.variants) - 1; i >= 0; i-- {
-		c.settle(s, res.variants[i])
-	}
-	if len(res.variants) == 0 {
-		return nil // and no longer in the index
-	}
-	return res
+// current are the variants of a key once purges have had their way. The shard is locked.
+func (c *Cache) current(s *shard, hash uint64, key Key) []*entry {
+	return slices.DeleteFunc(c.variants(s, hash, key), func(e *entry) bool { return !c.settle(s, e) })
 }
 
-// findPurged is find's way when a purge concerns what it found.
-func (c *Cache) findPurged(hash uint64, key Key, r *message.Request) (*Object, Reason) {
-	s := c.shard(hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	res := c.current(s, hash, key)
-	if res == nil {
-		return nil, ReasonNotStored
+// comparedWithPurges is what purges have done to what the fill brings, and what the slot is to know: an object that a soft purge concerns
+// is found to be when it is next asked for. The shard is locked.
+func (f *Fill) comparedWithPurges(o *Object) (v purgeVerdict, checked uint64) {
+	v, checked = f.c.purges.judge(&f.key, &o.tags, f.began)
+	if v.soft {
+		checked = f.began
 	}
-	if e := res.match(r); e != nil {
-		e.touch()
-		return e.obj, ReasonNone
-	}
-	return nil, ReasonNoVariant
+	return v, checked
 }
 
 // purged reports whether what the fill brings is from before a purge that concerns it, as far as is known. The shard is locked, or the fill decided.

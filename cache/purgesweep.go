@@ -8,11 +8,11 @@ import (
 const (
 	// sweepDelay lets purges that come together be swept together.
 	sweepDelay = time.Second
-	// sweepBatch is the number of entries that are compared under one lock.
-	sweepBatch = 128
-	// sweepRest is the pause after sweepBurst entries: a sweep takes a small part of one core.
+	// sweepBatch is the number of slots that are compared under one lock.
+	sweepBatch = 32
+	// sweepRest is the pause after sweepBurst slots: a sweep takes a small part of one core.
 	sweepRest  = time.Millisecond
-	sweepBurst = 2048
+	sweepBurst = 512
 )
 
 // Run compares what nobody asks for with the purges that have come, so that its memory is freed, until ctx ends. A cache without it serves as
@@ -47,9 +47,8 @@ func (c *Cache) sweep(ctx context.Context) bool {
 	upTo, seen := c.purges.seq.Load(), 0
 	for i := range c.shards {
 		s := &c.shards[i]
-		for batch := range s.batches {
-			c.settleBatch(s, batch)
-			if seen += len(batch); seen >= sweepBurst {
+		for first := uint32(1); c.settleBatch(s, first); first += sweepBatch {
+			if seen += sweepBatch; seen >= sweepBurst {
 				seen = 0
 				if !rest(ctx, sweepRest) {
 					return false
@@ -64,51 +63,25 @@ func (c *Cache) sweep(ctx context.Context) bool {
 	return true
 }
 
-// settleBatch does what purges want to those of the entries that they concern.
-func (c *Cache) settleBatch(s *shard, batch []*entry) {
-	concerned := batch[:0]
-	s.mu.RLock()
-	for _, e := range batch {
-		if !e.gone && !c.untouched(e) {
-			concerned = append(concerned, e)
-		}
-	}
-	s.mu.RUnlock()
-	if len(concerned) == 0 {
-		return
-	}
+// settleBatch does to some slots what purges want; false when there are none from the first on. What is put into a slot later has been compared
+// by whoever put it there.
+func (c *Cache) settleBatch(s *shard, first uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range concerned {
-		if !e.gone {
+	room := s.table.room()
+	for id := first; id <= room && id < first+sweepBatch; id++ {
+		x := s.table.slot(id)
+		if x.queue == noQueue || x.checked.Load() == c.purges.seq.Load() {
+			continue
+		}
+		e := s.resident(x)
+		if e == nil {
+			e = c.unpacked(s, id, false)
+		}
+		if e != nil {
 			c.settle(s, e)
 		}
 	}
-}
-
-// batches yields every entry that is in the index all the while, some at a time. The lock is free while they are handled: a map may change
-// between two steps of its iteration, as it may in a loop's body.
-func (s *shard) batches(yield func([]*entry) bool) {
-	var buf [sweepBatch + maxVariants]*entry
-	batch := buf[:0]
-	s.mu.RLock()
-	defer func() { s.mu.RUnlock() }()
-	handle := func() bool {
-		s.mu.RUnlock()
-		more := yield(batch)
-		s.mu.RLock()
-		clear(buf[:])
-		batch = buf[:0]
-		return more
-	}
-	for _, res := range s.resources {
-		for ; res != nil; res = res.next {
-			if batch = append(batch, res.variants...); len(batch) >= sweepBatch && !handle() {
-				return
-			}
-		}
-	}
-	if len(batch) > 0 {
-		handle()
-	}
+	c.trim(s)
+	return first <= room
 }

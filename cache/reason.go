@@ -32,7 +32,7 @@ const (
 	ReasonAuthorization // the request had Authorization and the response does not allow sharing (RFC 9111 §3.5)
 	ReasonStatus        // the status code is not one that may be stored, or not understood though must-understand asks for it
 	ReasonPartial       // 206: partial content is not stored
-	ReasonSetCookie     // Set-Cookie without public or s-maxage
+	ReasonSetCookie     // Set-Cookie that nobody has called reusable, or that the service refuses
 	ReasonVaryStar      // Vary: *
 	ReasonNoFreshness   // no freshness, no ground for a heuristic, no validator
 	ReasonUnusable      // stored, but good for nothing without validation: nobody else may have it as it arrives
@@ -42,10 +42,15 @@ const (
 	ReasonSuperseded    // a newer response was stored while the body was on its way
 	ReasonIncomplete    // the body ended before its length, or failed
 	ReasonHead          // the answer to HEAD has no body to store
+	ReasonHeadDiffers   // the answer to HEAD is another one's than the stored response, which is stale from now on
 
 	// Waiting.
 	ReasonOtherVariant // the response that came is another variant's: Begin again
 	ReasonFailed       // the fetch failed
+
+	// Serving and updating what is stored.
+	ReasonHeadMatches  // the answer to HEAD has updated the stored response (RFC 9111 §4.3.5)
+	ReasonDisconnected // no origin could be reached, and the stored response serves although it is stale
 
 	reasonCount
 )
@@ -84,8 +89,11 @@ var reasonWords = [reasonCount]string{
 	ReasonSuperseded:      "superseded",
 	ReasonIncomplete:      "incomplete",
 	ReasonHead:            "head",
+	ReasonHeadMatches:     "head matches",
+	ReasonHeadDiffers:     "head differs",
 	ReasonOtherVariant:    "other variant",
 	ReasonFailed:          "failed",
+	ReasonDisconnected:    "disconnected",
 }
 
 // String returns the words for logs, metrics and Cache-Status.

@@ -11,6 +11,9 @@ import (
 // r is the request as the client sent it. Neither r nor resp.Fields is kept.
 func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, Reason) {
 	c := f.c
+	if r.Method == "HEAD" {
+		return nil, f.head(r, &resp, p)
+	}
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored && resp.Length > c.maxObject {
 		reason = ReasonTooLarge
@@ -28,7 +31,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 	o.purgeable = purgeable{f.began, tags}
 	sel := selectorsOf(resp.Fields, r)
 	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
-	if !c.reserve(cost + first) {
+	if !c.reserveFill(0, cost+first) {
 		f.refuse(r, &resp, ReasonNoMemory)
 		return nil, ReasonNoMemory
 	}
@@ -45,7 +48,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
 	})
 	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
-	return &Writer{fill: f, obj: o, request: own, cost: cost, sel: sel}, ReasonStored
+	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel}, ReasonStored
 }
 
 // firstChunkOf is the size of a body's first chunk.
@@ -63,7 +66,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 	f.decide(func() {
 		f.reason = reason
 		f.endStaleUse(r, resp, reason)
-		if resp.Status < 500 && resp.Status != 425 && reason != ReasonHead && reason != ReasonMethod && reason != ReasonRequestNoStore {
+		if resp.Status < 500 && resp.Status != 425 && r.Method != "HEAD" && reason != ReasonMethod && reason != ReasonRequestNoStore {
 			f.c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
 		}
 	})
@@ -73,7 +76,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 // something else, which would not be seen as long as nobody waits for an answer. It may still serve when the origin fails.
 func (f *Fill) endStaleUse(r *message.Request, resp *Response, reason Reason) {
 	switch {
-	case resp.Status >= 500, resp.Status == 425, reason == ReasonHead, reason == ReasonMethod, reason == ReasonRequestNoStore, reason == ReasonAuthorization,
+	case resp.Status >= 500, resp.Status == 425, r.Method == "HEAD", reason == ReasonMethod, reason == ReasonRequestNoStore, reason == ReasonAuthorization,
 		reason == ReasonNoMemory:
 		return // which says nothing about other requests for it
 	}
@@ -83,15 +86,13 @@ func (f *Fill) endStaleUse(r *message.Request, resp *Response, reason Reason) {
 	}
 	o := *e.obj
 	o.staleWhileRevalidate = 0
+	f.c.repack(f.c.shard(f.hash), e, &o)
 	e.obj = &o
 }
 
 // stored is the entry that r would select; nil when there is none. The shard is locked.
 func (f *Fill) stored(s *shard, r *message.Request) *entry {
-	if res := s.resource(f.hash, f.key); res != nil {
-		return res.match(r)
-	}
-	return nil
+	return match(f.c.variants(s, f.hash, f.key), r)
 }
 
 // Writer takes the body of a response that is being stored. It is used by one goroutine, and must end by Commit or Abort: until
@@ -102,6 +103,7 @@ type Writer struct {
 	request *message.Request // its fields, which select the variants that the object replaces
 	sel     []selector
 	cost    int64
+	held    int64  // what it has taken of the budget as a fill
 	gaveUp  Reason // why the body is not kept; ReasonNone while it is
 	done    bool
 }
@@ -140,7 +142,8 @@ func (w *Writer) makeRoom() error {
 	b := w.obj.body
 	if w.gaveUp == ReasonNone {
 		n := w.nextChunk()
-		if w.fill.c.reserve(n) {
+		if w.fill.c.reserveFill(w.held, n) {
+			w.held += n
 			b.grow(n)
 			return nil
 		}
@@ -169,7 +172,16 @@ func (w *Writer) giveUp(reason Reason) {
 	s.remember(crowd(f.hash, w.request), w.obj.received.Add(refusalTime))
 	s.mu.Unlock()
 	f.c.budget.release(w.cost)
+	w.letGo(w.held - window)
 	w.obj.body.pass()
+}
+
+// letGo takes n bytes off what fills under way hold.
+func (w *Writer) letGo(n int64) {
+	if n > 0 {
+		w.held -= n
+		w.fill.c.arriving.Add(-n)
+	}
 }
 
 // Commit ends the body and stores the object. trailers may be nil. The Reason is ReasonStored or why it was not stored.
@@ -183,11 +195,13 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		return ReasonIncomplete
 	case w.gaveUp != ReasonNone:
 		w.done = true
+		w.letGo(w.held)
 		b.finish(nil, trailers)
 		b.detach()
 		return w.gaveUp
 	}
 	w.done = true
+	w.letGo(w.held)
 	reason, extra := ReasonStored, int64(stringBytes(trailers)+lineOverhead*len(trailers))
 	if !f.c.reserve(extra) {
 		reason, extra = ReasonNoMemory, 0
@@ -202,16 +216,20 @@ func (w *Writer) publish(reason Reason) Reason {
 	final := *w.obj
 	final.Length = b.size
 	final.encoded = &encoded{c: f.c}
+	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
+	if reason == ReasonStored {
+		e.packed, _ = f.c.pack(f.key, &final, w.sel)
+	}
 
 	s := f.c.shard(f.hash)
-	s.mu.Lock()
+	room := f.c.lockForInsert(s)
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
-	v, upTo := f.c.purges.judge(&f.key, &final.tags, f.began)
-	if v.soft {
-		final.soften(v.softAt)
-	}
+	v, checked := f.comparedWithPurges(&final)
+	e.checked = checked
 	switch newest := f.stored(s, w.request); {
+	case !room:
+		reason = ReasonNoMemory
 	case s.purgedSince(f), v.hard:
 		reason = ReasonInvalidated
 	case newest != nil && newest.obj.received.After(final.received): // whose body was quicker (RFC 9111 §4)
@@ -220,12 +238,12 @@ func (w *Writer) publish(reason Reason) Reason {
 	if reason != ReasonStored {
 		f.c.counters.reject(reason)
 		f.c.budget.release(w.cost)
+		f.c.freeCells(e.packed.cell)
 		b.detach()
 		return reason
 	}
-	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
-	e.checked.Store(upTo)
 	f.c.insert(s, f.key, f.hash, w.request, e)
+	f.c.counters.inserts.Inc()
 	return ReasonStored
 }
 
@@ -235,6 +253,7 @@ func (w *Writer) Abort(err error) {
 		return
 	}
 	w.done = true
+	w.letGo(w.held)
 	if err == nil {
 		err = ErrIncomplete
 	}

@@ -4,18 +4,23 @@ import (
 	"nearcast/proxy/message"
 )
 
-// NotModified ends the fill with a 304: stored's fields are updated and its freshness begins anew (RFC 9111 §3.2, §4.3.4). The
-// leader and the waiters serve what it returns. It returns nil, and the fill stays open, when the 304 is not about stored:
-// fetch again without conditions.
+// NotModified ends the fill with a 304 that answers Conditions(stored): stored's fields are updated and its freshness begins anew (RFC 9111
+// §3.2, §4.3.4). The leader and the waiters serve what it returns.
+//
+// The 304 is about stored whatever entity tag or date it has. The condition named nothing else, so the origin has said that stored's
+// bytes are current; RFC 9111 §4.3.4 looks for another match since a cache may name several responses at once. To fetch again
+// on each difference would defeat the cache before every origin that alters its tags, as those do that compress or have many servers.
 func (f *Fill) NotModified(r *message.Request, resp Response, stored *Object, p *Policy) *Object {
-	if !selects(resp.Fields, stored) {
-		return nil
-	}
+	return f.freshen(r, resp, stored, p)
+}
+
+// freshen ends the fill with stored's successor.
+func (f *Fill) freshen(r *message.Request, resp Response, stored *Object, p *Policy) *Object {
 	asGet := *r
 	asGet.Method = "GET"
 	merged := resp
 	merged.Status, merged.Length = stored.Status, stored.Length
-	merged.Fields = updated(stored.Fields, resp.Fields)
+	merged.Fields = updated(stored.Fields, resp.Fields, p)
 	t, d, reason := storable(&asGet, &merged, p)
 	tags, found := p.tags(resp.Fields)
 	if !found {
@@ -24,6 +29,9 @@ func (f *Fill) NotModified(r *message.Request, resp Response, stored *Object, p 
 	merged.Fields = p.withoutTags(merged.Fields)
 	o := newObject(&merged, t, &d, stored.body)
 	o.purgeable = purgeable{f.began, tags}
+	if r.Method == "HEAD" && stored.softened { // whose answer validates nothing
+		o.soften(o.received)
+	}
 	switch reason {
 	case ReasonStored:
 		f.refresh(&asGet, stored, o, p)
@@ -36,35 +44,31 @@ func (f *Fill) NotModified(r *message.Request, resp Response, stored *Object, p 
 	return o
 }
 
-// selects reports whether a 304 is about o: its entity tag, when it has one, is o's (RFC 9111 §4.3.4).
-func selects(f message.Fields, o *Object) bool {
-	tag := f.Get("etag")
-	return tag == "" || weakly.equal(tag, o.Fields.Get("etag"))
-}
-
-// updated is the stored field section with that of a 304 laid over it (RFC 9111 §3.2).
-func updated(stored, fresh message.Fields) message.Fields {
+// updated is the stored field section with that of a 304, or of the answer to HEAD, laid over it (RFC 9111 §3.2).
+func updated(stored, fresh message.Fields, p *Policy) message.Fields {
 	merged := make(message.Fields, 0, len(stored)+len(fresh))
 	for _, x := range stored {
 		// Without a Date of its own the 304 is as old as its receipt.
-		if x.Name != "date" && (!fresh.Has(x.Name) || describesBody(x.Name)) {
+		if x.Name != "date" && (!fresh.Has(x.Name) || keepsStored(x.Name, p)) {
 			merged = append(merged, x)
 		}
 	}
 	for _, x := range fresh {
-		if !describesBody(x.Name) {
+		if !keepsStored(x.Name, p) {
 			merged = append(merged, x)
 		}
 	}
 	return merged
 }
 
-// describesBody names the fields that say how the stored bytes are to be read; a 304 sends no other bytes. Its entity tag is the stored one,
-// or names it weakly. A cookie in a 304 belongs to the client that asked.
-func describesBody(name string) bool {
+// keepsStored names the fields that an update leaves alone: those that say how the stored bytes are to be read, or are a digest or the tag
+// of just these bytes, as it brings no others. A cookie is of no use where none is stored, and then belongs to the client that asked.
+func keepsStored(name string, p *Policy) bool {
 	switch name {
-	case "content-length", "content-encoding", "content-range", "etag", "set-cookie":
+	case "content-length", "content-encoding", "content-range", "content-md5", "content-digest", "repr-digest", "digest", "etag":
 		return true
+	case "set-cookie":
+		return p.SetCookie == CookieRefuse || p.SetCookie == CookieStrip
 	}
 	return false
 }
@@ -73,37 +77,41 @@ func describesBody(name string) bool {
 func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	c := f.c
 	sel := selectorsOf(o.Fields, r)
-	cost := metaCost(f.key, o, sel)
-	before := metaCost(f.key, stored, sel)
-	more := max(cost-before, 0)
+	// o takes the place of a packed object packed; that of another takes what it costs more.
+	form, isPacked := c.pack(f.key, o, sel)
+	cost, more := metaCost(f.key, o, sel), int64(0)
+	if !isPacked {
+		more = max(cost-metaCost(f.key, stored, sel), 0)
+	}
 	affordable := c.reserve(more)
 	none := newDirectives()
 	shared := judge(o.received, o, &none, p)
-	decided := f.decide(func() {
+	f.decide(func() {
 		s := c.shard(f.hash)
-		e := s.entryOf(f, stored)
+		e := c.entryOf(s, f, stored)
 		if e != nil && !c.settle(s, e) {
 			e = nil // purged meanwhile
 		}
-		v, upTo := c.purges.judge(&f.key, &o.tags, f.began)
+		v, checked := f.comparedWithPurges(o)
 		if v.soft {
-			o.soften(v.softAt)
 			shared = Result{} // nobody who came after the purge may have it as fresh
 		}
-		if e != nil && affordable && !v.hard && cost-e.cost <= more {
-			c.budget.release(more - (cost - e.cost))
-			c.queues.resize(e, cost-e.cost)
-			o.encoded = &encoded{c: c}
+		switch {
+		case e != nil && v.hard:
+			c.drop(s, e)
+		case e != nil && isPacked:
+			c.replace(s, e, &entry{obj: o, sel: sel, packed: form, checked: checked}, r)
+			form.cell = 0
+		case e != nil && affordable && s.table.slot(e.id).cell == 0 && cost-e.cost <= more:
+			more -= cost - e.cost
+			c.resize(s.table.slot(e.id), cost-e.cost)
+			e.body.charge(cost - e.cost)
+			o.encoded, o.serial = &encoded{c: c}, e.obj.serial
 			e.obj.encoded.release()
 			e.obj, e.sel, e.cost = o, sel, cost
-			e.checked.Store(upTo)
-		} else {
-			if e != nil {
-				c.drop(s, e)
-			}
-			if affordable {
-				c.budget.release(more)
-			}
+			s.table.slot(e.id).checked.Store(checked)
+		case e != nil:
+			c.drop(s, e)
 		}
 		if f.sel = sel; shared.State == Hit || shared.ServeStaleWhileRevalidate {
 			f.obj = o
@@ -112,19 +120,16 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		f.reason = ReasonUnusable
 		s.remember(crowd(f.hash, r), o.received.Add(refusalTime))
 	})
-	if !decided && affordable {
+	if affordable {
 		c.budget.release(more)
 	}
+	c.freeCells(form.cell)
 }
 
-// entryOf is the entry that holds exactly that object.
-func (s *shard) entryOf(f *Fill, o *Object) *entry {
-	res := s.resource(f.hash, f.key)
-	if res == nil {
-		return nil
-	}
-	for _, e := range res.variants {
-		if e.obj == o {
+// entryOf is the entry that holds exactly that object, or the bytes that it was unpacked from.
+func (c *Cache) entryOf(s *shard, f *Fill, o *Object) *entry {
+	for _, e := range c.variants(s, f.hash, f.key) {
+		if e.obj == o || o.serial != 0 && e.obj.serial == o.serial {
 			return e
 		}
 	}
@@ -136,7 +141,8 @@ func (f *Fill) remove(o *Object) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.entryOf(f, o); e != nil {
+	if e := f.c.entryOf(s, f, o); e != nil {
 		f.c.drop(s, e)
+		f.c.trim(s)
 	}
 }
