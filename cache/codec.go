@@ -3,6 +3,7 @@ package cache
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 
 	"nearcast/proxy/message"
@@ -135,12 +136,13 @@ func parseRecord(b []byte) (record, error) {
 		service: d.string(), scheme: d.string(), authority: d.string(), path: d.string(), query: d.string(),
 		hasQuery: flags&recordHasQuery != 0,
 	}
+	rec.key.selected = strings.IndexByte(rec.key.query, selectedMark) >= 0
 	for _, x := range d.lines(false) {
 		rec.sel = append(rec.sel, selector{x.Name, x.Value})
 	}
 	o.Fields = d.lines(true)
 	rec.trailers = d.lines(true)
-	if d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.query != "" && !rec.key.selected() {
+	if d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.url().query != "" {
 		return record{}, errRecord
 	}
 	return rec, nil

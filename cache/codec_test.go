@@ -59,6 +59,7 @@ func TestARecordCarriesEveryField(t *testing.T) {
 	n := 0
 	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded", "serial")
 	fillIn(t, reflect.ValueOf(&want.key).Elem(), &n)
+	want.key.query += "\x00x-tier=gold" // which is what selected says
 	for i := range want.sel {
 		fillIn(t, reflect.ValueOf(&want.sel[i]).Elem(), &n)
 	}
@@ -68,6 +69,11 @@ func TestARecordCarriesEveryField(t *testing.T) {
 	got, err := parseRecord(appendRecord(nil, want.key, &o, want.sel))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\ngot  %+v %+v\nwant %+v %+v", err, got, got.obj, want, want.obj)
+	}
+	o = Object{Status: 200, received: time.Unix(0, 0)}
+	key := Key{path: "/", query: "\x00device=mobile", selected: true}
+	if got, err := parseRecord(appendRecord(nil, key, &o, nil)); err != nil || got.key != key {
+		t.Errorf("a key without a query: %v, %+v", err, got.key)
 	}
 	// Each flag by itself: two that share a bit would both be set above.
 	for i := range 4 {

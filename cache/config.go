@@ -43,10 +43,14 @@ type Policy struct {
 	// StaleIfError is how long past its freshness a response may serve when every origin fails (RFC 5861 §4).
 	// A stale-if-error directive of the response wins. Default 0.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
+	// Negative are lifetimes of errors that state none. Default: none, such an error is not stored; at most 24h for a 4xx, 10m for a 5xx.
+	Negative NegativeTTLs `yaml:"negative"`
 	// Key says what tells stored answers apart.
 	Key KeyRules `yaml:"key"`
-	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
-	CacheStatus bool `yaml:"cache_status"`
+	// EarlyHints remembers the links of pages and sends them with 103 (RFC 8297) while the next client waits for the page. Default false.
+	EarlyHints bool `yaml:"early_hints"`
+	// CacheStatus adds the Cache-Status field to responses (RFC 9211): on, off, or full, which adds the key. Default on; true and false mean on and off.
+	CacheStatus StatusMode `yaml:"cache_status"`
 	// TagFields are the response fields by which origins tag objects for purges. Tags are separated as each vendor has it (EachTag), their case does
 	// not count; of one object 1000 tags are kept, of 1024 bytes each: with more, every purge of a tag purges it. Default Surrogate-Key and
 	// Cache-Tag; empty: no tags. At most 8.
@@ -95,7 +99,7 @@ const maxTargeted = 8
 
 // SetDefaults fills in the defaults.
 func (p *Policy) SetDefaults() {
-	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, true, 24*time.Hour
+	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, StatusOn, 24*time.Hour
 	p.SetCookie, p.RequestDirectives, p.TargetedFields = CookieStore, DirectivesHonour, []string{"CDN-Cache-Control"}
 	p.TagFields = []string{"surrogate-key", "cache-tag"}
 }

@@ -217,7 +217,7 @@ func TestKeysOfOneURLShareWhereAPurgeLooks(t *testing.T) {
 	for i := range 200 {
 		k := KeyOf("shop", get(fmt.Sprintf("/%d?x", i)))
 		kin := k
-		kin.query += "\x00device=mobile"
+		kin.query, kin.selected = kin.query+"\x00device=mobile", true
 		a, b := k.hash(seed), kin.hash(seed)
 		if a == b || a%shardCount != b%shardCount || a>>32%purgeSlots != b>>32%purgeSlots {
 			t.Fatalf("%x and %x", a, b)

@@ -22,7 +22,7 @@ type kinIndex struct {
 
 // addKin enters the key of something that has just been given its slot.
 func (c *Cache) addKin(s *shard, key Key, hash uint64) {
-	if !key.selected() {
+	if !key.selected {
 		return
 	}
 	k, url := &s.kin, key.url()

@@ -21,6 +21,9 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_refused_total":       "Times that the memory budget had no room: everything that is left was being read, or arriving.",
 	"nearcast_cache_evictions_total":     "Stored responses that made room for others, by their queue; variants: the oldest of too many of one key.",
 	"nearcast_cache_invalidations_total": "Stored responses removed by unsafe requests and purges.",
+	"nearcast_cache_hints":               "Keys whose links are remembered for 103 Early Hints.",
+	"nearcast_cache_hints_evicted_total": "Keys whose links were forgotten since the table was full.",
+	"nearcast_cache_hints_sent_total":    "Responses 103 made of remembered links.",
 	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
 
 	"nearcast_cache_purges_total":             "Purges asked for, by what they name, and soft or hard.",
@@ -36,6 +39,7 @@ type counters struct {
 	collapsed, inserts, invalidations *metrics.Counter
 	refused, refusedViews             *metrics.Counter
 	reclaimed, softened, overtagged   *metrics.Counter
+	hintsEvicted, hintsSent           *metrics.Counter
 	evictions                         [queueCount]*metrics.Counter // by queueNames
 	rejected                          [reasonCount]*metrics.Counter
 }
@@ -52,9 +56,12 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 	set.NewGauge("nearcast_cache_cells_bytes", func() float64 { return float64(c.cells.held()) })
 	set.NewGauge("nearcast_cache_arriving_bytes", func() float64 { return float64(c.arriving.Load()) })
 	set.NewGauge("nearcast_cache_fills", func() float64 { return float64(c.fills.Load()) })
+	set.NewGauge("nearcast_cache_hints", func() float64 { return float64(c.hints.count()) })
 	m := &counters{
 		collapsed:     set.NewCounter("nearcast_cache_collapsed_total"),
 		inserts:       set.NewCounter("nearcast_cache_inserts_total"),
+		hintsEvicted:  set.NewCounter("nearcast_cache_hints_evicted_total"),
+		hintsSent:     set.NewCounter("nearcast_cache_hints_sent_total"),
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
 		reclaimed:     set.NewCounter("nearcast_cache_purge_reclaimed_total"),
 		softened:      set.NewCounter("nearcast_cache_purge_softened_total"),

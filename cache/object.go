@@ -90,7 +90,7 @@ const (
 // metaCost is what an object under the key takes in the budget, its body apart.
 func metaCost(key Key, o *Object, sel []selector) int64 {
 	n := objectOverhead + key.size() + stringBytes(o.Fields) + lineOverhead*len(o.Fields) + o.tags.size()
-	if key.selected() {
+	if key.selected {
 		n += kinOverhead
 	}
 	for _, s := range sel {

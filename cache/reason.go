@@ -41,6 +41,7 @@ const (
 	ReasonInvalidated   // an unsafe request or a purge came in while the response was on its way
 	ReasonSuperseded    // a newer response was stored while the body was on its way
 	ReasonIncomplete    // the body ended before its length, or failed
+	ReasonStaleKept     // an error, in whose place something stays stored that may still serve
 	ReasonHead          // the answer to HEAD has no body to store
 	ReasonHeadDiffers   // the answer to HEAD is another one's than the stored response, which is stale from now on
 
@@ -88,6 +89,7 @@ var reasonWords = [reasonCount]string{
 	ReasonInvalidated:     "invalidated",
 	ReasonSuperseded:      "superseded",
 	ReasonIncomplete:      "incomplete",
+	ReasonStaleKept:       "stale kept",
 	ReasonHead:            "head",
 	ReasonHeadMatches:     "head matches",
 	ReasonHeadDiffers:     "head differs",

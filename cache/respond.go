@@ -18,6 +18,9 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 	if reason == ReasonStored && resp.Length > c.maxObject {
 		reason = ReasonTooLarge
 	}
+	if reason == ReasonStored && f.outlives(r, &resp, p) {
+		reason = ReasonStaleKept
+	}
 	if reason != ReasonStored {
 		f.refuse(r, &resp, reason)
 		return nil, reason
@@ -240,6 +243,7 @@ func (w *Writer) publish(reason Reason) Reason {
 		f.c.budget.release(w.cost)
 		f.c.freeCells(e.packed.cell)
 		b.detach()
+		f.c.trim(s)
 		return reason
 	}
 	f.c.insert(s, f.key, f.hash, w.request, e)

@@ -43,6 +43,7 @@ type Cache struct {
 	views     atomic.Int64 // of these, with a view
 	arriving  atomic.Int64 // bytes that fills under way have taken
 	fills     atomic.Int64
+	hints     hints
 	kinned    atomic.Bool // there has been a key that a service's rules added something to
 }
 

@@ -105,6 +105,7 @@ type exchange struct {
 
 	found
 	outcome cache.Outcome
+	hinted  message.Fields // the links that a 103 of ours had
 
 	// what became of it, for record
 	body       *requestBody
