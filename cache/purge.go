@@ -75,7 +75,7 @@ func (c *Cache) PurgeTag(now time.Time, service, tag string, soft bool) (Purged,
 }
 
 // PurgePrefix purges every URL that begins with prefix, of a service or of all: scheme://host/path, the path being any number of characters, and
-// the query counting as the path's end. It is normalised as requests are. Keys without a host are compared by scheme and path alone.
+// the query counting as the path's end. It is normalised as requests are. Keys without a scheme or host are compared by the rest.
 func (c *Cache) PurgePrefix(now time.Time, service, prefix string, soft bool) (Purged, error) {
 	scheme, authority, target, err := SplitURL(prefix)
 	if err != nil {
@@ -87,8 +87,9 @@ func (c *Cache) PurgePrefix(now time.Time, service, prefix string, soft bool) (P
 		}
 	}
 	p := Purged{Objects: -1}
-	for _, authority := range [...]string{trimDefaultPort(scheme, authority), ""} {
-		full := Key{scheme: scheme, authority: authority, path: target.Path, query: target.Query, hasQuery: target.HasQuery}.String()
+	authority = trimDefaultPort(scheme, authority)
+	for _, k := range [...]Key{{scheme: scheme, authority: authority}, {scheme: scheme}, {authority: authority}, {}} {
+		full := Key{scheme: k.scheme, authority: k.authority, path: target.Path, query: target.Query, hasQuery: target.HasQuery}.String()
 		if len(full) > maxPurgePrefix {
 			return Purged{}, fmt.Errorf("a prefix must have at most %d bytes", maxPurgePrefix)
 		}
@@ -101,14 +102,20 @@ func (c *Cache) PurgePrefix(now time.Time, service, prefix string, soft bool) (P
 
 // PurgeURL purges every variant of the key's URL in the key's service, and what is stored under keys that differ in what is no part of the URL.
 func (c *Cache) PurgeURL(now time.Time, key Key, soft bool) Purged {
+	key = key.url()
 	target := purgeTarget{kind: PurgeURL, service: serviceHash(key.service), hash: fnv(fnvBasis, key.String())}
 	p := Purged{Seq: c.purge(now, soft, target)}
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.Objects = int64(len(c.variants(s, hash, key)))
-	c.current(s, hash, key)
+	for _, h := range append(slices.Clone(s.kin.keys[hash]), hash) {
+		found := c.variantsWhere(s, h, func(k *Key) bool { return k.url() == key })
+		p.Objects += int64(len(found))
+		for _, e := range found {
+			c.settle(s, e)
+		}
+	}
 	c.trim(s)
 	return p
 }
@@ -190,9 +197,19 @@ func (c *Cache) settle(s *shard, e *entry) bool {
 	return true
 }
 
-// current is what is stored under a key once purges have had their way, as variants gives it. The shard is locked.
+// current are the variants of a key once purges have had their way. The shard is locked.
 func (c *Cache) current(s *shard, hash uint64, key Key) []*entry {
 	return slices.DeleteFunc(c.variants(s, hash, key), func(e *entry) bool { return !c.settle(s, e) })
+}
+
+// comparedWithPurges is what purges have done to what the fill brings, and what the slot is to know: an object that a soft purge concerns
+// is found to be when it is next asked for. The shard is locked.
+func (f *Fill) comparedWithPurges(o *Object) (v purgeVerdict, checked uint64) {
+	v, checked = f.c.purges.judge(&f.key, &o.tags, f.began)
+	if v.soft {
+		checked = f.began
+	}
+	return v, checked
 }
 
 // purged reports whether what the fill brings is from before a purge that concerns it, as far as is known. The shard is locked, or the fill decided.

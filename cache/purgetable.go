@@ -272,7 +272,8 @@ func (q *purgeQuery) look(target purgeTarget) {
 // lookURL adds what is known of the key's URL and, with prefixes, of every beginning of it that has the length of a purged one.
 func (q *purgeQuery) lookURL(key *Key, prefixes bool) {
 	t, h, n := q.t, uint64(fnvBasis), 0
-	parts := [...]string{key.scheme, "://", key.authority, key.path, "?", key.query}
+	query := key.url().query
+	parts := [...]string{key.scheme, "://", key.authority, key.path, "?", query}
 	used := parts[:]
 	if !key.hasQuery {
 		used = parts[:4]

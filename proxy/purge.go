@@ -116,7 +116,7 @@ func splitURL(raw string) (scheme, authority string, target message.Target, err 
 }
 
 // key is the key of a request within the service, as lookup makes it.
-func (s *service) key(r *message.Request) cache.Key { return cache.KeyOf(s.name, r) }
+func (s *service) key(r *message.Request) cache.Key { return s.policy.KeyOf(s.name, r, nil) }
 
 // named is the service of that name.
 func (t *table) named(name string) *service {
