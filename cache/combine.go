@@ -10,19 +10,16 @@ import (
 // combine makes one of the parts for r that touch and are of one version (RFC 9111 §3.4), as far as nobody reads them, and stores what has become
 // complete as the resource's response. Their bytes are not copied, but for what overlaps and for small pieces. The shard is locked.
 func (c *Cache) combine(s *shard, key Key, hash uint64, r *message.Request) {
-	res := s.resource(hash, key.extents())
-	if res == nil {
-		return
+	all := selected(c.current(s, hash, key.extents()), r)
+	if len(all) > 0 {
+		key = all[0].key.whole() // the store's own copy
 	}
-	key = res.key // the store's own copy
-	key.part = wholePart
-	all := res.selected(r)
 	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.obj.part.Start, b.obj.part.Start) })
 	for i := 0; i < len(all); {
 		e := all[i]
 		if i+1 < len(all) && e.obj.part.End >= all[i+1].obj.part.Start {
 			if joined := c.join(s, e, all[i+1]); joined != nil {
-				c.place(s, key.extents(), hash, joined)
+				c.place(s, key.extents(), hash, joined, func(*entry) bool { return false })
 				all[i] = joined
 				all = slices.Delete(all, i+1, i+2)
 				c.counters.combined.Inc()
@@ -46,45 +43,49 @@ func (c *Cache) join(s *shard, a, b *entry) *entry {
 		a.body.unseize()
 		return nil
 	}
-	newer := a
+	newer, older := a, b
 	if b.obj.received.After(a.obj.received) {
-		newer = b
+		newer, older = b, a
 	}
 	o := *newer.obj
 	o.part = &extent{Range{a.obj.part.Start, max(a.obj.part.End, b.obj.part.End)}, 0}
-	o.encoded = &encoded{c: c}
-	o.body = joinBodies(a.body, b.body, a.obj.part.End-b.obj.part.Start)
-	e := &entry{obj: &o, sel: newer.sel, cost: newer.cost}
-	e.frequency.Store(max(a.frequency.Load(), b.frequency.Load()))
-	newer.cost = 0 // it goes on with e
+	o.began, o.tags = min(o.began, older.obj.began), o.tags.with(older.obj.tags)
+	e := c.reshape(s, newer, &o)
+	e.checked = min(e.checked, s.table.slot(older.id).checked.Load())
+	older.obj.encoded.release()
+	o.body = joinBodies(a.body, b.body, a.obj.part.End-b.obj.part.Start, e.cost)
 	c.drop(s, a)
 	c.drop(s, b)
 	return e
 }
 
+// reshape is an entry for o, which takes what goes with old, whose body is seized, over from that.
+func (c *Cache) reshape(s *shard, old *entry, o *Object) *entry {
+	old.obj.encoded.release()
+	o.encoded, o.serial = &encoded{c: c}, 0
+	return &entry{obj: o, sel: old.sel, cost: old.cost, checked: s.table.slot(old.id).checked.Load()}
+}
+
 // complete moves an entry that has all of the representation to where the complete response belongs, unless something newer is there.
 func (c *Cache) complete(s *shard, key Key, hash uint64, r *message.Request, e *entry) {
-	if res := s.resource(hash, key); res != nil {
-		if newest := res.match(r); newest != nil && newest.obj.received.After(e.obj.received) {
-			c.drop(s, e)
-			return
-		}
+	if newest := match(c.current(s, hash, key), r); newest != nil && newest.obj.received.After(e.obj.received) {
+		c.drop(s, e)
+		return
 	}
 	if !e.body.seize() {
 		return
 	}
 	o := *e.obj
-	o.Status, o.part, o.encoded = 200, nil, &encoded{c: c}
-	o.body = joinBodies(e.body, nil, 0)
-	whole := &entry{obj: &o, sel: e.sel, cost: e.cost}
-	whole.frequency.Store(e.frequency.Load())
-	e.cost = 0
+	o.Status, o.part = 200, nil
+	whole := c.reshape(s, e, &o)
+	o.body = joinBodies(e.body, nil, 0, e.cost)
 	c.dropExtents(s, key, hash, r)
 	c.insert(s, key, hash, r, whole)
 }
 
-// joinBodies is a complete body with the bytes of a and then those of b but for its first skip ones, both seized. It takes over what they are charged for.
-func joinBodies(a, b *body, skip int64) *body {
+// joinBodies is a complete body with the bytes of a and then those of b but for its first skip ones, both seized. It takes over what they are
+// charged for, but for what the entry costs that it is for.
+func joinBodies(a, b *body, skip, cost int64) *body {
 	joined := newBody(a.budget, 0)
 	joined.chunks = make([]chunk, 0, len(a.chunks)+1)
 	for _, c := range a.chunks {
@@ -107,7 +108,7 @@ func joinBodies(a, b *body, skip int64) *body {
 	}
 	joined.phase = complete
 	joined.frozen.Store(true)
-	joined.budget.release(held - joined.charged)
+	joined.budget.release(held - joined.charged - cost)
 	return joined
 }
 

@@ -39,7 +39,7 @@ func TestConfigValidates(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	p := on()
-	if got := faults(p.Validate); got != "" || !p.Enabled || !p.CacheStatus {
+	if got := faults(p.Validate); got != "" || !p.Enabled || p.CacheStatus != StatusOn {
 		t.Errorf("the defaults: %s", got)
 	}
 	for size, want := range map[Size]string{0: "", 64 << 10: "", 64 << 20: "", 1: "slice", 64<<10 - 1: "slice", 64<<20 + 1: "slice", -1: "slice"} {

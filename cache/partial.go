@@ -136,15 +136,16 @@ func withoutContentRange(f message.Fields) message.Fields {
 	return f
 }
 
-// publishExtent puts a part that has come beside those of its version, and takes the place of those of another. The shard is locked.
-func (w *Writer) publishExtent(s *shard, o *Object, reason Reason) Reason {
-	f, c := w.fill, w.fill.c
-	if s.purgedSince(f) {
+// publishExtent puts a part that has come beside those of its version, and takes the place of those of another. The shard is locked, with a free
+// slot where there is room. v is what purges make of it.
+func (w *Writer) publishExtent(s *shard, e *entry, room bool, v purgeVerdict, reason Reason) Reason {
+	f, c, o := w.fill, w.fill.c, e.obj
+	old := selected(c.current(s, f.hash, f.key.extents()), w.request)
+	switch {
+	case !room:
+		reason = ReasonNoMemory
+	case s.purgedSince(f), !v.untouched():
 		reason = ReasonInvalidated
-	}
-	var old []*entry
-	if res := s.resource(f.hash, f.key.extents()); res != nil {
-		old = res.selected(w.request)
 	}
 	for _, e := range old {
 		if !e.obj.SameVersion(o) && e.obj.received.After(o.received) {
@@ -155,22 +156,20 @@ func (w *Writer) publishExtent(s *shard, o *Object, reason Reason) Reason {
 		c.counters.reject(reason)
 		c.budget.release(w.cost)
 		o.body.detach()
+		c.trim(s)
 		return reason
 	}
-	for _, e := range old {
-		if !e.obj.SameVersion(o) || o.Holds(e.obj.part.Range) {
-			c.drop(s, e)
-		}
-	}
-	c.place(s, f.key.extents(), f.hash, &entry{obj: o, sel: w.sel, cost: w.cost})
+	c.place(s, f.key.extents(), f.hash, e, func(old *entry) bool {
+		return matches(old.sel, w.request) && (!old.obj.SameVersion(o) || o.Holds(old.obj.part.Range))
+	})
 	c.counters.partials.Inc()
 	c.combine(s, f.key, f.hash, w.request)
 	return ReasonStored
 }
 
 // selected are the variants that r selects.
-func (res *resource) selected(r *message.Request) (all []*entry) {
-	for _, e := range res.variants {
+func selected(variants []*entry, r *message.Request) (all []*entry) {
+	for _, e := range variants {
 		if matches(e.sel, r) {
 			all = append(all, e)
 		}
@@ -183,9 +182,7 @@ func (c *Cache) dropExtents(s *shard, key Key, hash uint64, r *message.Request) 
 	if key.part != wholePart {
 		return
 	}
-	if res := s.resource(hash, key.extents()); res != nil {
-		for _, e := range res.selected(r) {
-			c.drop(s, e)
-		}
+	for _, e := range selected(c.variants(s, hash, key.extents()), r) {
+		c.drop(s, e)
 	}
 }

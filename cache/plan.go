@@ -112,15 +112,15 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives, p *Policy) (fresh []*Object, stale *Object) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
-	all, touching := s.extents(hash, key, r)
+	all, touching := c.extents(s, hash, key, r)
 	if touching {
 		s.mu.Lock()
 		c.combine(s, key, hash, r)
 		s.mu.Unlock()
-		if o, _ := c.find(key, r); o != nil {
+		if o, reason := c.find(key, r); reason == ReasonNone {
 			return []*Object{o}, nil
 		}
-		all, _ = s.extents(hash, key, r)
+		all, _ = c.extents(s, hash, key, r)
 	}
 	for _, o := range all { // the newest first
 		if judge(now, o, d, p).State != Hit {
@@ -138,15 +138,14 @@ func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives,
 }
 
 // extents returns the stored parts for r, the newest first, and whether some of them might become one.
-func (s *shard) extents(hash uint64, key Key, r *message.Request) (all []*Object, touching bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	res := s.resource(hash, key.extents())
-	if res == nil {
+func (c *Cache) extents(s *shard, hash uint64, key Key, r *message.Request) (all []*Object, touching bool) {
+	if !s.hasExtents(hash, key) {
 		return nil, false
 	}
-	for _, e := range res.selected(r) {
-		e.touch()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range selected(c.current(s, hash, key.extents()), r) {
+		s.table.slot(e.id).touch()
 		o := e.obj
 		touching = touching || o.part.End-o.part.Start == o.Length
 		for _, other := range all {
@@ -156,6 +155,21 @@ func (s *shard) extents(hash uint64, key Key, r *message.Request) (all []*Object
 	}
 	slices.SortStableFunc(all, func(a, b *Object) int { return b.received.Compare(a.received) })
 	return all, touching
+}
+
+// hasExtents reports whether there may be any: they are never packed.
+func (s *shard) hasExtents(hash uint64, key Key) bool {
+	key = key.extents()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for id := *s.table.head(hash); id != 0; {
+		x := s.table.slot(id)
+		if e := s.resident(x); x.hash == hash && e != nil && e.key == key {
+			return true
+		}
+		id = x.chain
+	}
+	return false
 }
 
 // servedBy is the object that can answer r by itself: with a 304, with a 416, or with what it holds.

@@ -26,20 +26,29 @@ type slicing struct {
 
 // SliceHead returns what is known of the slices for r, nil for nothing, and whether it may answer by itself.
 func (c *Cache) SliceHead(now time.Time, key Key, r *message.Request, p *Policy) (head *Object, fresh bool) {
-	if head, _ = c.find(key.head(), r); head == nil {
+	if head = c.exactly(key.head(), r); head == nil {
 		return nil, false
 	}
 	d := p.directivesOf(r)
 	return head, judge(now, head, &d, p).State == Hit
 }
 
+// exactly is find for what r selects alone.
+func (c *Cache) exactly(key Key, r *message.Request) *Object {
+	o, reason := c.find(key, r)
+	if reason != ReasonNone {
+		return nil
+	}
+	return o
+}
+
 // Slice returns the stored slice of that number for r, nil when there is none, and whether it may serve without being validated.
 func (c *Cache) Slice(now time.Time, key Key, r *message.Request, n int64, p *Policy) (o *Object, fresh bool) {
-	head, _ := c.find(key.head(), r)
+	head := c.exactly(key.head(), r)
 	if head == nil {
 		return nil, false
 	}
-	o, _ = c.find(key.slice(n), r)
+	o = c.exactly(key.slice(n), r)
 	if o == nil || o.part == nil || o.part.gen != head.part.gen {
 		return nil, false
 	}
@@ -130,7 +139,7 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 		return nil, ReasonUnusable
 	}
 	if reason == ReasonStored {
-		resp.part.gen = c.generation(f.key.whole(), r, &resp, t, &d, f.slicing.born)
+		resp.part.gen = c.generation(f.key.whole(), r, &resp, t, &d, f.slicing.born, f.began)
 		c.counters.slices.Inc()
 	} else {
 		c.noteUnsliceable(f.key.whole(), r, resp.Received)
@@ -174,7 +183,7 @@ func (c *Cache) NoteLarge(key Key, r *message.Request, resp Response, p *Policy)
 	resp.part, resp.whole = &extent{}, resp.Length
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored {
-		c.generation(key.clone(), r, &resp, t, &d, c.purgesOf(key))
+		c.generation(key.clone(), r, &resp, t, &d, c.purgesOf(key), c.purges.seq.Load())
 	}
 }
 
@@ -187,11 +196,11 @@ func (c *Cache) purgesOf(key Key) uint64 {
 
 // generation is that of the resource's slices of resp's version, for which a head is made if there is none. It is 0, which no head has, when there was a
 // purge since the fetch began, or no memory.
-func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms, d *directives, born uint64) uint64 {
+func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms, d *directives, born, began uint64) uint64 {
 	head := newObject(resp, t, d, newBody(&c.budget, 0))
 	head.Status, head.part = 206, &extent{Range{}, c.generations.Add(1)}
 	head.body.keep(nil, 0)
-	head.encoded = &encoded{c: c}
+	head.encoded, head.began = &encoded{c: c}, began
 	sel := selectorsOf(resp.Fields, r)
 	cost := metaCost(key, head, sel)
 	if !c.reserve(cost) {
@@ -199,25 +208,20 @@ func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms,
 	}
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
-	s.mu.Lock()
+	room := c.lockForInsert(s)
 	defer s.mu.Unlock()
-	if s.purged[hash>>32%purgeSlots] > born {
-		c.budget.release(cost)
-		return 0
+	gen := head.part.gen
+	e := match(c.current(s, hash, key.head()), r)
+	switch {
+	case !room || s.purged[hash>>32%purgeSlots] > born:
+		gen = 0
+	case e != nil && e.obj.SameVersion(head):
+		gen = e.obj.part.gen
+	default:
+		c.insert(s, key.head(), hash, r, &entry{obj: head, sel: sel, cost: cost, checked: began})
+		return gen
 	}
-	if res := s.resource(hash, key.head()); res != nil {
-		if e := res.match(r); e != nil && e.obj.SameVersion(head) {
-			// It is as fresh as the newest of them, and its generation goes on.
-			head.part.gen = e.obj.part.gen
-			head.body = e.body
-			c.budget.release(cost)
-			if metaCost(key, head, e.sel) <= e.cost {
-				e.obj.encoded.release()
-				e.obj = head
-			}
-			return head.part.gen
-		}
-	}
-	c.insert(s, key.head(), hash, r, &entry{obj: head, sel: sel, cost: cost})
-	return head.part.gen
+	c.budget.release(cost)
+	c.trim(s)
+	return gen
 }

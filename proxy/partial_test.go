@@ -326,7 +326,7 @@ func TestRFC5861_4_AStalePartServesWhenOriginsFail(t *testing.T) {
 	e.settle()
 	failing.Store(true)
 	reload := []string{"cache-control", "no-cache", "range", "bytes=1-2"}
-	e.want("within it", e.get("/a", reload...), 206, "12", "nearcast; hit; ttl=")
+	e.want("within it", e.get("/a", reload...), 206, "12", "nearcast; fwd=request; fwd-status=503")
 	reload[3] = "bytes=4-5"
 	if c := e.get("/a", reload...); c.status != 503 {
 		t.Errorf("what it lacks: %d", c.status)
