@@ -41,10 +41,15 @@ type Policy struct {
 	StaleIfError time.Duration `yaml:"stale_if_error"`
 	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
 	CacheStatus bool `yaml:"cache_status"`
+	// Compress says which responses are coded, once, for clients that accept it.
+	Compress Compress `yaml:"compress"`
 }
 
 // SetDefaults fills in the defaults.
-func (p *Policy) SetDefaults() { p.Enabled, p.CacheStatus = true, true }
+func (p *Policy) SetDefaults() {
+	p.Enabled, p.CacheStatus = true, true
+	p.Compress.SetDefaults()
+}
 
 // Validate calls report with the key and the fault of each value that can't be.
 func (p *Policy) Validate(report func(key, fault string)) {

@@ -21,6 +21,8 @@ type Object struct {
 	terms
 	body    *body
 	encoded *encoded // nil unless it is in the index
+	coded   *coded   // nil unless it may be served in a content coding
+	form    bool     // it is one: see coded
 }
 
 // newObject is the stored form of a response whose terms have been worked out.
@@ -84,6 +86,9 @@ func metaCost(key Key, o *Object, sel []selector) int64 {
 	n := objectOverhead + key.size() + stringBytes(o.Fields) + lineOverhead*len(o.Fields)
 	for _, s := range sel {
 		n += len(s.name) + len(s.value) + lineOverhead
+	}
+	if o.coded != nil {
+		n += codedOverhead
 	}
 	return int64(n)
 }

@@ -20,6 +20,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		return nil, reason
 	}
 	o := newObject(&resp, t, &d, nil)
+	o.coded = newCoded(c, o, p)
 	sel := selectorsOf(resp.Fields, r)
 	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
 	if !c.reserve(cost + first) {
@@ -195,7 +196,7 @@ func (w *Writer) publish(reason Reason) Reason {
 	f, b := w.fill, w.obj.body
 	final := *w.obj
 	final.Length = b.size
-	final.encoded = &encoded{c: f.c}
+	final.encoded, final.coded = &encoded{c: f.c}, w.obj.coded.fitting(b.size)
 
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
@@ -211,6 +212,7 @@ func (w *Writer) publish(reason Reason) Reason {
 		f.c.counters.reject(reason)
 		f.c.budget.release(w.cost)
 		b.detach()
+		w.obj.coded.drop()
 		return reason
 	}
 	f.c.insert(s, f.key, f.hash, w.request, &entry{obj: &final, sel: w.sel, cost: w.cost})

@@ -66,11 +66,14 @@ func describesBody(name string) bool {
 // refresh puts o in the place of stored, unless that has gone meanwhile, and hands it to the waiters.
 func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	c := f.c
+	o.coded = newCoded(c, o, p)
+	o.coded.inherit(stored.coded)
 	sel := selectorsOf(o.Fields, r)
 	cost := metaCost(f.key, o, sel)
 	before := metaCost(f.key, stored, sel)
 	more := max(cost-before, 0)
 	affordable := c.reserve(more)
+	kept := false
 	none := newDirectives()
 	shared := judge(o.received, o, &none, p)
 	decided := f.decide(func() {
@@ -80,7 +83,10 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 			c.queues.resize(e, cost-e.cost)
 			o.encoded = &encoded{c: c}
 			e.obj.encoded.release()
-			e.obj, e.sel, e.cost = o, sel, cost
+			if e.obj.coded.release(); o.coded == nil {
+				e.obj.coded.drop()
+			}
+			e.obj, e.sel, e.cost, kept = o, sel, cost, true
 		} else {
 			if e != nil {
 				c.drop(s, e)
@@ -96,6 +102,9 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		f.reason = ReasonUnusable
 		s.remember(crowd(f.hash, r), o.received.Add(refusalTime))
 	})
+	if !kept {
+		o.coded.release() // nobody else will
+	}
 	if !decided && affordable {
 		c.budget.release(more)
 	}

@@ -32,6 +32,7 @@ type Cache struct {
 	counters  *counters
 	shards    [shardCount]shard
 	queues    queues
+	coder     coder
 	objects   atomic.Int64
 	fills     atomic.Int64
 }
@@ -63,6 +64,7 @@ type refusal struct {
 // New returns an empty store. set may be nil: nothing is counted then.
 func New(cfg Config, set *metrics.Set) *Cache {
 	c := &Cache{maxObject: int64(cfg.MaxObject), seed: maphash.MakeSeed(), budget: budget{limit: int64(cfg.Memory)}}
+	c.coder.c = c
 	slots := 16
 	for int64(slots)*ghostBytes < c.budget.limit {
 		slots *= 2
@@ -154,6 +156,7 @@ func (c *Cache) drop(s *shard, e *entry) bool {
 	}
 	c.budget.release(e.cost)
 	e.obj.encoded.release()
+	e.obj.coded.drop()
 	e.body.detach()
 	c.objects.Add(-1)
 	return true

@@ -17,7 +17,11 @@ const maxJoins = 3
 
 // pass forwards the request as it is: the cache has no part in it, but an unsafe method may make stored responses obsolete.
 func (p *Proxy) pass(x *exchange) error {
-	res, err := p.forward(x.ctx, x, x.r.Fields, p.inform(x))
+	fields := x.r.Fields
+	if x.service.policy.Compress.Enabled {
+		fields = cache.OriginFields(x.r, fields)
+	}
+	res, err := p.forward(x.ctx, x, fields, p.inform(x))
 	if err != nil {
 		return err
 	}
