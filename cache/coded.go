@@ -113,12 +113,16 @@ func (b *codedBodies) add(x coding.Coding, made *body) bool {
 	return true
 }
 
+// gone reports whether the body that they are made of has left the index.
+func (b *codedBodies) gone() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.dropped
+}
+
 // VaryByCoding reports whether responses made of o need a Vary: Accept-Encoding that o.Fields does not have, since o may be served in
 // other codings too (RFC 9110 §12.5.5).
 func (o *Object) VaryByCoding() bool { return o.coded != nil && !o.coded.varies }
-
-// MayBeCoded reports whether other requests for o may have been answered with a coded form of it.
-func (o *Object) MayBeCoded() bool { return o.coded != nil }
 
 // Form returns o in the form that answers r: o itself, or one with a content coding. It does not block, and allocates only when a form is first
 // used after it was made. A form has no forms itself.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -356,7 +357,7 @@ func TestTheCodingQueueIsBounded(t *testing.T) {
 	h.coder.running = maxCoding() // as if they were busy
 	for i := range maxCodingQueue + 3 {
 		r := get(fmt.Sprintf("/%d", i), "Accept-Encoding: br")
-		h.store(get(fmt.Sprintf("/%d", i)), prosaic(), prose)
+		h.store(get(fmt.Sprintf("/%d", i)), prosaic(), prose[:2<<10])
 		h.look(0, r).Object.Form(r)
 		h.look(0, r).Object.Form(r) // has asked already
 	}
@@ -382,6 +383,93 @@ func TestTheCodingQueueIsBounded(t *testing.T) {
 	}
 	if h.objects.Load() != 0 || h.queues.small.count+h.queues.main.count != 0 {
 		t.Error("something is still held")
+	}
+}
+
+func TestTheBodiesThatWaitToBeCodedAreFew(t *testing.T) {
+	h := newCoding(t) // with 8 MiB
+	h.coder.running = maxCoding()
+	for i := range 4 {
+		path := fmt.Sprintf("/%d", i)
+		h.store(get(path), prosaic(), strings.Repeat(prose, 13)) // 200 KiB
+		h.look(0, get(path)).Object.Form(get(path, "Accept-Encoding: br"))
+	}
+	if n := h.coder.waits.Load(); n != 2 || h.coder.bytes > 8<<20/codingShare {
+		t.Errorf("%d wait, %d bytes", n, h.coder.bytes)
+	}
+	h.coder.running = 0
+}
+
+// encoderFunc is an encoder that is only a function.
+type encoderFunc func(p []byte) error
+
+func (f encoderFunc) Write(p []byte) (int, error) { return len(p), f(p) }
+func (f encoderFunc) Close() error                { return f(nil) }
+
+func TestAnEncoderThatFails(t *testing.T) {
+	for _, tt := range []struct {
+		why string
+		f   encoderFunc
+	}{
+		{"an error", func([]byte) error { return io.ErrShortBuffer }},
+		{"an error at the end", func(p []byte) error {
+			if p == nil {
+				return io.ErrShortBuffer
+			}
+			return nil
+		}},
+		{"a panic", func([]byte) error { panic("x") }},
+	} {
+		h := newCoding(t)
+		before := h.budget.used.Load()
+		h.coder.encoder = func(_ coding.Coding, w io.Writer, _ int, _ int64) (io.WriteCloser, error) {
+			w.Write([]byte("half of it"))
+			return tt.f, nil
+		}
+		h.store(get("/"), prosaic(), prose)
+		r := get("/", "Accept-Encoding: br")
+		for range 3 {
+			if h.form(r).Fields.Has("content-encoding") {
+				t.Error(tt.why, "is served")
+			}
+		}
+		if n := h.counters.codingError.Get(); n != 1 {
+			t.Errorf("%s: %d failures", tt.why, n)
+		}
+		if h.Purge(h.key(r)); h.budget.used.Load() != before {
+			t.Errorf("%s: %d bytes are lost", tt.why, h.budget.used.Load()-before)
+		}
+	}
+}
+
+func TestCloseEndsWhatIsBeingCoded(t *testing.T) {
+	h := newCoding(t)
+	before := h.budget.used.Load()
+	begun := make(chan struct{})
+	closing := func() bool { return h.coder.closed.Load() }
+	h.coder.encoder = func(coding.Coding, io.Writer, int, int64) (io.WriteCloser, error) {
+		return encoderFunc(func(p []byte) error {
+			if p == nil {
+				t.Error("it went on to the end")
+				return nil
+			}
+			close(begun)
+			for !closing() {
+				runtime.Gosched()
+			}
+			return nil
+		}), nil
+	}
+	h.store(get("/"), prosaic(), prose)
+	r := get("/", "Accept-Encoding: br")
+	h.look(0, r).Object.Form(r)
+	<-begun
+	h.Close()
+	if h.counters.codingError.Get() != 0 {
+		t.Error("the end is no failure")
+	}
+	if h.Purge(h.key(r)); h.budget.used.Load() != before {
+		t.Errorf("%d bytes are lost", h.budget.used.Load()-before)
 	}
 }
 

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -10,8 +11,10 @@ import (
 )
 
 const (
-	// maxCodingQueue bounds the ones that wait. What finds it full is asked for again by a later request.
+	// maxCodingQueue bounds the forms that wait to be made, and one codingShare of the budget the bodies that are held for them. What finds the
+	// queue full is asked for again by a later request.
 	maxCodingQueue = 128
+	codingShare    = 16
 	// codingPiece is how much is encoded before requests get their turn. Without that they would wait for the scheduler's time slice.
 	codingPiece = 8 << 10
 )
@@ -20,6 +23,7 @@ var (
 	errNoGain   = errors.New("cache: the coded form is hardly smaller")
 	errNoRoom   = errors.New("cache: there is no room for the coded form")
 	errStopping = errors.New("cache: closing")
+	errPanic    = errors.New("cache: the encoder panicked")
 )
 
 // maxCoding bounds the coded forms that are made at a time: one in four processors', and at least one. Each takes some megabytes for its encoder.
@@ -27,12 +31,16 @@ func maxCoding() int { return max(1, runtime.GOMAXPROCS(0)/4) }
 
 // coder makes coded forms in the background. Its goroutines come with work and leave without; Close waits for them.
 type coder struct {
-	c      *Cache
+	c       *Cache
+	encoder func(x coding.Coding, w io.Writer, level int, size int64) (io.WriteCloser, error)
+
 	closed atomic.Bool
+	full   atomic.Bool  // the queue had no place, and has not moved since
 	waits  atomic.Int32 // len(queue), to be read without the lock
 
 	mu      sync.Mutex
 	queue   []codingJob
+	bytes   int64 // of the bodies in the queue
 	running int
 	workers sync.WaitGroup
 }
@@ -50,7 +58,7 @@ func (m *coder) ask(d *coded, o *Object, x coding.Coding) {
 	if m.closed.Load() || d.bodies.asked[x].Load() {
 		return
 	}
-	if m.waits.Load() >= maxCodingQueue {
+	if m.full.Load() {
 		m.c.counters.codingFull.Inc()
 		return
 	}
@@ -74,10 +82,12 @@ func (m *coder) take(j codingJob) bool {
 	case m.running < maxCoding():
 		m.running++
 		m.workers.Go(func() { m.work(j) })
-	case len(m.queue) < maxCodingQueue:
+	case len(m.queue) == 0, len(m.queue) < maxCodingQueue && m.bytes+j.length <= m.c.budget.limit/codingShare:
 		m.queue = append(m.queue, j)
+		m.bytes += j.length
 		m.waits.Store(int32(len(m.queue)))
 	default:
+		m.full.Store(true)
 		m.c.counters.codingFull.Inc()
 		return false
 	}
@@ -95,9 +105,11 @@ func (m *coder) work(j codingJob) {
 			return
 		}
 		j = m.queue[0]
+		m.bytes -= j.length
 		m.queue[0] = codingJob{}
 		m.queue = m.queue[1:]
 		m.waits.Store(int32(len(m.queue)))
+		m.full.Store(false)
 		m.mu.Unlock()
 	}
 }
@@ -107,7 +119,11 @@ func (m *coder) make(j *codingJob) {
 	b := j.d.bodies
 	defer b.asked[j.coding].Store(false)
 	defer j.pieces.Close()
-	made, err := m.encode(j)
+	if b.gone() {
+		return
+	}
+	made := newBody(&m.c.budget, 0)
+	err := m.encode(j, made)
 	switch {
 	case err == nil && b.add(j.coding, made):
 		m.c.counters.coded[j.coding].Inc()
@@ -121,32 +137,36 @@ func (m *coder) make(j *codingJob) {
 	made.detach()
 }
 
-// encode returns the coded body, whose bytes are the budget's; with an error it is to be detached.
-func (m *coder) encode(j *codingJob) (*body, error) {
-	made := newBody(&m.c.budget, 0)
+// encode fills a body, whose bytes are the budget's. A panic of an encoder costs the form, never the process.
+func (m *coder) encode(j *codingJob, made *body) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errPanic
+		}
+	}()
 	to := &codedSink{c: m.c, body: made, limit: j.length - j.length/20}
-	enc, err := coding.NewEncoder(j.coding, to, j.d.policy.level(j.coding), j.length)
+	enc, err := m.encoder(j.coding, to, j.d.policy.level(j.coding), j.length)
 	if err != nil {
-		return made, err
+		return err
 	}
 	for p := j.pieces.Next(); p != nil; p = j.pieces.Next() {
 		for len(p) > 0 {
 			if m.closed.Load() {
-				return made, errStopping
+				return errStopping
 			}
 			n := min(len(p), codingPiece)
 			if _, err = enc.Write(p[:n]); err != nil {
-				return made, err
+				return err
 			}
 			p = p[n:]
 			runtime.Gosched()
 		}
 	}
 	if err = enc.Close(); err != nil {
-		return made, err
+		return err
 	}
 	made.keep(nil, 0)
-	return made, nil
+	return nil
 }
 
 // codedSink writes what an encoder makes into a body, as long as it is worth it.
@@ -179,7 +199,7 @@ func (c *Cache) Close() {
 	m.mu.Lock()
 	m.closed.Store(true)
 	queue := m.queue
-	m.queue = nil
+	m.queue, m.bytes = nil, 0
 	m.waits.Store(0)
 	m.mu.Unlock()
 	for i := range queue {

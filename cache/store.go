@@ -9,6 +9,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"nearcast/cache/coding"
 	"nearcast/proxy/message"
 )
 
@@ -64,7 +65,7 @@ type refusal struct {
 // New returns an empty store. set may be nil: nothing is counted then.
 func New(cfg Config, set *metrics.Set) *Cache {
 	c := &Cache{maxObject: int64(cfg.MaxObject), seed: maphash.MakeSeed(), budget: budget{limit: int64(cfg.Memory)}}
-	c.coder.c = c
+	c.coder.c, c.coder.encoder = c, coding.NewEncoder
 	slots := 16
 	for int64(slots)*ghostBytes < c.budget.limit {
 		slots *= 2
