@@ -21,7 +21,7 @@ type Compress struct {
 	// MinSize and MaxSize are the sizes of bodies that are coded. Default 1 KiB and 4 MiB.
 	MinSize Size `yaml:"min_size"`
 	MaxSize Size `yaml:"max_size"`
-	// BrotliLevel is 1 to 11, default 6: 11 makes an eighth less and takes forty times as long.
+	// BrotliLevel is 1 to 11, default 6: 11 makes a thirteenth less and takes fifty times as long.
 	BrotliLevel int `yaml:"brotli_level"`
 	// ZstdLevel is 1 to 22, default 7. There are four steps: below 3, below 6, below 10, and above.
 	ZstdLevel int `yaml:"zstd_level"`

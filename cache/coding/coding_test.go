@@ -210,6 +210,33 @@ func TestWhatIsEncodedDecodes(t *testing.T) {
 	}
 }
 
+func FuzzEncode(f *testing.F) {
+	f.Add([]byte("silver oak, silver oak, silver oak"), byte(6), uint16(7))
+	f.Add(bytes.Repeat([]byte{0, 1, 2, 3}, 20_000), byte(40), uint16(60_000))
+	f.Add([]byte{}, byte(0), uint16(0))
+	f.Fuzz(func(t *testing.T, src []byte, how byte, piece uint16) {
+		c := [...]Coding{Gzip, Brotli, Zstd}[how%3]
+		var b bytes.Buffer
+		w, err := NewEncoder(c, &b, 1+int(how/3)%9, int64(len(src)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := src; len(p) > 0; {
+			n := min(len(p), int(piece)+1)
+			if _, err := w.Write(p[:n]); err != nil {
+				t.Fatal(err)
+			}
+			p = p[n:]
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := decode(t, c, b.Bytes()); !bytes.Equal(got, src) {
+			t.Fatalf("%v: %d bytes became %d", c, len(src), len(got))
+		}
+	})
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

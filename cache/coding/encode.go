@@ -15,8 +15,8 @@ var MaxLevel = [count]int{Gzip: 9, Brotli: 11, Zstd: 22}
 const (
 	// zstdWindow is the most that a decoder of the coding must take (RFC 9659 §3).
 	zstdWindow = 8 << 20
-	// brotliWindow is the logarithm of a window of 4 MiB, which every decoder takes (RFC 7932 §9.1); more costs memory and saves little.
-	brotliWindow = 22
+	// maxWindowBits is the logarithm of the largest window that is used, 4 MiB; more costs memory and saves little.
+	maxWindowBits = 22
 )
 
 // NewEncoder returns an encoder that writes to w at a level, 1 to MaxLevel; higher ones take longer and make less. size is how many bytes will be
@@ -27,6 +27,9 @@ func NewEncoder(c Coding, w io.Writer, level int, size int64) (io.WriteCloser, e
 	case Gzip:
 		return gzip.NewWriterLevel(w, level)
 	case Brotli:
+		if level <= 9 { // the newer of the library's two encoders, which makes less in the same time
+			return brotli.NewWriterV2(w, level), nil
+		}
 		return brotli.NewWriterOptions(w, brotli.WriterOptions{Quality: level, LGWin: windowBits(size)}), nil
 	case Zstd:
 		window := max(zstd.MinWindowSize, 1<<windowBits(size))
@@ -38,7 +41,7 @@ func NewEncoder(c Coding, w io.Writer, level int, size int64) (io.WriteCloser, e
 // windowBits is the logarithm of the least window that holds size bytes, so that little is not given the tables of much.
 func windowBits(size int64) int {
 	bits := 16
-	for size < 0 && bits < brotliWindow || size > 1<<bits && bits < brotliWindow {
+	for size < 0 && bits < maxWindowBits || size > 1<<bits && bits < maxWindowBits {
 		bits++
 	}
 	return bits
