@@ -125,10 +125,10 @@ func (b *codedBodies) gone() bool {
 func (o *Object) VaryByCoding() bool { return o.coded != nil && !o.coded.varies }
 
 // Form returns o in the form that answers r: o itself, or one with a content coding. It does not block, and allocates only when a form is first
-// used after it was made. A form has no forms itself.
+// used after it was made. Of an object that is still arriving there is only what a 304 needs. A form has no forms itself.
 func (o *Object) Form(r *message.Request) *Object {
 	d := o.coded
-	if d == nil || !o.body.frozen.Load() || len(o.body.trailers) > 0 || r.Method != "GET" && r.Method != "HEAD" {
+	if d == nil || r.Method != "GET" && r.Method != "HEAD" {
 		return o
 	}
 	w := wishesOf(r)
@@ -139,6 +139,9 @@ func (o *Object) Form(r *message.Request) *Object {
 		if f := d.known(o, r, &w); f != nil {
 			return f
 		}
+	}
+	if !o.body.frozen.Load() || len(o.body.trailers) > 0 {
+		return o
 	}
 	if f := d.best(o, &w); f != nil {
 		return f
@@ -226,6 +229,10 @@ func (d *coded) form(o *Object, x coding.Coding) *Object {
 		f.body = unmade
 	} else {
 		f.Length = made.size
+	}
+	if !o.body.frozen.Load() { // it may never be stored, and nobody would give back what the form costs
+		f.encoded = nil
+		return &f
 	}
 	return d.keep(x, &f)
 }

@@ -90,6 +90,17 @@ func TestHitsAreServedCoded(t *testing.T) {
 	}
 }
 
+func TestAFormIsValidatedThatIsForgotten(t *testing.T) {
+	e := newCodingEdge(t, nil)
+	if c := e.get("/a", "accept-encoding", "br", "if-none-match", `"1~br"`); c.status != 304 || c.fields.Get("etag") != `"1~br"` || c.fields.Get("vary") != "accept-encoding" || c.body.Len() > 0 {
+		t.Errorf("got %d %v", c.status, c.fields)
+	}
+	e.settle()
+	if c := e.get("/a"); c.body.String() != longText || c.fields.Get("age") == "" {
+		t.Errorf("what was fetched is not stored: %v", c.fields)
+	}
+}
+
 func TestQuickAnswersCodedAsServeDoes(t *testing.T) {
 	e := newCodingEdge(t, nil)
 	e.code("/a")

@@ -127,7 +127,7 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
 	a, err := func() (*answer, error) {
 		defer p.background(func() { finish(got.fetched, cancel) }) // whatever happens here: others wait for the body
-		return p.plan(x, got.writer.Object(), got.res)
+		return p.plan(x, got.writer.Object().Form(x.r), got.res)
 	}()
 	if err != nil {
 		return err
