@@ -61,8 +61,8 @@ func TestARecordCarriesEveryField(t *testing.T) {
 	want.obj = &Object{}
 	want.sel = make([]selector, 2)
 	n := 0
-	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded", "serial")
-	want.obj.Length = 1 << 20 // a part lies within it
+	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded", "serial", "coded", "form") // which are made anew, or not packed
+	want.obj.Length = 1 << 20                                                                     // a part lies within it
 	fillIn(t, reflect.ValueOf(&want.key).Elem(), &n)
 	want.key.query += "\x00x-tier=gold" // which is what selected says
 	for i := range want.sel {

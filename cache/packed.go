@@ -40,9 +40,10 @@ type view struct {
 	chunk   [1]chunk
 }
 
-// packable reports whether the object's whole state is in its record and its body. Parts are not packed: they become others.
+// packable reports whether the object's whole state is in its record and its body.
+// What may be served in other codings is not: their forms hang off the object. Nor are parts: they become others.
 func packable(o *Object) bool {
-	return o.part == nil && o.body.frozen.Load() && o.body.size <= maxPacked
+	return o.part == nil && o.body.frozen.Load() && o.body.size <= maxPacked && o.coded == nil
 }
 
 // pack puts a complete object into cells, evicting what must go. It fails when the object is too large or there is no room.

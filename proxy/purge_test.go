@@ -86,6 +86,7 @@ func TestPURGE(t *testing.T) {
 				hit = strings.HasPrefix(got.fields.Get("cache-status"), "nearcast; hit")
 			}
 		}
+		e.settle()
 		got := e.serve(c.r)
 		if got.status != c.status || !strings.Contains(got.body.String(), c.says) {
 			t.Errorf("%s: %d %q", c.why, got.status, got.body.String())
@@ -115,6 +116,7 @@ func TestPURGE(t *testing.T) {
 func TestASoftPURGEIsFollowedByAValidation(t *testing.T) {
 	e, asked, _ := purgeEdge(t, "10.0.0.0/8")
 	e.get("/a/1")
+	e.settle()
 	e.serve(from("10.1.1.1", "/", "surrogate-key", "all-pages", "purge-soft", "1"))
 	if got := e.get("/a/1"); got.body.String() != "1" || !strings.Contains(got.fields.Get("cache-status"), `fwd=stale; fwd-status=304`) {
 		t.Errorf("%q %q", got.body.String(), got.fields.Get("cache-status"))

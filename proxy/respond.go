@@ -126,9 +126,12 @@ type answer struct {
 	parts  *byteRanges     // several ranges; nil for the whole or one
 }
 
+// varyByCoding goes with every answer made from an object that others may get in a content coding.
+var varyByCoding = message.Field{Name: "vary", Value: "accept-encoding"}
+
 // respondObject answers from the cache. cache.ErrGone and cache.ErrNotHeld mean that nothing was sent.
 func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
-	a, err := p.plan(x, o, nil)
+	a, err := p.plan(x, o.Form(x.r), nil)
 	if err != nil {
 		return err
 	}
@@ -139,13 +142,16 @@ func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
 // client that caused a fetch gets what the origin answered it. The answer must be sent: it may hold a reader, which
 // keeps a body that passes through from going on without it.
 func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*answer, error) {
+	var extra []message.Field
+	if o.VaryByCoding() {
+		extra = append(extra, varyByCoding)
+	}
 	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
-		return &answer{status: http.StatusNotModified, fields: p.stored(x, cache.NotModifiedFields(o), age(o)), length: o.Length}, nil
+		return &answer{status: http.StatusNotModified, fields: p.stored(x, cache.NotModifiedFields(o), append(extra, age(o))...), length: o.Length}, nil
 	}
 	if plan := x.result.Part; plan != nil && len(plan.Pieces) > 0 && o.Status == http.StatusPartialContent {
 		return p.planPieces(x, plan, o)
 	}
-	var extra []message.Field
 	if live == nil {
 		extra = append(extra, age(o))
 	}
