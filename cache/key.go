@@ -13,8 +13,9 @@ import (
 //
 // A key made from a request refers to that request's strings; the store keeps a copy of its own.
 type Key struct {
-	service, scheme, authority, path, query string
-	hasQuery                                bool
+	service, scheme, authority, path string
+	query                            string // and behind it, with a NUL before each part, what the service's rules add
+	hasQuery, selected               bool   // selected: rules added something
 }
 
 // KeyOf is the key of r within a service. A port that is the scheme's default is left out (RFC 9110 §4.2.3);
@@ -36,13 +37,14 @@ func trimDefaultPort(scheme, authority string) string {
 	return authority
 }
 
-// String is the key as a URL, without the service.
+// String is the key as a URL, without the service, and what the service's rules add to it, such as "https://example.com/a?b=1 device=mobile".
 func (k Key) String() string {
 	s := k.scheme + "://" + k.authority + k.path
+	url, selected := k.split()
 	if k.hasQuery {
-		s += "?" + k.query
+		s += "?" + url.query
 	}
-	return s
+	return s + strings.ReplaceAll(selected, string(selectedMark), " ")
 }
 
 // clone returns an equal key that shares no memory with k: a request's strings may be parts of a large buffer.
@@ -59,7 +61,7 @@ func (k Key) clone() Key {
 	}
 	return Key{
 		service: next(k.service), scheme: next(k.scheme), authority: next(k.authority),
-		path: next(k.path), query: next(k.query), hasQuery: k.hasQuery,
+		path: next(k.path), query: next(k.query), hasQuery: k.hasQuery, selected: k.selected,
 	}
 }
 
@@ -71,6 +73,10 @@ func (k Key) size() int {
 // hash is the key's place in an index that has its own seed, so that no client can choose keys that collide.
 func (k Key) hash(seed maphash.Seed) uint64 {
 	const mix = 0x9e3779b97f4a7c15
+	if k.selected {
+		url, selected := k.split()
+		return kinHash(seed, url.hash(seed), selected)
+	}
 	h := (maphash.String(seed, k.path) ^ maphash.String(seed, k.authority)*mix) * mix
 	if k.hasQuery {
 		h = (h ^ maphash.String(seed, k.query)) * mix

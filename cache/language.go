@@ -8,26 +8,15 @@ import (
 
 const acceptLanguage = "accept-language"
 
-// matchLanguage selects a variant for which only Accept-Language is another: the one whose Content-Language is what the request prefers to
-// all else. Negotiation could bring no better one, so the two requests are the same for it (RFC 9111 §4.1, RFC 9110 §12.5.4).
+// inFirstLanguage reports whether Accept-Language alone keeps the variant from serving r, and its Content-Language is what r prefers
+// to all else. Negotiation could bring no better one, so the two requests are the same for it (RFC 9111 §4.1, RFC 9110 §12.5.4).
 // A list without a clear first choice is the origin's to weigh.
-func (res *resource) matchLanguage(r *message.Request) *entry {
-	var first string
-	for i := len(res.variants) - 1; i >= 0; i-- {
-		e := res.variants[i]
-		if !names(e.sel, acceptLanguage) {
-			continue
-		}
-		if first == "" {
-			if first = firstLanguage(r.Fields); first == "" {
-				return nil
-			}
-		}
-		if matchesBut(acceptLanguage, e.sel, r) && inLanguage(e.obj.Fields, first) {
-			return e
-		}
+func (e *entry) inFirstLanguage(r *message.Request) bool {
+	if !names(e.sel, acceptLanguage) {
+		return false
 	}
-	return nil
+	first := firstLanguage(r.Fields)
+	return first != "" && inLanguage(e.obj.Fields, first) && matchesBut(acceptLanguage, e.sel, r)
 }
 
 // inLanguage reports whether a response is in that language and no other.

@@ -13,10 +13,10 @@ func (c *Cache) Posted(service string, r *message.Request, resp Response, p *Pol
 	asGet.Method = "GET"
 	t, d, reason := storable(&asGet, &resp, p)
 	_, targeted := responseDirectives(resp.Fields, p)
-	if _, explicit := lifetime(&resp, &d, targeted, p); !explicit || reason != ReasonStored || t.noCache || t.lifetime <= t.initialAge {
+	if _, from := lifetime(&resp, &d, targeted, p); !from.explicit() || reason != ReasonStored || t.noCache || t.lifetime <= t.initialAge {
 		return nil
 	}
-	key := KeyOf(service, r)
+	key := p.KeyOf(service, &asGet, new(KeyBuffer))
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()

@@ -33,7 +33,7 @@ func TestRFC9110_9_3_3_PostThatIsStored(t *testing.T) {
 		h := newHarness(t)
 		h.store(get("/a?x=1"), answer(200, "Cache-Control: max-age=60"), "old")
 		r, resp := request(tt.method, "/a?x=1"), answer(tt.status, tt.lines...)
-		h.Invalidate("shop", r, resp.Status, resp.Fields)
+		h.Invalidate("shop", r, h.policy, resp.Status, resp.Fields)
 		w := h.Posted("shop", r, resp, h.policy)
 		if (w != nil) != tt.stored {
 			t.Errorf("%s: stored %v", tt.why, w != nil)
@@ -63,7 +63,7 @@ func TestAnUnsafeRequestMeanwhileUndoesAPost(t *testing.T) {
 	r := request("POST", "/a")
 	w := h.Posted("shop", r, answer(200, "Cache-Control: max-age=60", "Content-Location: /a"), h.policy)
 	w.Write([]byte("new"))
-	h.Invalidate("shop", request("DELETE", "/a"), 204, nil)
+	h.Invalidate("shop", request("DELETE", "/a"), h.policy, 204, nil)
 	if got := w.Commit(nil); got != ReasonInvalidated {
 		t.Errorf("%v", got)
 	}

@@ -23,6 +23,7 @@ const (
 	ReasonRange           // a Range request, and no complete response is stored
 	ReasonPrecondition    // If-Match or If-Unmodified-Since that the stored response does not meet: the origin's to answer
 	ReasonOnlyIfCached    // only-if-cached, and nothing that may serve
+	ReasonPurged          // a soft purge has made the stored response stale
 
 	// Storing.
 	ReasonStored        // stored
@@ -40,6 +41,7 @@ const (
 	ReasonInvalidated   // an unsafe request or a purge came in while the response was on its way
 	ReasonSuperseded    // a newer response was stored while the body was on its way
 	ReasonIncomplete    // the body ended before its length, or failed
+	ReasonStaleKept     // an error, in whose place something stays stored that may still serve
 	ReasonHead          // the answer to HEAD has no body to store
 	ReasonHeadDiffers   // the answer to HEAD is another one's than the stored response, which is stale from now on
 
@@ -71,6 +73,7 @@ var reasonWords = [reasonCount]string{
 	ReasonRange:           "range",
 	ReasonPrecondition:    "precondition",
 	ReasonOnlyIfCached:    "only-if-cached",
+	ReasonPurged:          "purged",
 	ReasonStored:          "stored",
 	ReasonNoStore:         "no-store",
 	ReasonPrivate:         "private",
@@ -86,6 +89,7 @@ var reasonWords = [reasonCount]string{
 	ReasonInvalidated:     "invalidated",
 	ReasonSuperseded:      "superseded",
 	ReasonIncomplete:      "incomplete",
+	ReasonStaleKept:       "stale kept",
 	ReasonHead:            "head",
 	ReasonHeadMatches:     "head matches",
 	ReasonHeadDiffers:     "head differs",

@@ -11,7 +11,7 @@ import (
 
 // forward sends the request to the nearest healthy origin, and on to the next where a retry is safe. ctx may outlive the client.
 func (p *Proxy) forward(ctx context.Context, x *exchange, fields message.Fields, inform func(int, message.Fields)) (*upstream.Response, error) {
-	fields = p.rebuild(x.r, fields)
+	fields = withDevice(x, p.rebuild(x.r, fields))
 	var last error = &message.Error{Blame: message.BlameEdge, Status: 503, Reason: noOrigin}
 	for i, o := range p.order(x, time.Now()) {
 		if i >= x.service.cfg.Upstream.MaxAttempts {

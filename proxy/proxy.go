@@ -105,6 +105,7 @@ type exchange struct {
 
 	found
 	outcome cache.Outcome
+	hinted  message.Fields // the links that a 103 of ours had
 
 	// what became of it, for record
 	body       *requestBody
@@ -128,7 +129,9 @@ type found struct {
 	service *service
 	asked   bool // lookup took place
 	key     cache.Key
-	result  cache.Result
+	// keyBuffer is the memory that key may refer to.
+	keyBuffer cache.KeyBuffer
+	result    cache.Result
 }
 
 // Serve takes one request through the steps.
@@ -136,6 +139,7 @@ func (p *Proxy) Serve(ctx context.Context, w message.ResponseWriter, r *message.
 	x := &exchange{ctx: ctx, w: w, r: r}
 	if q, ok := r.State.(*quick); ok { // Quick has gone a part of the way
 		r.State, x.found = nil, q.found
+		q.keyBuffer = nil // it goes on with the key
 		q.release()
 	}
 	over := false
@@ -168,6 +172,9 @@ func (p *Proxy) serve(x *exchange) error {
 	}
 	if x.r.Upgrade == websocket && x.r.Method == "GET" {
 		return p.tunnel(x)
+	}
+	if x.purges() {
+		return p.purge(x)
 	}
 	x.r.Upgrade = "" // any other is as if it were not there (RFC 9110 §7.8)
 	if !x.asked {

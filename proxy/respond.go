@@ -44,16 +44,12 @@ func clientLeft(err error) *message.Error {
 	return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
 }
 
-// inform passes 1xx responses on.
-func (p *Proxy) inform(x *exchange) func(int, message.Fields) {
-	return func(status int, f message.Fields) { _ = x.w.WriteInformational(status, f) }
-}
-
 // live is the field section of an origin's answer, with what this hop adds.
 func (p *Proxy) live(x *exchange, res *upstream.Response, extra ...message.Field) message.Fields {
 	out := make(message.Fields, 0, len(res.Fields)+len(extra)+3)
 	for _, f := range res.Fields {
-		if f.Name != "alt-svc" { // the origin's own alternatives are none of this edge's (RFC 7838 §3)
+		// The origin's own alternatives are none of this edge's (RFC 7838 §3), and its tags are for the edge alone.
+		if f.Name != "alt-svc" && !x.service.policy.HidesField(f.Name) {
 			out = append(out, f)
 		}
 	}
@@ -70,8 +66,11 @@ func (p *Proxy) stored(x *exchange, fields message.Fields, extra ...message.Fiel
 
 // status adds Cache-Status.
 func (p *Proxy) status(x *exchange, out message.Fields) message.Fields {
-	if x.asked && x.service.policy.CacheStatus {
-		out.Add("cache-status", cache.StatusField(x.result, x.outcome))
+	if !x.asked {
+		return out
+	}
+	if mode := x.service.policy.CacheStatus; mode != cache.StatusOff {
+		out.Add("cache-status", string(mode.Append(nil, &x.key, x.result, x.outcome)))
 	}
 	return out
 }
@@ -123,6 +122,7 @@ type answer struct {
 	object *cache.Object
 	reader *cache.Reader // nil when no body is sent
 	whole  bool
+	parts  *byteRanges // several ranges; nil for the whole or one
 }
 
 // respondObject answers from the cache. cache.ErrGone means that nothing was sent.
@@ -146,18 +146,34 @@ func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*an
 		extra = append(extra, age(o))
 	}
 	rg, status := cache.ParseRange(x.r, o)
+	var parts *answer
+	if rg == cache.Several {
+		if parts = p.planRanges(x, o); parts == nil {
+			rg, status = cache.Whole, http.StatusOK
+		}
+	}
 	a := &answer{status: o.Status, length: o.Length, object: o, whole: rg == cache.Whole}
-	switch status {
-	case http.StatusPartialContent:
+	switch {
+	case parts != nil:
+		a, rg = parts, parts.parts.span(0)
+		extra = append(extra, message.Field{Name: "content-type", Value: a.parts.contentType()})
+	case status == http.StatusPartialContent:
 		a.status, a.length = status, rg.End-rg.Start
 		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
-	case http.StatusRequestedRangeNotSatisfiable:
+	case status == http.StatusRequestedRangeNotSatisfiable:
 		unsatisfied := message.Field{Name: "content-range", Value: cache.UnsatisfiedRange(o.Length)}
 		return &answer{status: status, fields: p.stored(x, nil, unsatisfied)}, nil
 	}
-	if live != nil {
+	switch {
+	case parts != nil && live != nil:
+		without := *live
+		without.Fields = withoutType(live.Fields)
+		a.fields = p.live(x, &without, extra...)
+	case parts != nil:
+		a.fields = p.stored(x, withoutType(o.Fields), extra...)
+	case live != nil:
 		a.fields = p.live(x, live, extra...)
-	} else {
+	default:
 		a.fields = p.stored(x, o.Fields, extra...)
 	}
 	if noBody(x.r.Method, a.status) {
@@ -174,10 +190,13 @@ func age(o *cache.Object) message.Field {
 
 func (p *Proxy) send(x *exchange, a *answer) error {
 	if a.reader != nil {
-		defer a.reader.Close()
+		defer func() { a.reader.Close() }()
 	}
 	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil || a.reader == nil {
 		return err
+	}
+	if a.parts != nil {
+		return p.copyParts(x, a)
 	}
 	return p.copyObject(x, a)
 }
@@ -258,7 +277,8 @@ func (p *Proxy) fail(x *exchange, err error) {
 	if e.Status == http.StatusMethodNotAllowed {
 		fields.Add("allow", allowed)
 	}
-	if err := p.writeHeader(x, e.Status, fields, int64(len(body))); err == nil && x.r.Method != "HEAD" {
+	x.outcome.Forwarded = x.outcome.Forwarded || x.attempts > 0
+	if err := p.writeHeader(x, e.Status, p.status(x, fields), int64(len(body))); err == nil && x.r.Method != "HEAD" {
 		_ = p.write(x, []byte(body))
 	}
 }
