@@ -40,6 +40,7 @@ type Fill struct {
 	c     *Cache
 	key   Key
 	hash  uint64
+	url   uint64 // the hash of the key's URL
 	born  uint64 // the shard's purges by then
 	began uint64 // the number of the last purge by then (purge.go)
 	ask   string // the range that is fetched, as the Range field has it; "" for the whole
@@ -63,10 +64,12 @@ type Fill struct {
 
 // newFill makes a fill. The shard is locked.
 func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
+	url := hash
 	if key.selected {
 		c.kinned.Store(true)
+		url = key.url().hash(c.seed)
 	}
-	return &Fill{c: c, key: key.clone(), hash: hash, born: s.purges, began: c.purges.seq.Load(), decided: make(chan struct{})}
+	return &Fill{c: c, key: key.clone(), hash: hash, url: url, born: s.purges, began: c.purges.seq.Load(), decided: make(chan struct{})}
 }
 
 // Refused reports whether the last answer to such a request could not be shared, so that a fetch in nobody's name is hardly worth while.

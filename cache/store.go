@@ -70,9 +70,9 @@ type shard struct {
 
 	fills   map[uint64]*Fill // under way, by the key's hash, the newest first
 	kin     kinIndex
-	refused [refusals]refusal  // direct-mapped
-	purges  uint64             // so far
-	purged  [purgeSlots]uint64 // the number of the last purge of each key, or of another one that shares its slot
+	refused [refusals]refusal // direct-mapped
+	purges  uint64            // so far
+	purged  [purgeSlots]purgeSlot
 }
 
 // entry is a stored variant that serves: one that is not packed, or the view of one that is. It also stands for one that is packed while
@@ -120,7 +120,7 @@ func New(cfg Config, set *metrics.Set) *Cache {
 	}
 	c.purges = newPurgeTable(purgeLimit(c.budget.limit))
 	// the tables of fixed size
-	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*8+4<<bits+refusals*32+purgeSlots*8) +
+	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*8+4<<bits+refusals*32+purgeSlots*purgeSlotBytes) +
 		int64(c.purges.limit)*2*purgeEntryBytes)
 	c.counters = newCounters(c, set)
 	return c
@@ -419,15 +419,6 @@ func (c *Cache) reserveFill(held, n int64) bool {
 	}
 	return true
 }
-
-// notePurge notes that what any fill of the key brings, listed or not, is from before a purge.
-func (s *shard) notePurge(hash uint64) {
-	s.purges++
-	s.purged[hash>>32%purgeSlots] = s.purges
-}
-
-// purgedSince reports whether there was a purge since the fill began. A purge of another key may count, which costs storing once.
-func (s *shard) purgedSince(f *Fill) bool { return s.purged[f.hash>>32%purgeSlots] > f.born }
 
 // remember notes that the key's responses can't be shared for now.
 func (s *shard) remember(hash uint64, until time.Time) {

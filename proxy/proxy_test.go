@@ -284,12 +284,12 @@ func TestAResponseCutShortIsSeenAsIncomplete(t *testing.T) {
 
 func TestAClientThatLeavesEndsItsRequest(t *testing.T) {
 	gone := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
 	e := newEdge(t, map[string][]string{"fra": {originServer(t, func(w http.ResponseWriter, r *http.Request) {
+		cancel()
 		<-r.Context().Done()
 		close(gone)
 	})}}, nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, cancel)
 	c := &client{}
 	e.Serve(ctx, c, request("POST", "/"))
 	if !c.aborted {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"nearcast/cache"
 )
 
 // failsLater is an origin whose second answer and all after it are those of fail. The first is stale at once, with those directives.
@@ -98,7 +100,7 @@ func TestStaleWhenNoOriginIsLeft(t *testing.T) {
 }
 
 func TestRFC9110_9_3_3_PostIsKeptOnItsWay(t *testing.T) {
-	big := strings.Repeat("x", 17<<20)
+	big := strings.Repeat("x", 2<<20)
 	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Cache-Control", "max-age=60")
@@ -109,7 +111,9 @@ func TestRFC9110_9_3_3_PostIsKeptOnItsWay(t *testing.T) {
 		}
 		io.WriteString(w, r.Method)
 	})
-	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(o *Options, _ *ServiceConfig) {
+		o.Cache = cache.New(cache.Config{Memory: 8 << 20, MaxObject: 1 << 20}, nil)
+	})
 	post := func(path string, fields ...string) *client {
 		r := request("POST", path, fields...)
 		r.Body, r.ContentLength = strings.NewReader("abc"), 3

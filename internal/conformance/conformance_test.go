@@ -53,6 +53,7 @@ func TestSuite(t *testing.T) {
 	results := runSuite(t, dir)
 	odd := surprises(results)
 	if len(odd) > 0 { // on a busy machine a response can age while the suite is on its way: once more, and only what is odd again counts
+		t.Logf("once more, as of these: %v", odd)
 		again := surprises(runSuite(t, dir))
 		maps.DeleteFunc(odd, func(id, _ string) bool { return again[id] == "" })
 	}

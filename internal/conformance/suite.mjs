@@ -17,12 +17,16 @@ for (const name of ['config', 'test', 'state']) {
   handlers[name] = (await load(`server/handle-${name}.mjs`)).default
 }
 const origin = http.createServer((request, response) => {
+  response.on('finish', () => {
+    if (response.hasHeader('transfer-encoding')) request.socket.end()
+  })
   const segments = new URL(request.url, 'http://origin').pathname.split('/').slice(1)
   const handle = handlers[segments.shift()]
   if (handle) handle(segments, request, response)
   else response.writeHead(404).end()
 })
-origin.keepAliveTimeout = 1500 // of the answer that ends with its connection; less than a pause, so that no request meets a connection's end
+// That a connection ends between two requests is not the matter here; that one ends with an answer whose coding nobody knows is.
+origin.keepAliveTimeout = 60000
 origin.listen(0, '127.0.0.1', () => process.stdout.write(`${origin.address().port}\n`))
 
 const input = createInterface({ input: process.stdin })

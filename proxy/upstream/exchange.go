@@ -122,6 +122,9 @@ func (x *exchange) small(b []byte, n int) ([]byte, error) {
 	if _, err := io.ReadFull(x.a.Body, b[start:]); err != nil {
 		return b, bodyError(err)
 	}
+	if x.reused && Idempotent(x.a.Request.Method) { // it can be sent again, if the connection ends before it brings an answer
+		x.a.Body, x.taken = bytes.NewReader(bytes.Clone(b[start:])), false
+	}
 	if !x.reused || x.c.alive() {
 		return b, nil
 	}

@@ -78,7 +78,7 @@ func (o *Origin) Close() {
 //
 // Errors are *message.Error. RetrySafe is true when no byte of the request reached a connection, and with reason "stale connection", when an
 // idle connection turned out to be closed before it brought any byte of a response and the method is idempotent (RFC 9110 §9.2.2, RFC 9112
-// §9.3.1). Such a request without a body has then been sent again once, on a new connection, before the error is returned.
+// §9.3.1). Such a request without a body, or with a small one, has then been sent again once, on a new connection, before the error is returned.
 //
 // Request.Body is not read any more when RoundTrip has returned an error or Response.Body is closed; either waits for a Read in
 // progress, which is ended where the body is a [message.Interrupter].

@@ -343,7 +343,8 @@ func TestAConnectionThatClosesUnderARequest(t *testing.T) {
 		{"GET", get("/"), "", "", 2, "", true},
 		{"DELETE", with("DELETE", 0), "", "", 2, "", true},
 		{"POST", with("POST", 0), "", "", 1, "stale connection", false},
-		{"a small body", with("PUT", 3), "abc", "", 1, "stale connection", false},
+		{"a small body", with("PUT", 3), "abc", "", 2, "", true},
+		{"a small body of what may not be done twice", with("POST", 3), "abc", "", 1, "stale connection", false},
 		{"a streamed body", with("PUT", -1), "abc", "", 1, "stale connection", false},
 		{"GET, half an answer", get("/"), "", "HTTP/1.1 2", 1, "connection closed", false},
 	} {
@@ -374,6 +375,27 @@ func TestAConnectionThatClosesUnderARequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestASmallBodyIsSentAgainWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := make(chan string, 1)
+		s := staged(t, quick, func(n int, p *peer) {
+			p.head()
+			if n == 1 {
+				b := make([]byte, 3)
+				io.ReadFull(p, b)
+				got <- string(b)
+			}
+			p.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			p.head()
+		})
+		fetch(t.Context(), s.Origin, &Attempt{Request: get("/")})
+		_, _, err := fetch(t.Context(), s.Origin, &Attempt{Request: with("PUT", 3), Body: strings.NewReader("abc")})
+		if body := <-got; err != nil || body != "abc" || s.dials != 2 {
+			t.Errorf("the second connection got %q, %v, of %d", body, err, s.dials)
+		}
+	})
 }
 
 func TestARequestIsSentAgainOnlyOnce(t *testing.T) {
