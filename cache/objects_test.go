@@ -38,6 +38,7 @@ func BenchmarkObjects(b *testing.B) {
 }
 
 func benchObjects(b *testing.B, n int) {
+	zipf := newZipf(n, 1)
 	before := resident()
 	c := New(Config{Memory: Size(n)*3000 + 8<<20, MaxObject: 1 << 20}, nil)
 	empty := c.budget.used.Load()
@@ -56,16 +57,8 @@ func benchObjects(b *testing.B, n int) {
 		b.ReportMetric(float64(c.budget.used.Load()-empty-content)/float64(n), "charged-beyond-B/object")
 		b.ReportMetric(float64(resident()-before-content)/float64(n), "resident-beyond-B/object")
 	})
-	b.Run("collection", func(b *testing.B) {
-		from := sampleGC()
-		for b.Loop() {
-			runtime.GC()
-		}
-		to := sampleGC()
-		b.ReportMetric((to.mark-from.mark)*1000/float64(b.N), "mark-cpu-ms/cycle")
-	})
+	b.Run("collection", benchCollection)
 	b.Run("churn", func(b *testing.B) { benchChurn(b, c, n) })
-	zipf := newZipf(n, 1)
 	for name, pick := range map[string]func(r *rand.Rand) int{
 		"uniform": func(r *rand.Rand) int { return r.IntN(n) },
 		"zipf1":   func(r *rand.Rand) int { return zipf[r.IntN(len(zipf))] },
@@ -73,7 +66,16 @@ func benchObjects(b *testing.B, n int) {
 	} {
 		b.Run("hit/"+name, func(b *testing.B) { benchHits(b, c, pick) })
 	}
+	b.Run("collection-with-views", benchCollection)
 	runtime.KeepAlive(c)
+}
+
+func benchCollection(b *testing.B) {
+	cpu := cpuTime()
+	for b.Loop() {
+		runtime.GC()
+	}
+	b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/1000/float64(b.N), "cpu-ms/cycle")
 }
 
 // benchChurn stores new objects while hits go on, with the collector at work; the pauses and assists are what is of interest.
@@ -165,7 +167,7 @@ func storeObject(b *testing.B, c *Cache, i int) (content int64) {
 }
 
 func fillObjects(b *testing.B, c *Cache, n int) (content int64) {
-	if n > 2_000_000 {
+	if n >= 1_000_000 {
 		return fillFast(c, n)
 	}
 	for i := range n {
