@@ -27,6 +27,7 @@ type cells struct {
 	pages []cellPage // all that there can be: pages are never moved
 
 	mu     sync.Mutex
+	limit  heapLimit
 	mapped int      // pages that have memory
 	free   int      // cells of open pages
 	open   []uint32 // pages that have free cells, but for the one that is being emptied
@@ -45,7 +46,7 @@ type cellPage struct {
 
 // newCells returns an empty memory that never takes more than limit bytes.
 func newCells(limit int64) *cells {
-	c := &cells{bits: minPageBits}
+	c := &cells{bits: minPageBits, limit: newHeapLimit()}
 	for c.bits < maxPageBits && cellCost<<c.bits < limit/1024 {
 		c.bits++
 	}
@@ -121,6 +122,7 @@ func (c *cells) addPage() bool {
 	c.open = append(c.open, number)
 	c.free += p.free
 	c.mapped++
+	c.limit.note(int64(c.mapped) * c.pageBytes())
 	return true
 }
 
@@ -193,6 +195,7 @@ func (c *cells) drop(number uint32) int64 {
 	*p = cellPage{}
 	c.absent = append(c.absent, number)
 	c.mapped--
+	c.limit.note(int64(c.mapped) * c.pageBytes())
 	return c.pageBytes()
 }
 

@@ -11,21 +11,21 @@ import (
 
 // A record is the byte form of a stored response without its body: no pointers, no offsets, the same on every machine.
 //
-//	record   = version flags status length received terms purges key selectors fields trailers
-//	flags    = one byte
+//	record   = version flags status length received terms key selectors fields trailers began tags
+//	flags    = one bit each, as flagsOf has them
 //	received = seconds nanoseconds                     of the wall clock
 //	terms    = initialAge lifetime staleWhileRevalidate staleIfError, in nanoseconds
-//	purges   = began count *tag                        the number of the last purge, and of tags their hashes in 8 bytes
 //	key      = service scheme authority path query
 //	lines    = count *( name value )                   selectors, fields and trailers alike
 //	name     = index in fieldNamesTable + 1, or 0 string
 //	string   = length *byte
+//	tags     = count *( eight bytes, the lowest first )   in rising order
 //
 // Numbers are varints, those that may be negative zigzag. Whoever adds a field to Object, terms, Key or selector adds it here and raises
 // recordVersion: a record of another version is not read, which costs one fetch.
 
 // recordVersion is the first byte of a record.
-const recordVersion = 2
+const recordVersion = 1
 
 // maxLines bounds the lines of each list in a record: far beyond what a header section of the largest size can have.
 const maxLines = 1 << 16
@@ -33,16 +33,10 @@ const maxLines = 1 << 16
 // errRecord: the bytes are no record of this version.
 var errRecord = errors.New("cache: not a record of this version")
 
-const (
-	recordHasQuery = 1 << iota
-	recordStaleIfErrorSet
-	recordNoCache
-	recordNeverStale
-	recordStaleAsStated
-	recordSoftened
-	recordEveryTag
-	recordFlagsEnd
-)
+// flagsOf are the parts of a record that are true or false, in their order.
+func flagsOf(key *Key, o *Object) [7]*bool {
+	return [...]*bool{&key.hasQuery, &o.staleIfErrorSet, &o.noCache, &o.neverStale, &o.staleAsStated, &o.softened, &o.tags.all}
+}
 
 // record is a decoded one. Its strings share one memory of their own.
 type record struct {
@@ -54,28 +48,19 @@ type record struct {
 
 // appendRecord appends the record of a complete object.
 func appendRecord(dst []byte, key Key, o *Object, sel []selector) []byte {
-	var flags byte
-	for _, f := range [...]struct {
-		set bool
-		bit byte
-	}{{key.hasQuery, recordHasQuery}, {o.staleIfErrorSet, recordStaleIfErrorSet}, {o.noCache, recordNoCache}, {o.neverStale, recordNeverStale}, {o.staleAsStated, recordStaleAsStated},
-		{o.softened, recordSoftened}, {o.tags.all, recordEveryTag}} {
-		if f.set {
-			flags |= f.bit
+	var flags uint64
+	for i, set := range flagsOf(&key, o) {
+		if *set {
+			flags |= 1 << i
 		}
 	}
-	dst = append(dst, recordVersion, flags)
+	dst = binary.AppendUvarint(append(dst, recordVersion), flags)
 	dst = binary.AppendUvarint(dst, uint64(o.Status))
 	dst = binary.AppendVarint(dst, o.Length)
 	dst = binary.AppendVarint(dst, o.received.Unix())
 	dst = binary.AppendUvarint(dst, uint64(o.received.Nanosecond()))
 	for _, d := range [...]time.Duration{o.initialAge, o.lifetime, o.staleWhileRevalidate, o.staleIfError} {
 		dst = binary.AppendVarint(dst, int64(d))
-	}
-	dst = binary.AppendUvarint(dst, o.began)
-	dst = binary.AppendUvarint(dst, uint64(len(o.tags.hashes)))
-	for _, h := range o.tags.hashes {
-		dst = binary.BigEndian.AppendUint64(dst, h)
 	}
 	for _, s := range [...]string{key.service, key.scheme, key.authority, key.path, key.query} {
 		dst = appendString(dst, s)
@@ -89,7 +74,12 @@ func appendRecord(dst []byte, key Key, o *Object, sel []selector) []byte {
 	if o.body != nil {
 		trailers = o.Trailers()
 	}
-	return appendLines(dst, trailers)
+	dst = binary.AppendUvarint(appendLines(dst, trailers), o.began)
+	dst = binary.AppendUvarint(dst, uint64(len(o.tags.hashes)))
+	for _, h := range o.tags.hashes {
+		dst = binary.LittleEndian.AppendUint64(dst, h)
+	}
+	return dst
 }
 
 func appendLines(dst []byte, f message.Fields) []byte {
@@ -116,25 +106,24 @@ func appendString(dst []byte, s string) []byte {
 // parseRecord reads what appendRecord has written, and nothing else: every byte must be used, and every value be one that a stored
 // response can have. It keeps no part of b.
 func parseRecord(b []byte) (record, error) {
-	if len(b) < 2 || b[0] != recordVersion || b[1] >= recordFlagsEnd {
+	if len(b) < 2 || b[0] != recordVersion {
 		return record{}, errRecord
 	}
-	flags := b[1]
-	d := decoder{rest: string(b[2:])}
+	d := decoder{rest: string(b[1:])}
+	flags := d.uvarint()
 	o := &Object{Status: int(d.uvarint())}
 	o.Length = d.varint()
 	seconds, nanoseconds := d.varint(), d.uvarint()
 	o.received = time.Unix(seconds, int64(nanoseconds%1e9))
 	o.terms = terms{
 		initialAge: d.duration(), lifetime: d.duration(), staleWhileRevalidate: d.duration(), staleIfError: d.duration(),
-		staleIfErrorSet: flags&recordStaleIfErrorSet != 0, noCache: flags&recordNoCache != 0, neverStale: flags&recordNeverStale != 0, staleAsStated: flags&recordStaleAsStated != 0,
-		softened: flags&recordSoftened != 0,
 	}
-	o.purgeable = purgeable{began: d.uvarint(), tags: tagSet{hashes: d.tags(), all: flags&recordEveryTag != 0}}
 	rec := record{obj: o}
 	rec.key = Key{
 		service: d.string(), scheme: d.string(), authority: d.string(), path: d.string(), query: d.string(),
-		hasQuery: flags&recordHasQuery != 0,
+	}
+	for i, set := range flagsOf(&rec.key, o) {
+		*set, flags = flags&(1<<i) != 0, flags&^(1<<i)
 	}
 	rec.key.selected = strings.IndexByte(rec.key.query, selectedMark) >= 0
 	for _, x := range d.lines(false) {
@@ -142,7 +131,8 @@ func parseRecord(b []byte) (record, error) {
 	}
 	o.Fields = d.lines(true)
 	rec.trailers = d.lines(true)
-	if d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.url().query != "" {
+	o.began, o.tags.hashes = d.uvarint(), d.hashes()
+	if flags != 0 || d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.url().query != "" {
 		return record{}, errRecord
 	}
 	return rec, nil
@@ -180,26 +170,6 @@ func (d *decoder) uvarint() uint64 {
 func (d *decoder) varint() int64 {
 	n := d.uvarint()
 	return int64(n>>1) ^ -int64(n&1)
-}
-
-// tags reads the hashes of an object's tags.
-func (d *decoder) tags() []uint64 {
-	n := d.uvarint()
-	if n == 0 {
-		return nil
-	}
-	if n > maxTags || n > uint64(len(d.rest))/8 {
-		d.fail()
-		return nil
-	}
-	hashes := make([]uint64, n)
-	for i := range hashes {
-		for _, c := range []byte(d.rest[8*i : 8*i+8]) {
-			hashes[i] = hashes[i]<<8 | uint64(c)
-		}
-	}
-	d.rest = d.rest[8*n:]
-	return hashes
 }
 
 // duration reads one that is not negative: no term is.
@@ -257,6 +227,28 @@ func (d *decoder) name() string {
 		return ""
 	}
 	return s
+}
+
+// hashes reads those of tags.
+func (d *decoder) hashes() []uint64 {
+	n := d.uvarint()
+	if n > maxTags || 8*n > uint64(len(d.rest)) {
+		d.fail()
+	}
+	if n == 0 || d.bad {
+		return nil
+	}
+	all := make([]uint64, n)
+	for i := range all {
+		var b [8]byte
+		copy(b[:], d.rest)
+		d.rest = d.rest[8:]
+		if all[i] = binary.LittleEndian.Uint64(b[:]); i > 0 && all[i] <= all[i-1] {
+			d.fail()
+			return nil
+		}
+	}
+	return all
 }
 
 // isFieldText: nothing that could end a line (RFC 9110 §5.5).

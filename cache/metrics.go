@@ -38,8 +38,8 @@ var MetricHelp = map[string]string{
 type counters struct {
 	collapsed, inserts, invalidations *metrics.Counter
 	refused, refusedViews             *metrics.Counter
-	reclaimed, softened, overtagged   *metrics.Counter
 	hintsEvicted, hintsSent           *metrics.Counter
+	reclaimed, softened, overtagged   *metrics.Counter
 	evictions                         [queueCount]*metrics.Counter // by queueNames
 	rejected                          [reasonCount]*metrics.Counter
 }
@@ -63,10 +63,10 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 		hintsEvicted:  set.NewCounter("nearcast_cache_hints_evicted_total"),
 		hintsSent:     set.NewCounter("nearcast_cache_hints_sent_total"),
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
+		refused:       set.NewCounter(`nearcast_cache_refused_total{for="objects"}`),
 		reclaimed:     set.NewCounter("nearcast_cache_purge_reclaimed_total"),
 		softened:      set.NewCounter("nearcast_cache_purge_softened_total"),
 		overtagged:    set.NewCounter("nearcast_cache_overtagged_objects_total"),
-		refused:       set.NewCounter(`nearcast_cache_refused_total{for="objects"}`),
 		refusedViews:  set.NewCounter(`nearcast_cache_refused_total{for="unpacked"}`),
 	}
 	for i, name := range queueNames {

@@ -16,7 +16,7 @@ const (
 	// maxPacked is the largest packed object: a larger one costs the collector little for its size.
 	maxPacked = 16 << 10
 	// viewShare is the views' part of the budget: one in so many.
-	viewShare = 4
+	viewShare = 16
 	// maxViewBytes bounds it, and with it the collector's work.
 	maxViewBytes = 64 << 20
 	// maxSwept bounds the views that are looked at to make room for one.
@@ -244,19 +244,22 @@ func (c *Cache) dropView(s *shard, e *entry) {
 	c.views.Add(-1)
 }
 
-// repack puts another head before the same body, in the same cells: it must not be longer than what is there. The shard is locked.
-func (c *Cache) repack(s *shard, e *entry, o *Object) {
+// repack puts another head before the same body, in the same cells; false when it is longer than what is there. It does nothing to what is
+// not packed. The shard is locked.
+func (c *Cache) repack(s *shard, e *entry, o *Object) bool {
 	x := s.table.slot(e.id)
 	if x.cell == 0 {
-		return
+		return true
 	}
 	_, at, ok := c.unpackHead(s, x)
 	if !ok {
-		return
+		return false
 	}
 	b := append(c.appendHead(nil, e.key, o, e.sel), s.scratch[at:]...)
-	if len(b) <= int(x.size) {
-		(&cellCursor{c: c.cells, cell: x.cell}).write(b)
-		x.size = uint32(len(b))
+	if len(b) > int(x.size) {
+		return false
 	}
+	(&cellCursor{c: c.cells, cell: x.cell}).write(b)
+	x.size = uint32(len(b))
+	return true
 }

@@ -236,3 +236,23 @@ func TestFillsTakeHalfOfTheBudgetAtMost(t *testing.T) {
 		t.Errorf("%d bytes when nothing arrives", got)
 	}
 }
+
+// TestALargeObjectIsSparedForMoreHits than the many small ones that have its place.
+func TestALargeObjectIsSparedForMoreHits(t *testing.T) {
+	h := newHarness(t)
+	for i := range 100 {
+		h.store(get(fmt.Sprintf("/%d", i)), answer(200, "Cache-Control: max-age=60"), "x")
+	}
+	prices := map[int]uint32{1: 1, 1000: 2, 200_000: 3}
+	for size, want := range prices {
+		r := get(fmt.Sprintf("/size/%d", size))
+		h.store(r, answer(200, "Cache-Control: max-age=60"), strings.Repeat("x", size))
+		hash := h.key(r).hash(h.seed)
+		s := h.shard(hash)
+		e := h.variants(s, hash, h.key(r))[0]
+		if got := h.price(s.table.slot(e.id)); got != want {
+			t.Errorf("%d bytes: %d hits, want %d", size, got, want)
+		}
+		h.drop(s, e)
+	}
+}

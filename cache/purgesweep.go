@@ -8,11 +8,11 @@ import (
 const (
 	// sweepDelay lets purges that come together be swept together.
 	sweepDelay = time.Second
-	// sweepBatch is the number of slots that are compared under one lock.
-	sweepBatch = 32
-	// sweepRest is the pause after sweepBurst slots: a sweep takes a small part of one core.
+	// sweepBatch is the number of entries that are compared under one lock.
+	sweepBatch = 64
+	// sweepRest is the pause after sweepBurst entries: a sweep takes a small part of one core.
 	sweepRest  = time.Millisecond
-	sweepBurst = 512
+	sweepBurst = 2048
 )
 
 // Run compares what nobody asks for with the purges that have come, so that its memory is freed, until ctx ends. A cache without it serves as
@@ -47,7 +47,10 @@ func (c *Cache) sweep(ctx context.Context) bool {
 	upTo, seen := c.purges.seq.Load(), 0
 	for i := range c.shards {
 		s := &c.shards[i]
-		for first := uint32(1); c.settleBatch(s, first); first += sweepBatch {
+		for next, more := uint32(1), true; more; {
+			if next, more = c.settleBatch(s, next); !more {
+				break
+			}
 			if seen += sweepBatch; seen >= sweepBurst {
 				seen = 0
 				if !rest(ctx, sweepRest) {
@@ -63,15 +66,16 @@ func (c *Cache) sweep(ctx context.Context) bool {
 	return true
 }
 
-// settleBatch does to some slots what purges want; false when there are none from the first on. What is put into a slot later has been compared
-// by whoever put it there.
-func (c *Cache) settleBatch(s *shard, first uint32) bool {
+// settleBatch does what purges want to the entries of sweepBatch slots from the one with that number on. It returns the number after them, and
+// whether there are more. What comes into slots that have been swept has been compared on its way.
+func (c *Cache) settleBatch(s *shard, first uint32) (next uint32, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	room := s.table.room()
-	for id := first; id <= room && id < first+sweepBatch; id++ {
+	seq, room := c.purges.seq.Load(), s.table.room()
+	next = min(first+sweepBatch, room+1)
+	for id := first; id < next; id++ {
 		x := s.table.slot(id)
-		if x.queue == noQueue || x.checked.Load() == c.purges.seq.Load() {
+		if x.queue == noQueue || x.checked.Load() >= seq {
 			continue
 		}
 		e := s.resident(x)
@@ -82,6 +86,9 @@ func (c *Cache) settleBatch(s *shard, first uint32) bool {
 			c.settle(s, e)
 		}
 	}
-	c.trim(s)
-	return first <= room
+	if next > room {
+		c.trim(s)
+		return next, false
+	}
+	return next, true
 }

@@ -23,6 +23,7 @@ var reasonTexts = [reasonCount]reasonText{
 	ReasonFresh:           {"The stored response is fresh and may serve as it is.", ofStale, ""},
 	ReasonNotStored:       {"Nothing is stored under the request's key.", ofReuse, "Let the key leave out what makes no difference to the answer: cache.key."},
 	ReasonNoVariant:       {"Responses are stored under the key, but none for what this request has in the fields that Vary names.", "RFC 9111 §4.1", "Let the origin name fewer fields in Vary."},
+	ReasonPurged:          {"An operator or the origin has made the stored response stale with a soft purge.", ofStale, "Nothing: it serves again once the origin has confirmed it."},
 	ReasonExpired:         {"The stored response has been kept for longer than it is fresh.", ofStale, "Let the origin state a longer lifetime, or stale-while-revalidate."},
 	ReasonNoCache:         {"The stored response says no-cache, so each use needs the origin's word.", "RFC 9111 §5.2.2.4", "Let the origin state a lifetime instead of no-cache."},
 	ReasonRequestNoCache:  {"The client reloads: no-cache in the request, or Pragma.", "RFC 9111 §5.2.1.4", ignoreRequests + "."},
@@ -35,7 +36,6 @@ var reasonTexts = [reasonCount]reasonText{
 	ReasonRange:           {"A part is asked for, and the whole is not stored.", "RFC 9111 §3.3", ""},
 	ReasonPrecondition:    {"The request has a condition that the stored response does not meet, or that only the origin can judge.", "RFC 9111 §4.3.2", ""},
 	ReasonOnlyIfCached:    {"The client wants a stored response or none, and there is none that may serve.", "RFC 9111 §5.2.1.7", ""},
-	ReasonPurged:          {"The stored response is stale because of a soft purge.", "RFC 9111 §4.2.4", ""},
 
 	ReasonStored:        {"The response is stored.", ofStoring, ""},
 	ReasonNoStore:       {"The response says no-store.", "RFC 9111 §5.2.2.5", "Let the origin leave no-store out, or send CDN-Cache-Control for this cache alone."},

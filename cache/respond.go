@@ -228,8 +228,10 @@ func (w *Writer) publish(reason Reason) Reason {
 	room := f.c.lockForInsert(s)
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
-	v, checked := f.comparedWithPurges(&final)
-	e.checked = checked
+	v, upTo := f.c.purges.judge(&f.key, &final.tags, f.began)
+	if v.soft {
+		final.soften(v.softAt)
+	}
 	switch newest := f.stored(s, w.request); {
 	case !room:
 		reason = ReasonNoMemory
@@ -246,7 +248,11 @@ func (w *Writer) publish(reason Reason) Reason {
 		f.c.trim(s)
 		return reason
 	}
+	e.checked = upTo
 	f.c.insert(s, f.key, f.hash, w.request, e)
+	if v.soft && !f.c.repack(s, e, &final) { // it was packed before
+		f.c.drop(s, e)
+	}
 	f.c.counters.inserts.Inc()
 	return ReasonStored
 }

@@ -19,8 +19,7 @@ type slot struct {
 	newer, older uint32
 	stamp        uint32
 	hits         atomic.Uint32
-
-	checked atomic.Uint64 // the number of the last purge that it has been compared with
+	checked      atomic.Uint64 // the number of the last purge that it has been compared with
 }
 
 const (
@@ -152,6 +151,7 @@ func (t *slotTable) release(id uint32) {
 	t.count--
 	s.hash, s.weight, s.cell, s.size, s.entry, s.queue = 0, 0, 0, 0, 0, 0
 	s.hits.Store(0)
+	s.checked.Store(0)
 	s.serial, s.chain, t.free = serial, t.free, id
 }
 

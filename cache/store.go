@@ -53,7 +53,8 @@ type shard struct {
 	number  uint32
 	table   slotTable
 	queues  [queueCount]queue
-	ghosts  []uint32 // parts of the hashes of what left the small queue
+	ghosts  []ghost
+	evicted uint32 // from the small queue, so far
 	serial  uint32
 	loose   []*entry // what is not packed
 	views   []*entry // what is packed, and unpacked as well
@@ -78,14 +79,14 @@ type entry struct {
 	key    Key
 	body   *body  // obj's, whatever obj is replaced by
 	packed packed // what is to be stored instead of obj
-	// checked is slot.checked, when it is stored.
-	checked uint64
 
 	// guarded by the shard's lock
 	obj  *Object
 	sel  []selector
 	cost int64 // obj's metaCost; of a view, all it has taken
 	gone bool  // no longer in the index
+
+	checked uint64 // as slot.checked is to be
 
 	used atomic.Bool // since the clock's hand came by
 }
@@ -107,12 +108,13 @@ func New(cfg Config, set *metrics.Set) *Cache {
 	bits := slotBits(c.budget.limit)
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.number, s.table, s.ghosts, s.fills = uint32(i), newSlotTable(bits), make([]uint32, ghosts), make(map[uint64]*Fill)
+		s.number, s.table, s.ghosts, s.fills = uint32(i), newSlotTable(bits), make([]ghost, ghosts), make(map[uint64]*Fill)
 		s.viewLimit = min(c.budget.limit/viewShare, maxViewBytes) / shardCount
 	}
 	c.purges = newPurgeTable(purgeLimit(c.budget.limit))
 	// the tables of fixed size
-	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*4+4<<bits+refusals*32+purgeSlots*8) + int64(c.purges.limit)*2*purgeEntryBytes)
+	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*8+4<<bits+refusals*32+purgeSlots*8) +
+		int64(c.purges.limit)*2*purgeEntryBytes)
 	c.counters = newCounters(c, set)
 	return c
 }
@@ -133,7 +135,8 @@ func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	return c.findPacked(s, hash, &key, r, size)
 }
 
-// search looks among what needs no unpacking. When something that may be it does, or a purge concerns it, size is not 0. The shard is locked for reading.
+// search looks among what needs no unpacking and has been compared with all purges. When something that may be it is neither, size is not 0. The
+// shard is locked for reading.
 func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *Object, size uint32, reason Reason) {
 	reason = ReasonNotStored
 	var x *slot
@@ -149,10 +152,10 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 		if e.key != *key {
 			continue
 		}
+		if !c.untouched(x, e) {
+			return nil, max(x.size, 1), reason
+		}
 		if reason = ReasonNoVariant; matches(e.sel, r) {
-			if !c.untouched(x, e) {
-				return nil, max(x.size, 1), reason
-			}
 			x.touch()
 			if !e.used.Load() {
 				e.used.Store(true)
@@ -164,18 +167,14 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 		}
 	}
 	if second != nil {
-		x = s.table.slot(second.id)
-		if !c.untouched(x, second) {
-			return nil, max(x.size, 1), reason
-		}
-		x.touch()
+		s.table.slot(second.id).touch()
 		second.used.Store(true)
 		return second.obj, 0, reason
 	}
 	return nil, 0, reason
 }
 
-// findPacked is find where something must be unpacked, whose size is given, or done as a purge wants.
+// findPacked is find where something must be unpacked, whose size is given.
 func (c *Cache) findPacked(s *shard, hash uint64, key *Key, r *message.Request, size uint32) (*Object, Reason) {
 	credit := c.roomForView(s, size)
 	s.mu.Lock()
@@ -318,8 +317,8 @@ func (c *Cache) insert(s *shard, key Key, hash uint64, r *message.Request, e *en
 		x.entry = uint32(len(s.loose))
 	}
 	number := uint32(smallQueue)
-	if g, h := s.ghost(hash), uint32(hash>>32); *g == h && h != 0 {
-		*g, number = 0, mainQueue
+	if s.returns(hash) {
+		number = mainQueue
 	}
 	c.push(s, id, number)
 	c.objects.Add(1)

@@ -135,6 +135,9 @@ func accessOutput(where string, s std, set *metrics.Set) *logWriter {
 }
 
 func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *logWriter, set *metrics.Set) proxy.Options {
+	if asked := cfg.Cache.Memory; cfg.Cache.Fit() {
+		log.Warn("cache.memory is more than GOMEMLIMIT leaves room for, and has been reduced", "memory", asked.String(), "reduced", cfg.Cache.Memory.String())
+	}
 	o := proxy.Options{
 		Edge: cfg.Edge.Name, Region: cfg.Edge.Region, Regions: cfg.Regions, Services: cfg.Services,
 		MaxBody: int64(cfg.Limits.MaxBodySize), MaxHeader: int64(cfg.Limits.MaxHeaderSize),
