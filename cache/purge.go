@@ -197,9 +197,19 @@ func (c *Cache) settle(s *shard, e *entry) bool {
 	return true
 }
 
-// current is what is stored under a key once purges have had their way, as variants gives it. The shard is locked.
+// current are the variants of a key once purges have had their way. The shard is locked.
 func (c *Cache) current(s *shard, hash uint64, key Key) []*entry {
 	return slices.DeleteFunc(c.variants(s, hash, key), func(e *entry) bool { return !c.settle(s, e) })
+}
+
+// comparedWithPurges is what purges have done to what the fill brings, and what the slot is to know: an object that a soft purge concerns
+// is found to be when it is next asked for. The shard is locked.
+func (f *Fill) comparedWithPurges(o *Object) (v purgeVerdict, checked uint64) {
+	v, checked = f.c.purges.judge(&f.key, &o.tags, f.began)
+	if v.soft {
+		checked = f.began
+	}
+	return v, checked
 }
 
 // purged reports whether what the fill brings is from before a purge that concerns it, as far as is known. The shard is locked, or the fill decided.

@@ -101,8 +101,7 @@ var swept = func() func(*testing.B) []sweepCost {
 				runtime.GC()
 				before := cpuTime()
 				for i := range h.shards {
-					for next, more := uint32(1), true; more; {
-						next, more = h.settleBatch(&h.shards[i], next)
+					for first := uint32(1); h.settleBatch(&h.shards[i], first); first += sweepBatch {
 					}
 				}
 				costs = append(costs, sweepCost{c.name, cpuTime() - before})

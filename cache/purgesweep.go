@@ -8,11 +8,13 @@ import (
 const (
 	// sweepDelay lets purges that come together be swept together.
 	sweepDelay = time.Second
-	// sweepBatch is the number of entries that are compared under one lock.
-	sweepBatch = 64
-	// sweepRest is the pause after sweepBurst entries: a sweep takes a small part of one core.
+	// sweepBatch is the number of slots that are compared under one lock.
+	sweepBatch = 32
+	// sweepBurst is the number of slots after which a sweep rests, for sweepRest at least and sweepShare times as long as they took: it takes a
+	// small part of one core, also where purges are frequent.
+	sweepBurst = 512
 	sweepRest  = time.Millisecond
-	sweepBurst = 2048
+	sweepShare = 9
 )
 
 // Run compares what nobody asks for with the purges that have come, so that its memory is freed, until ctx ends. A cache without it serves as
@@ -44,18 +46,15 @@ func rest(ctx context.Context, d time.Duration) bool {
 
 // sweep compares every entry with the purges there are. It fails when ctx ends.
 func (c *Cache) sweep(ctx context.Context) bool {
-	upTo, seen := c.purges.seq.Load(), 0
+	upTo, seen, began := c.purges.seq.Load(), 0, time.Now()
 	for i := range c.shards {
 		s := &c.shards[i]
-		for next, more := uint32(1), true; more; {
-			if next, more = c.settleBatch(s, next); !more {
-				break
-			}
+		for first := uint32(1); c.settleBatch(s, first); first += sweepBatch {
 			if seen += sweepBatch; seen >= sweepBurst {
-				seen = 0
-				if !rest(ctx, sweepRest) {
+				if !rest(ctx, max(sweepRest, sweepShare*time.Since(began))) {
 					return false
 				}
+				seen, began = 0, time.Now()
 			}
 		}
 		if ctx.Err() != nil {
@@ -66,16 +65,15 @@ func (c *Cache) sweep(ctx context.Context) bool {
 	return true
 }
 
-// settleBatch does what purges want to the entries of sweepBatch slots from the one with that number on. It returns the number after them, and
-// whether there are more. What comes into slots that have been swept has been compared on its way.
-func (c *Cache) settleBatch(s *shard, first uint32) (next uint32, more bool) {
+// settleBatch does to some slots what purges want; false when there are none from the first on. What is put into a slot later has been compared
+// by whoever put it there.
+func (c *Cache) settleBatch(s *shard, first uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	seq, room := c.purges.seq.Load(), s.table.room()
-	next = min(first+sweepBatch, room+1)
-	for id := first; id < next; id++ {
+	room := s.table.room()
+	for id := first; id <= room && id < first+sweepBatch; id++ {
 		x := s.table.slot(id)
-		if x.queue == noQueue || x.checked.Load() >= seq {
+		if x.queue == noQueue || x.checked.Load() == c.purges.seq.Load() {
 			continue
 		}
 		e := s.resident(x)
@@ -86,9 +84,6 @@ func (c *Cache) settleBatch(s *shard, first uint32) (next uint32, more bool) {
 			c.settle(s, e)
 		}
 	}
-	if next > room {
-		c.trim(s)
-		return next, false
-	}
-	return next, true
+	c.trim(s)
+	return first <= room
 }

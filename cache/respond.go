@@ -228,10 +228,8 @@ func (w *Writer) publish(reason Reason) Reason {
 	room := f.c.lockForInsert(s)
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
-	v, upTo := f.c.purges.judge(&f.key, &final.tags, f.began)
-	if v.soft {
-		final.soften(v.softAt)
-	}
+	v, checked := f.comparedWithPurges(&final)
+	e.checked = checked
 	switch newest := f.stored(s, w.request); {
 	case !room:
 		reason = ReasonNoMemory
@@ -248,7 +246,6 @@ func (w *Writer) publish(reason Reason) Reason {
 		f.c.trim(s)
 		return reason
 	}
-	e.checked = upTo
 	f.c.insert(s, f.key, f.hash, w.request, e)
 	if v.soft && !f.c.repack(s, e, &final) { // it was packed before
 		f.c.drop(s, e)

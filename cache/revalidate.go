@@ -92,20 +92,16 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		if e != nil && !c.settle(s, e) {
 			e = nil // purged meanwhile
 		}
-		v, upTo := c.purges.judge(&f.key, &o.tags, f.began)
-		if v.soft { // nobody who came after the purge may have it as fresh
-			o.soften(v.softAt)
-			shared = Result{}
+		v, checked := f.comparedWithPurges(o)
+		if v.soft {
+			shared = Result{} // nobody who came after the purge may have it as fresh
 		}
 		switch {
-		case v.hard && e != nil:
+		case e != nil && v.hard:
 			c.drop(s, e)
 		case e != nil && isPacked:
-			fresh := &entry{obj: o, sel: sel, packed: form, checked: upTo}
-			c.replace(s, e, fresh, r)
-			if form.cell = 0; v.soft && !c.repack(s, fresh, o) {
-				c.drop(s, fresh)
-			}
+			c.replace(s, e, &entry{obj: o, sel: sel, packed: form, checked: checked}, r)
+			form.cell = 0
 		case e != nil && affordable && s.table.slot(e.id).cell == 0 && cost-e.cost <= more:
 			more -= cost - e.cost
 			c.resize(s.table.slot(e.id), cost-e.cost)
@@ -113,7 +109,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 			o.encoded, o.serial = &encoded{c: c}, e.obj.serial
 			e.obj.encoded.release()
 			e.obj, e.sel, e.cost = o, sel, cost
-			s.table.slot(e.id).checked.Store(upTo)
+			s.table.slot(e.id).checked.Store(checked)
 		case e != nil:
 			c.drop(s, e)
 		}

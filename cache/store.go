@@ -79,14 +79,14 @@ type entry struct {
 	key    Key
 	body   *body  // obj's, whatever obj is replaced by
 	packed packed // what is to be stored instead of obj
+	// checked is slot.checked, when it is stored.
+	checked uint64
 
 	// guarded by the shard's lock
 	obj  *Object
 	sel  []selector
 	cost int64 // obj's metaCost; of a view, all it has taken
 	gone bool  // no longer in the index
-
-	checked uint64 // as slot.checked is to be
 
 	used atomic.Bool // since the clock's hand came by
 }
@@ -135,8 +135,7 @@ func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	return c.findPacked(s, hash, &key, r, size)
 }
 
-// search looks among what needs no unpacking and has been compared with all purges. When something that may be it is neither, size is not 0. The
-// shard is locked for reading.
+// search looks among what needs no unpacking. When something that may be it does, or a purge concerns it, size is not 0. The shard is locked for reading.
 func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *Object, size uint32, reason Reason) {
 	reason = ReasonNotStored
 	var x *slot
@@ -156,6 +155,9 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 			return nil, max(x.size, 1), reason
 		}
 		if reason = ReasonNoVariant; matches(e.sel, r) {
+			if !c.untouched(x, e) {
+				return nil, max(x.size, 1), reason
+			}
 			x.touch()
 			if !e.used.Load() {
 				e.used.Store(true)
@@ -167,14 +169,18 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 		}
 	}
 	if second != nil {
-		s.table.slot(second.id).touch()
+		x = s.table.slot(second.id)
+		if !c.untouched(x, second) {
+			return nil, max(x.size, 1), reason
+		}
+		x.touch()
 		second.used.Store(true)
 		return second.obj, 0, reason
 	}
 	return nil, 0, reason
 }
 
-// findPacked is find where something must be unpacked, whose size is given.
+// findPacked is find where something must be unpacked, whose size is given, or done as a purge wants.
 func (c *Cache) findPacked(s *shard, hash uint64, key *Key, r *message.Request, size uint32) (*Object, Reason) {
 	credit := c.roomForView(s, size)
 	s.mu.Lock()

@@ -27,8 +27,8 @@ const (
 type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
 	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
-	Explain  explainCmd  `cmd:"" help:"Say which rules of caching decide about a URL, and what to change."`
 	Purge    purgeCmd    `cmd:"" help:"Have a running edge forget URLs, prefixes, tags or everything that it has cached."`
+	Explain  explainCmd  `cmd:"" help:"Say which rules of caching decide about a URL, and what to change."`
 	Lab      labCmd      `cmd:"" help:"A miniature internet in network namespaces: BIRD, FRR, real edges, links with delay (root)."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job on this machine, without root: three edges, a router, a route that moves."`
 	Bench    benchCmd    `cmd:"" help:"Put load on an HTTP server and measure it, alone or against others."`
