@@ -58,7 +58,7 @@ func TestARecordCarriesEveryField(t *testing.T) {
 	want.obj = &Object{}
 	want.sel = make([]selector, 2)
 	n := 0
-	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded", "serial")
+	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded", "serial", "coded", "form") // which are made anew, or not packed
 	fillIn(t, reflect.ValueOf(&want.key).Elem(), &n)
 	want.key.query += "\x00x-tier=gold" // which is what selected says
 	for i := range want.sel {

@@ -77,6 +77,8 @@ type Policy struct {
 	// PurgeFrom are the addresses whose PURGE requests are obeyed, for URLs, tags and prefixes of this service; others get 403. It is the
 	// connection's address that counts, or the one in a PROXY protocol header. Default none: PURGE goes to the origin like any other method.
 	PurgeFrom []netip.Prefix `yaml:"purge_from"`
+	// Compress says which responses are coded, once, for clients that accept it.
+	Compress Compress `yaml:"compress"`
 }
 
 // What becomes of responses with Set-Cookie.
@@ -106,6 +108,7 @@ func (p *Policy) SetDefaults() {
 	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, StatusOn, 24*time.Hour
 	p.SetCookie, p.RequestDirectives, p.TargetedFields = CookieStore, DirectivesHonour, []string{"CDN-Cache-Control"}
 	p.TagFields = []string{"surrogate-key", "cache-tag"}
+	p.Compress.SetDefaults()
 }
 
 // Validate calls report with the key and the fault of each value that can't be.

@@ -1,9 +1,12 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/cache/coding"
 )
 
 // MetricHelp says what each of the package's metrics counts.
@@ -33,6 +36,12 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_purge_reclaimed_total":    "Stored responses removed when a purge was found to concern them.",
 	"nearcast_cache_purge_softened_total":     "Stored responses that a soft purge made stale.",
 	"nearcast_cache_overtagged_objects_total": "Responses stored with more or longer tags than are kept: a purge of any tag purges them.",
+
+	"nearcast_cache_coded_total":             "Coded forms made of stored responses, by coding.",
+	"nearcast_cache_coded_saved_bytes_total": "Bytes by which they are smaller, by coding.",
+	"nearcast_cache_coded_given_up_total":    "Stored responses that are not coded after all, by the reason: no-gain, no-memory, failed.",
+	"nearcast_cache_coding_queue_full_total": "Requests that would have had a coded form made and found the queue full.",
+	"nearcast_cache_coding_queue":            "Coded forms that wait to be made.",
 }
 
 type counters struct {
@@ -42,6 +51,10 @@ type counters struct {
 	reclaimed, softened, overtagged   *metrics.Counter
 	evictions                         [queueCount]*metrics.Counter // by queueNames
 	rejected                          [reasonCount]*metrics.Counter
+
+	coded, codedSaved                       [coding.Count]*metrics.Counter // nil for what is never made
+	codingNoGain, codingNoRoom, codingError *metrics.Counter
+	codingFull                              *metrics.Counter
 }
 
 func newCounters(c *Cache, set *metrics.Set) *counters {
@@ -79,7 +92,28 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 	for _, r := range [...]Reason{ReasonMethod, ReasonRequestNoStore} {
 		m.rejected[r] = set.NewCounter(fmt.Sprintf("nearcast_cache_rejected_total{reason=%q}", r.String()))
 	}
+	set.NewGauge("nearcast_cache_coding_queue", func() float64 { return float64(c.coder.waits.Load()) })
+	m.codingFull = set.NewCounter("nearcast_cache_coding_queue_full_total")
+	m.codingNoGain = set.NewCounter(`nearcast_cache_coded_given_up_total{reason="no-gain"}`)
+	m.codingNoRoom = set.NewCounter(`nearcast_cache_coded_given_up_total{reason="no-memory"}`)
+	m.codingError = set.NewCounter(`nearcast_cache_coded_given_up_total{reason="failed"}`)
+	for _, x := range [...]coding.Coding{coding.Gzip, coding.Brotli, coding.Zstd} {
+		m.coded[x] = set.NewCounter(fmt.Sprintf("nearcast_cache_coded_total{coding=%q}", x))
+		m.codedSaved[x] = set.NewCounter(fmt.Sprintf("nearcast_cache_coded_saved_bytes_total{coding=%q}", x))
+	}
 	return m
+}
+
+// codingGaveUp counts a form that could not be made.
+func (m *counters) codingGaveUp(err error) {
+	switch {
+	case errors.Is(err, errNoGain):
+		m.codingNoGain.Inc()
+	case errors.Is(err, errNoRoom):
+		m.codingNoRoom.Inc()
+	default:
+		m.codingError.Inc()
+	}
 }
 
 func (m *counters) reject(r Reason) {

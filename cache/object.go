@@ -23,6 +23,8 @@ type Object struct {
 	body    *body
 	encoded *encoded // nil unless it is in the index
 	serial  uint32   // the slot's, when it was stored
+	coded   *coded   // nil unless it may be served in a content coding
+	form    bool     // it is one: see coded
 }
 
 // newObject is the stored form of a response whose terms have been worked out.
@@ -95,6 +97,9 @@ func metaCost(key Key, o *Object, sel []selector) int64 {
 	}
 	for _, s := range sel {
 		n += len(s.name) + len(s.value) + lineOverhead
+	}
+	if o.coded != nil {
+		n += codedOverhead
 	}
 	return int64(n)
 }

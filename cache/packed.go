@@ -41,7 +41,10 @@ type view struct {
 }
 
 // packable reports whether the object's whole state is in its record and its body.
-func packable(o *Object) bool { return o.body.frozen.Load() && o.body.size <= maxPacked }
+// What may be served in other codings is not: their forms hang off the object.
+func packable(o *Object) bool {
+	return o.body.frozen.Load() && o.body.size <= maxPacked && o.coded == nil
+}
 
 // pack puts a complete object into cells, evicting what must go. It fails when the object is too large or there is no room.
 func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {

@@ -32,6 +32,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 	resp.Fields = p.withoutTags(resp.Fields)
 	o := newObject(&resp, t, &d, nil)
 	o.purgeable = purgeable{f.began, tags}
+	o.coded = newCoded(c, o, p)
 	sel := selectorsOf(resp.Fields, r)
 	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
 	if !c.reserveFill(0, cost+first) {
@@ -218,7 +219,7 @@ func (w *Writer) publish(reason Reason) Reason {
 	f, b := w.fill, w.obj.body
 	final := *w.obj
 	final.Length = b.size
-	final.encoded = &encoded{c: f.c}
+	final.encoded, final.coded = &encoded{c: f.c}, w.obj.coded.fitting(b.size)
 	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
 	if reason == ReasonStored {
 		e.packed, _ = f.c.pack(f.key, &final, w.sel)
@@ -244,6 +245,7 @@ func (w *Writer) publish(reason Reason) Reason {
 		f.c.freeCells(e.packed.cell)
 		b.detach()
 		f.c.trim(s)
+		w.obj.coded.drop()
 		return reason
 	}
 	f.c.insert(s, f.key, f.hash, w.request, e)

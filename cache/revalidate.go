@@ -76,6 +76,8 @@ func keepsStored(name string, p *Policy) bool {
 // refresh puts o in the place of stored, unless that has gone meanwhile, and hands it to the waiters.
 func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	c := f.c
+	o.coded = newCoded(c, o, p)
+	o.coded.inherit(stored.coded)
 	sel := selectorsOf(o.Fields, r)
 	// o takes the place of a packed object packed; that of another takes what it costs more.
 	form, isPacked := c.pack(f.key, o, sel)
@@ -84,6 +86,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		more = max(cost-metaCost(f.key, stored, sel), 0)
 	}
 	affordable := c.reserve(more)
+	kept := false
 	none := newDirectives()
 	shared := judge(o.received, o, &none, p)
 	f.decide(func() {
@@ -108,7 +111,10 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 			e.body.charge(cost - e.cost)
 			o.encoded, o.serial = &encoded{c: c}, e.obj.serial
 			e.obj.encoded.release()
-			e.obj, e.sel, e.cost = o, sel, cost
+			if e.obj.coded.release(); o.coded == nil {
+				e.obj.coded.drop()
+			}
+			e.obj, e.sel, e.cost, kept = o, sel, cost, true
 			s.table.slot(e.id).checked.Store(checked)
 		case e != nil:
 			c.drop(s, e)
@@ -120,6 +126,9 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		f.reason = ReasonUnusable
 		s.remember(crowd(f.hash, r), o.received.Add(refusalTime))
 	})
+	if !kept {
+		o.coded.release() // nobody else will
+	}
 	if affordable {
 		c.budget.release(more)
 	}

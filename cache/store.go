@@ -9,6 +9,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"nearcast/cache/coding"
 	"nearcast/proxy/message"
 )
 
@@ -38,6 +39,7 @@ type Cache struct {
 	queued    [queueCount]atomic.Int64 // bytes
 	stamps    atomic.Uint64
 	purges    *purgeTable
+	coder     coder
 	objects   atomic.Int64
 	packed    atomic.Int64 // of these, in cells
 	views     atomic.Int64 // of these, with a view
@@ -100,6 +102,7 @@ type refusal struct {
 // New returns an empty store. set may be nil: nothing is counted then.
 func New(cfg Config, set *metrics.Set) *Cache {
 	c := &Cache{maxObject: int64(cfg.MaxObject), seed: maphash.MakeSeed(), start: time.Now(), budget: budget{limit: int64(cfg.Memory)}}
+	c.coder.c, c.coder.encoder = c, coding.NewEncoder
 	c.cells = newCells(c.budget.limit)
 	ghosts := 16
 	for int64(ghosts)*ghostBytes*shardCount < c.budget.limit {
@@ -352,6 +355,7 @@ func (c *Cache) dropSlot(s *shard, id uint32) {
 		s.table.slot(moved.id).entry = x.entry
 		e.gone = true
 		e.obj.encoded.retire(e.body)
+		e.obj.coded.drop()
 		e.body.detach()
 	default:
 		if e != nil {

@@ -58,7 +58,9 @@ func selectorsOf(resp message.Fields, r *message.Request) []selector {
 			}
 		}
 	}
-	return reselect(sel, r)
+	sel = reselect(sel, r)
+	noteCoding(sel, resp)
+	return sel
 }
 
 // reselect returns the same fields with r's values.
@@ -86,7 +88,16 @@ func matches(sel []selector, r *message.Request) bool { return matchesBut("", se
 func matchesBut(name string, sel []selector, r *message.Request) bool {
 	var buf [256]byte
 	for i := range sel {
-		if sel[i].name != name && string(appendNormalised(buf[:0], r.Fields, sel[i].name)) != sel[i].value {
+		if sel[i].name == name {
+			continue
+		}
+		if sel[i].name == "accept-encoding" {
+			if !codingMatches(sel[i].value, r.Fields) {
+				return false
+			}
+			continue
+		}
+		if string(appendNormalised(buf[:0], r.Fields, sel[i].name)) != sel[i].value {
 			return false
 		}
 	}
@@ -105,7 +116,7 @@ const (
 
 func kindOf(name string) fieldKind {
 	switch name {
-	case "accept-encoding", "accept-charset":
+	case "accept-charset":
 		return setField
 	case "accept-language":
 		return caselessField // some origins take order for preference (RFC 9110 §12.5.4)
@@ -120,6 +131,13 @@ const maxSorted = 16
 
 // appendNormalised appends the request's value of name in the form in which two values that mean the same are equal.
 func appendNormalised(b []byte, f message.Fields, name string) []byte {
+	if name == "accept-encoding" {
+		b, ok := AppendAcceptEncoding(b, f)
+		if !ok {
+			b = append(b, absentField...)
+		}
+		return b
+	}
 	kind := kindOf(name)
 	var sorted [maxSorted]string
 	members, found := sorted[:0], false

@@ -125,9 +125,12 @@ type answer struct {
 	parts  *byteRanges // several ranges; nil for the whole or one
 }
 
+// varyByCoding goes with every answer made from an object that others may get in a content coding.
+var varyByCoding = message.Field{Name: "vary", Value: "accept-encoding"}
+
 // respondObject answers from the cache. cache.ErrGone means that nothing was sent.
 func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
-	a, err := p.plan(x, o, nil)
+	a, err := p.plan(x, o.Form(x.r), nil)
 	if err != nil {
 		return err
 	}
@@ -138,10 +141,13 @@ func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
 // client that caused a fetch gets what the origin answered it. The answer must be sent: it may hold a reader, which
 // keeps a body that passes through from going on without it.
 func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*answer, error) {
-	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
-		return &answer{status: http.StatusNotModified, fields: p.stored(x, cache.NotModifiedFields(o), age(o)), length: o.Length}, nil
-	}
 	var extra []message.Field
+	if o.VaryByCoding() {
+		extra = append(extra, varyByCoding)
+	}
+	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
+		return &answer{status: http.StatusNotModified, fields: p.stored(x, cache.NotModifiedFields(o), append(extra, age(o))...), length: o.Length}, nil
+	}
 	if live == nil {
 		extra = append(extra, age(o))
 	}

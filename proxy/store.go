@@ -18,7 +18,11 @@ const maxJoins = 3
 // pass forwards the request as it is: the cache has no part in it, but an unsafe method may make stored responses obsolete.
 func (p *Proxy) pass(x *exchange) error {
 	requested := time.Now()
-	res, err := p.forward(x.ctx, x, x.r.Fields, p.inform(x))
+	fields := x.r.Fields
+	if x.service.policy.Compress.Enabled {
+		fields = cache.OriginFields(x.r, fields)
+	}
+	res, err := p.forward(x.ctx, x, fields, p.inform(x))
 	if err != nil {
 		return p.orStale(x, err)
 	}
@@ -127,7 +131,7 @@ func (p *Proxy) answerLeader(x *exchange, got arrival, cancel context.CancelFunc
 	// The answer has its reader before the body begins to arrive, so that it misses nothing of it.
 	a, err := func() (*answer, error) {
 		defer p.background(func() { finish(got.fetched, cancel) }) // whatever happens here: others wait for the body
-		return p.plan(x, got.writer.Object(), got.res)
+		return p.plan(x, got.writer.Object().Form(x.r), got.res)
 	}()
 	if err != nil {
 		return err
