@@ -10,9 +10,11 @@ const (
 	sweepDelay = time.Second
 	// sweepBatch is the number of slots that are compared under one lock.
 	sweepBatch = 32
-	// sweepRest is the pause after sweepBurst slots: a sweep takes a small part of one core.
-	sweepRest  = time.Millisecond
+	// sweepBurst is the number of slots after which a sweep rests, for sweepRest at least and sweepShare times as long as they took: it takes a
+	// small part of one core, also where purges are frequent.
 	sweepBurst = 512
+	sweepRest  = time.Millisecond
+	sweepShare = 9
 )
 
 // Run compares what nobody asks for with the purges that have come, so that its memory is freed, until ctx ends. A cache without it serves as
@@ -44,15 +46,15 @@ func rest(ctx context.Context, d time.Duration) bool {
 
 // sweep compares every entry with the purges there are. It fails when ctx ends.
 func (c *Cache) sweep(ctx context.Context) bool {
-	upTo, seen := c.purges.seq.Load(), 0
+	upTo, seen, began := c.purges.seq.Load(), 0, time.Now()
 	for i := range c.shards {
 		s := &c.shards[i]
 		for first := uint32(1); c.settleBatch(s, first); first += sweepBatch {
 			if seen += sweepBatch; seen >= sweepBurst {
-				seen = 0
-				if !rest(ctx, sweepRest) {
+				if !rest(ctx, max(sweepRest, sweepShare*time.Since(began))) {
 					return false
 				}
+				seen, began = 0, time.Now()
 			}
 		}
 		if ctx.Err() != nil {
