@@ -72,6 +72,9 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		return unanswered(r, d, Result{State: Miss, Reason: missing, Conditional: conditional})
 	}
 	if conditional && !meetsPreconditions(r, o) {
+		if d.has(flagOnlyIfCached) { // the origin is not to be asked, whatever else stands against what is stored
+			return Result{State: OnlyIfCached, Reason: ReasonOnlyIfCached}
+		}
 		return Result{State: Bypass, Reason: ReasonPrecondition}
 	}
 	res := judge(now, o, d, p)
@@ -129,7 +132,7 @@ func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
 		res.State, res.Reason = Hit, ReasonMaxStale
 	case res.TTL <= 0:
 		res.Reason = ReasonExpired
-		res.ServeStaleWhileRevalidate = !t.neverStale && t.staleWhileRevalidate > 0 && past <= t.staleWhileRevalidate
+		res.ServeStaleWhileRevalidate = d.minFresh == absent && !t.neverStale && t.staleWhileRevalidate > 0 && past <= t.staleWhileRevalidate
 	case d.minFresh != absent && res.TTL < seconds(d.minFresh):
 		res.Reason = ReasonRequestMinFresh
 	default:

@@ -68,7 +68,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	c := f.c
 	sel := selectorsOf(o.Fields, r)
 	cost := metaCost(f.key, o, sel)
-	before := metaCost(f.key, stored, sel)
+	before := metaCost(f.key, stored, nil) // at least: its selectors may have been fewer, when the 304 has a Vary of its own
 	more := max(cost-before, 0)
 	affordable := c.reserve(more)
 	none := newDirectives()
