@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"nearcast/cache"
 	"nearcast/cache/modeltest"
 )
 
@@ -17,21 +18,39 @@ var (
 	firstSeed = flag.Uint64("history-seed", 1, "seed of the first of them")
 )
 
-// decided is what this project has decided where the RFCs leave the choice. It follows the cache's documentation.
-func decided(s *ServiceConfig) modeltest.Policy {
+// settings are the services that histories are tried on, by name.
+var settings = map[string]func(*cache.Policy){
+	"default": func(*cache.Policy) {},
+	"stale": func(p *cache.Policy) {
+		p.DefaultTTL, p.StaleIfError, p.StaleOnDisconnect, p.StaleWithSMaxAge = 10*time.Second, time.Minute, 5*time.Minute, true
+	},
+	"strict": func(p *cache.Policy) {
+		p.StaleOnDisconnect, p.SetCookie, p.RequestDirectives = 0, cache.CookieRefuse, cache.DirectivesIgnore
+	},
+	"strip": func(p *cache.Policy) { p.SetCookie, p.TargetedFields = cache.CookieStrip, nil },
+}
+
+// settingNames has the one that matters most more often.
+var settingNames = []string{"default", "default", "stale", "strict", "strip"}
+
+// decided is what this project has decided where the RFCs leave the choice, for a service's settings. It follows the cache's documentation.
+func decided(p *cache.Policy) modeltest.Policy {
+	cookies := map[string]modeltest.CookieRule{cache.CookieStore: modeltest.CookieExplicit, cache.CookieRefuse: modeltest.CookieNever, cache.CookieStrip: modeltest.CookieStripped}
 	return modeltest.Policy{
-		DefaultTTL: s.Cache.DefaultTTL, StaleIfError: s.Cache.StaleIfError, StaleOnDisconnect: 0, SharedForbidsStale: true,
-		SetCookie: modeltest.CookieShared, StorePost: false, StorePartial: false, HeadFreshens: false, InvalidateLocations: true, ObeyRequests: true, Useful: true,
+		DefaultTTL: p.DefaultTTL, StaleIfError: p.StaleIfError, StaleOnDisconnect: p.StaleOnDisconnect, SharedForbidsStale: !p.StaleWithSMaxAge,
+		SetCookie: cookies[p.SetCookie], StorePost: true, StorePartial: false, TrustNotModified: true, HeadFreshens: true, InvalidateLocations: true,
+		ObeyRequests: p.RequestDirectives == cache.DirectivesHonour, Targeted: len(p.TargetedFields) > 0, Useful: true,
 	}
 }
 
 // replay runs a history through the pipeline, on a clock of its own, and says where it went wrong.
-func replay(t *testing.T, h modeltest.History) (fault error) {
+func replay(t *testing.T, setting string, h modeltest.History) (fault error) {
 	synctest.Test(t, func(t *testing.T) {
 		var m modeltest.Model
 		e := newEdge(t, map[string][]string{"fra": {"http://origin.example"}}, func(o *Options, s *ServiceConfig) {
 			o.AccessLog = nil
-			m = modeltest.Model{Policy: decided(s), Origin: "https://shop.example"}
+			settings[setting](&s.Cache)
+			m = modeltest.Model{Policy: decided(&s.Cache), Origin: "https://shop.example"}
 		})
 		o := &planned{versions: map[string]int{}}
 		o.install(t, e)
@@ -101,12 +120,13 @@ func (o *planned) play(e *edge, s modeltest.Step) *modeltest.Exchange {
 func TestHistories(t *testing.T) {
 	failures := 0
 	for seed := *firstSeed; seed < *firstSeed+uint64(*histories); seed++ {
+		setting := settingNames[seed%uint64(len(settingNames))]
 		h := modeltest.Generate(modeltest.Bytes(seed))
-		if replay(t, h) == nil {
+		if replay(t, setting, h) == nil {
 			continue
 		}
-		h = modeltest.Shrink(h, func(h modeltest.History) bool { return replay(t, h) != nil })
-		t.Errorf("seed %d: %v\nas a case:\n%s", seed, replay(t, h), h)
+		h = modeltest.Shrink(h, func(h modeltest.History) bool { return replay(t, setting, h) != nil })
+		t.Errorf("seed %d: %v\nas a case, with setting %q:\n%s", seed, replay(t, setting, h), setting, h)
 		if failures++; failures == 5 {
 			return
 		}
@@ -115,12 +135,12 @@ func TestHistories(t *testing.T) {
 
 func FuzzHistories(f *testing.F) {
 	for seed := range uint64(50) {
-		f.Add(modeltest.Bytes(seed))
+		f.Add(uint8(seed), modeltest.Bytes(seed))
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		h := modeltest.Generate(b)
-		if err := replay(t, h); err != nil {
-			t.Errorf("%v\nas a case:\n%s", err, h)
+	f.Fuzz(func(t *testing.T, setting uint8, b []byte) {
+		name, h := settingNames[int(setting)%len(settingNames)], modeltest.Generate(b)
+		if err := replay(t, name, h); err != nil {
+			t.Errorf("%v\nas a case, with setting %q:\n%s", err, name, h)
 		}
 	})
 }

@@ -39,10 +39,13 @@ func (m *Model) given(x *Exchange, h *held) error {
 	if err := m.renders(x, h.response, true); err != nil {
 		return err
 	}
-	for _, name := range responseSays(h.response.Fields).hidden { // RFC 9111 §5.2.2.4, §5.2.2.7
+	for _, name := range responseSays(h.response.Fields, m.Policy).hidden { // RFC 9111 §5.2.2.4, §5.2.2.7
 		if len(Lines(x.Answer.Fields, name)) > 0 && name != "x-serial" {
 			return fmt.Errorf("has field %s, which must not be stored", name)
 		}
+	}
+	if m.Policy.SetCookie == CookieStripped && len(Lines(x.Answer.Fields, "set-cookie")) > 0 {
+		return errors.New("has a cookie, which must not be stored")
 	}
 	if x.Answer.Status == 416 {
 		return nil

@@ -27,11 +27,16 @@ type Policy struct {
 	StorePost bool
 	// StorePartial: a 206 is stored (RFC 9111 §3.3, §3.4).
 	StorePartial bool
+	// TrustNotModified: a 304 is about what was asked for even when it names another entity tag, and updates it, which RFC 9111 §4.3.4 would leave
+	// alone.
+	TrustNotModified bool
 	// HeadFreshens: a HEAD answer updates what is stored for GET (RFC 9111 §4.3.5).
 	HeadFreshens bool
 	// InvalidateLocations: the answer to an unsafe request invalidates its Location and Content-Location too (RFC 9111 §4.4).
 	InvalidateLocations bool
-	// ObeyRequests: the directives of requests are obeyed (RFC 9111 §5.2.1).
+	// Targeted: CDN-Cache-Control counts (RFC 9213 §2.2).
+	Targeted bool
+	// ObeyRequests: the directives of requests are obeyed (RFC 9111 §5.2.1). Without, no-store and only-if-cached are, and stale-if-error.
 	ObeyRequests bool
 	// Useful: besides never doing what is forbidden, the cache must answer from the store where nothing at all stands against
 	// it, and validate with the validators it has. A cache that never stores anything would pass without.
@@ -44,5 +49,6 @@ type CookieRule uint8
 const (
 	CookieNever    CookieRule = iota
 	CookieShared              // with public or s-maxage
-	CookieExplicit            // with any explicit freshness
+	CookieExplicit            // with any explicit freshness, or public
+	CookieStripped            // all, without the cookie
 )

@@ -8,7 +8,7 @@ import (
 
 // use says whether h may answer r without being validated. why is the rule that forbids it, or "".
 func (m *Model) use(h *held, r *Request, now time.Time) (why string) {
-	s, asked := responseSays(h.response.Fields), requestSays(r.Fields)
+	s, asked := responseSays(h.response.Fields, m.Policy), requestSays(r.Fields)
 	lo, _ := age(h.response, now)
 	life := lifetime(h.response, m.Policy)
 	staleness := lo - life.hi
@@ -45,7 +45,7 @@ func (m *Model) neverStale(s says) bool {
 
 // rescue says whether h may answer r because the origin failed: with an error, or by not answering.
 func (m *Model) rescue(h *held, r *Request, now time.Time, answered bool) (why string) {
-	s, asked := responseSays(h.response.Fields), requestSays(r.Fields)
+	s, asked := responseSays(h.response.Fields, m.Policy), requestSays(r.Fields)
 	lo, _ := age(h.response, now)
 	staleness := lo - lifetime(h.response, m.Policy).hi
 	window := m.Policy.StaleIfError
@@ -57,7 +57,7 @@ func (m *Model) rescue(h *held, r *Request, now time.Time, answered bool) (why s
 		window = max(window, m.Policy.StaleOnDisconnect)
 	}
 	switch {
-	case s.noCache.said && staleness >= 0, m.neverStale(s):
+	case s.noCache.said, staleness >= 0 && m.neverStale(s):
 		return "RFC 9111 §4.2.4: stale use is forbidden"
 	case staleness >= 0 && staleness > window:
 		return fmt.Sprintf("RFC 5861 §4: stale by %v, and %v are allowed", staleness, window)
@@ -72,7 +72,7 @@ func (m *Model) mustUse(r *Request, now time.Time) *held {
 	if h == nil || len(Lines(r.Fields, "cache-control"))+len(Lines(r.Fields, "pragma")) > 0 {
 		return nil
 	}
-	s := responseSays(h.response.Fields)
+	s := responseSays(h.response.Fields, m.Policy)
 	_, hi := age(h.response, now)
 	if s.noCache.perhaps || lifetime(h.response, m.Policy).lo <= hi || h.loose {
 		return nil
@@ -119,7 +119,7 @@ func (m *Model) Check(x *Exchange) error {
 // checkForward looks at what the origin was asked.
 func (m *Model) checkForward(x *Exchange, i int) error {
 	f, r := x.Forwards[i].Request, x.Request
-	if asked := requestSays(r.Fields); m.Policy.ObeyRequests && asked.onlyIfCached.said && !asked.doubtful && (r.Method == "GET" || r.Method == "HEAD") && !m.mayRefresh(x) {
+	if asked := requestSays(r.Fields); asked.onlyIfCached.said && !asked.doubtful && (r.Method == "GET" || r.Method == "HEAD") && !m.mayRefresh(x) {
 		return fmt.Errorf("RFC 9111 §5.2.1.7: forwarded, in spite of only-if-cached")
 	}
 	if f.Target != r.Target || f.Method != r.Method && !(f.Method == "GET" && r.Method == "HEAD") {
@@ -146,7 +146,7 @@ func (m *Model) checkForward(x *Exchange, i int) error {
 // mayRefresh: a stale response may be served, and refreshed behind it (RFC 5861 §3).
 func (m *Model) mayRefresh(x *Exchange) bool {
 	for _, h := range m.candidates(x.Request) {
-		if responseSays(h.response.Fields).swr.there {
+		if responseSays(h.response.Fields, m.Policy).swr.there {
 			return true
 		}
 	}

@@ -203,7 +203,7 @@ func chosen(resp *Response, h *held) bool {
 func (m *Model) confirmed(client *Request, f *Forward) []*held {
 	var out []*held
 	for _, h := range m.candidates(client) {
-		if asked(f.Request, h) && chosen(f.Response, h) {
+		if asked(f.Request, h) && (m.Policy.TrustNotModified || chosen(f.Response, h)) {
 			out = append(out, h)
 		}
 	}

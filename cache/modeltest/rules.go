@@ -41,7 +41,7 @@ var (
 // storable says whether the response to r may be stored, and if not why. sure: nothing is doubtful about it, and a cache with
 // this policy that has the room does store it.
 func (m *Model) storable(r *Request, resp *Response) (why string, sure bool) {
-	s, asked := responseSays(resp.Fields), requestSays(r.Fields)
+	s, asked := responseSays(resp.Fields, m.Policy), requestSays(r.Fields)
 	explicit := s.maxAge.there || s.sMaxAge.there || !s.targeted && len(Lines(resp.Fields, "expires")) > 0
 	shared := s.public.said || s.sMaxAge.there
 	known := slices.Contains(understood, resp.Status)
@@ -62,7 +62,7 @@ func (m *Model) storable(r *Request, resp *Response) (why string, sure bool) {
 		return "RFC 9111 §5.2.2.3: must-understand, and the status code is not", false
 	case s.noStore.said && !(s.mustUnderstand.said && known):
 		return "RFC 9111 §5.2.2.5: no-store", false
-	case m.Policy.ObeyRequests && asked.noStore.said:
+	case asked.noStore.said:
 		return "RFC 9111 §5.2.1.5: no-store in the request", false
 	case s.private.said:
 		return "RFC 9111 §5.2.2.7: private", false
@@ -79,7 +79,7 @@ func (m *Model) storable(r *Request, resp *Response) (why string, sure bool) {
 	doubts := s.doubtful || asked.doubtful || star || s.noStore.perhaps || s.private.perhaps || s.noCache.perhaps && !s.noCache.said ||
 		s.mustUnderstand.perhaps || asked.noStore.perhaps || r.Method != "GET" || resp.Status == 206 || r.Body
 	_, old := age(resp, resp.Received)
-	return "", !doubts && (lifetime(resp, m.Policy).lo > old || hasValidator(resp))
+	return "", !doubts && (lifetime(resp, m.Policy).lo > old && !s.noCache.said || hasValidator(resp))
 }
 
 func (m *Model) mayKeepCookie(shared, explicit bool) bool {
@@ -88,6 +88,8 @@ func (m *Model) mayKeepCookie(shared, explicit bool) bool {
 		return shared
 	case CookieExplicit:
 		return shared || explicit
+	case CookieStripped:
+		return true
 	}
 	return false
 }
@@ -109,7 +111,7 @@ func generated(resp *Response) time.Time {
 
 // lifetime is the freshness lifetime (RFC 9111 §4.2.1).
 func lifetime(resp *Response, p Policy) span {
-	s := responseSays(resp.Fields)
+	s := responseSays(resp.Fields, p)
 	if s.sMaxAge.there {
 		return s.sMaxAge
 	}
@@ -132,10 +134,14 @@ func lifetime(resp *Response, p Policy) span {
 		life := min(max(generated(resp).Sub(t)/10, 0), 24*time.Hour)
 		return span{false, max(life-time.Second, 0), life + time.Second}
 	}
-	if resp.Status < 400 {
-		return span{false, p.DefaultTTL, p.DefaultTTL}
+	if resp.Status >= 400 {
+		return span{}
 	}
-	return span{}
+	life := span{hi: p.DefaultTTL}
+	if slices.Contains(heuristic, resp.Status) {
+		life.lo = life.hi
+	}
+	return life
 }
 
 // age is the current age (RFC 9111 §4.2.3). Date has whole seconds, which leaves one to choose.

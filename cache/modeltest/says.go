@@ -30,8 +30,8 @@ type says struct {
 const anyStale = 1 << 32 * time.Second // longer than any lifetime
 
 // responseSays reads a response: the targeted field when it can be read and is not empty, else Cache-Control (RFC 9213 §2.2).
-func responseSays(f message.Fields) says {
-	if ds, ok := Targeted(Lines(f, "cdn-cache-control")); ok {
+func responseSays(f message.Fields, p Policy) says {
+	if ds, ok := Targeted(Lines(f, "cdn-cache-control")); ok && p.Targeted {
 		s := gather(ds)
 		s.targeted = true
 		return s
