@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ const (
 )
 
 var (
-	dictionaryRE = regexp.MustCompile(`^ *(?:` + sfMember + `(?:[ \t]*,[ \t]*` + sfMember + `)*)? *$`)
+	dictionaryRE = regexp.MustCompile(`^ *(?:` + sfMember + `(?:[ \t]*,[ \t]*` + sfMember + `)*[ \t]*)? *$`)
 	sfMemberRE   = regexp.MustCompile(`^[ \t,]*(` + sfKey + `)(=(?:` + sfInner + `|(` + sfBare + `)))?` + sfParams)
 )
 
@@ -50,9 +51,12 @@ func Targeted(lines []string) (ds []Directive, ok bool) {
 // sfDirective is a member as a directive; not known when its value is of a type that the directive does not have: it is then ignored (RFC 9213 §2.1).
 func sfDirective(key string, hasValue bool, value string) (d Directive, known bool) {
 	qualified := key == "no-cache" || key == "private"
+	number := slices.Contains([]string{"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error", "max-stale", "min-fresh"}, key)
 	switch {
 	case !hasValue || value == "?1":
-		return Directive{Name: key}, true
+		return Directive{Name: key}, !number
+	case strings.Trim(value, "0") == "-":
+		return Directive{Name: key, Value: "0", HasValue: true}, true
 	case digitsRE.MatchString(value):
 		return Directive{Name: key, Value: value, HasValue: true}, true
 	case strings.HasPrefix(value, `"`) && qualified:
