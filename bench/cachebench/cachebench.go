@@ -58,9 +58,9 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 		what string
 		run  func(context.Context) error
 	}{
+		{"pass-through", b.passThrough}, // first: the collector lets garbage grow as large as what the others leave behind
 		{"hit ratio", b.hitRatio},
 		{"cost", b.cost},
-		{"pass-through", b.passThrough},
 	} {
 		if o.Progress != nil {
 			o.Progress(s.what)
