@@ -4,13 +4,16 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"nearcast/cache"
 	"nearcast/cache/modeltest"
+	"nearcast/proxy/message"
 )
 
 var (
@@ -55,13 +58,15 @@ func replay(t *testing.T, setting string, h modeltest.History) (fault error) {
 		o := &planned{versions: map[string]int{}}
 		o.install(t, e)
 		for i, s := range h {
-			x := o.play(e, s)
-			if err := m.Check(x); err != nil {
-				fault = fmt.Errorf("step %d: %w\n  asked %s %s %v\n  answered %d %q aborted %v %v%s", i+1, err, x.Request.Method, x.Request.Target, x.Request.Fields,
-					x.Answer.Status, x.Answer.Body, x.Answer.Aborted, x.Answer.Fields, forwarded(x))
+			xs := o.play(e, s)
+			for _, x := range xs {
+				x.Crowded = len(xs) > 1
+			}
+			if err := m.CheckCrowd(xs); err != nil {
+				fault = fmt.Errorf("step %d: %w%s", i+1, err, described(xs))
 				break
 			}
-			m.Learn(x)
+			m.LearnCrowd(xs)
 		}
 		e.Close()
 		o.serving.Wait()
@@ -69,36 +74,63 @@ func replay(t *testing.T, setting string, h modeltest.History) (fault error) {
 	return fault
 }
 
-func forwarded(x *modeltest.Exchange) string {
+func described(xs []*modeltest.Exchange) string {
 	var b strings.Builder
-	for _, f := range x.Forwards {
-		fmt.Fprintf(&b, "\n  origin asked %s %v", f.Request.Method, f.Request.Fields)
-		if f.Response != nil {
-			fmt.Fprintf(&b, "\n  origin said %d %v cut %v", f.Response.Status, f.Response.Fields, f.Response.Cut)
+	for _, x := range xs {
+		fmt.Fprintf(&b, "\n  asked %s %s %v\n  answered %d %q aborted %v %v", x.Request.Method, x.Request.Target, x.Request.Fields, x.Answer.Status, x.Answer.Body, x.Answer.Aborted, x.Answer.Fields)
+		for _, f := range x.Forwards {
+			fmt.Fprintf(&b, "\n    origin asked %s %v", f.Request.Method, f.Request.Fields)
+			if f.Response != nil {
+				fmt.Fprintf(&b, "\n    origin said %d %v cut %v", f.Response.Status, f.Response.Fields, f.Response.Cut)
+			}
 		}
 	}
 	return b.String()
 }
 
-// play takes one step.
-func (o *planned) play(e *edge, s modeltest.Step) *modeltest.Exchange {
+// play takes one step: one client, or a crowd of them, in turn.
+func (o *planned) play(e *edge, s modeltest.Step) []*modeltest.Exchange {
 	time.Sleep(s.Wait)
 	o.script(s.Plans)
-	r := request(s.Request.Method, s.Request.Target)
-	for _, f := range s.Request.Fields {
-		r.Fields.Add(f.Name, modeltest.Expand(f.Value, time.Now(), o.version(s.Request.Target), ""))
+	xs := make([]*modeltest.Exchange, 1+s.Crowd)
+	var clients sync.WaitGroup
+	for i := range xs {
+		r := request(s.Request.Method, s.Request.Target)
+		for _, f := range s.Request.Fields {
+			r.Fields.Add(f.Name, modeltest.Expand(f.Value, time.Now(), o.version(s.Request.Target), ""))
+		}
+		if s.Crowd > 0 {
+			r.Fields.Set("cookie", fmt.Sprint("client=", i))
+			r.Fields.Set("x-tenant", fmt.Sprint(1+i%2))
+		}
+		if s.Request.Body {
+			r.Body, r.ContentLength = strings.NewReader("body"), 4
+		}
+		clients.Go(func() { xs[i] = ask(e, r, s.Leave) })
+		synctest.Wait()
 	}
-	asked := s.Request
-	asked.Fields = append(asked.Fields[:0:0], r.Fields...)
-	if s.Request.Body {
-		r.Body, r.ContentLength = strings.NewReader("body"), 4
+	clients.Wait()
+	e.settle()
+	synctest.Wait()
+	for _, f := range o.forwards() {
+		n := 0
+		if s.Crowd > 0 {
+			fmt.Sscanf(f.Request.Fields.Get("cookie"), "client=%d", &n)
+		}
+		xs[n].Forwards = append(xs[n].Forwards, f)
 	}
+	return xs
+}
+
+// ask is one client.
+func ask(e *edge, r *message.Request, leaves bool) *modeltest.Exchange {
+	asked := &modeltest.Request{Method: r.Method, Target: r.Target.String(), Fields: slices.Clone(r.Fields), Body: r.Body != nil}
 	ctx, leave := context.WithCancel(context.Background())
 	defer leave()
-	if s.Leave {
+	if leaves {
 		defer time.AfterFunc(time.Second, leave).Stop()
 	}
-	x := &modeltest.Exchange{Request: &asked, At: time.Now()}
+	x := &modeltest.Exchange{Request: asked, At: time.Now()}
 	c := &client{}
 	if a := e.Quick(r); a != nil {
 		c = take(a, r)
@@ -106,11 +138,8 @@ func (o *planned) play(e *edge, s modeltest.Step) *modeltest.Exchange {
 		e.Serve(ctx, c, r)
 	}
 	x.Answered, x.Left = time.Now(), ctx.Err() != nil
-	e.settle()
-	synctest.Wait()
-	x.Forwards = o.forwards()
 	x.Answer = modeltest.Answer{Status: c.status, Fields: c.fields, Body: c.body.String(), Aborted: c.aborted, Length: c.length}
-	if s.Request.Method == "HEAD" || bodiless(c.status) {
+	if asked.Method == "HEAD" || bodiless(c.status) {
 		x.Answer.Length = -1
 	}
 	return x

@@ -76,6 +76,10 @@ func (c *chooser) step() Step {
 	for more := true; more && len(s.Plans) < 3; more = c.one(4) {
 		s.Plans = append(s.Plans, c.plan())
 	}
+	if !s.Leave && !unsafe(s.Request.Method) && c.one(6) {
+		s.Crowd = 1 + c.next(4)
+		s.Plans[0].Delay = pick(c, []time.Duration{300 * time.Millisecond, 2 * time.Second})
+	}
 	if s.Leave { // there must be a time at which it can go
 		s.Plans[0].Delay = 2 * time.Second
 	}

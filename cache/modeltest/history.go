@@ -17,6 +17,8 @@ type Step struct {
 	Wait    time.Duration // before it
 	Request Request       // field values are templates; see [Expand]
 	Leave   bool          // the client goes away before the origin answers
+	// Crowd is how many other clients ask for the same at the same time. Each has a cookie of its own, and they are of two tenants.
+	Crowd int
 	// Plans are what the origin does with each request of this step; the last goes on for all further ones.
 	Plans []Plan
 }
@@ -41,7 +43,7 @@ type Plan struct {
 func (h History) String() string {
 	var b strings.Builder
 	for _, s := range h {
-		fmt.Fprintf(&b, "+%v %s %s%s%s%s\n", s.Wait, s.Request.Method, s.Request.Target, fieldText(s.Request.Fields), word(" body", s.Request.Body), word(" leave", s.Leave))
+		fmt.Fprintf(&b, "+%v %s %s%s%s%s\n", s.Wait, s.Request.Method, s.Request.Target, fieldText(s.Request.Fields), word(" body", s.Request.Body), word(" leave", s.Leave)+word(fmt.Sprintf(" crowd=%d", s.Crowd), s.Crowd > 0))
 		for _, p := range s.Plans {
 			fmt.Fprintf(&b, "  = %d%s", p.Status, fieldText(p.Fields))
 			if p.Delay > 0 {
@@ -122,6 +124,12 @@ func parseStep(line string) (s Step, err error) {
 		return s, err
 	}
 	for _, x := range w[3:] {
+		if n, ok := strings.CutPrefix(x, "crowd="); ok {
+			if s.Crowd, err = strconv.Atoi(n); err != nil || s.Crowd < 0 || s.Crowd > maxCrowd {
+				return s, fmt.Errorf("a crowd of %q", n)
+			}
+			continue
+		}
 		switch x {
 		case "body":
 			s.Request.Body = true
@@ -133,6 +141,9 @@ func parseStep(line string) (s Step, err error) {
 	}
 	return s, nil
 }
+
+// maxCrowd bounds a crowd.
+const maxCrowd = 8
 
 func parsePlan(line string) (p Plan, err error) {
 	w, fields, err := words(line)

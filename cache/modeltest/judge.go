@@ -94,7 +94,7 @@ func (m *Model) sureOne(r *Request) *held {
 
 // Check says what was wrong about an exchange, nil when nothing was. Call it before [Model.Learn].
 func (m *Model) Check(x *Exchange) error {
-	if h := m.mustUse(x.Request, x.At); h != nil && len(x.Forwards) > 0 {
+	if h := m.mustUse(x.Request, x.At); h != nil && len(x.Forwards) > 0 && !x.Crowded {
 		return fmt.Errorf("forwarded, while serial %s is fresh, and suits", serial(h.response.Fields))
 	}
 	for i := range x.Forwards {
@@ -156,7 +156,7 @@ func (m *Model) mayRefresh(x *Exchange) bool {
 // checkValidation: what is stored, and stale, is validated with all its validators (RFC 9111 §4.3.1).
 func (m *Model) checkValidation(x *Exchange, i int, sent []string) error {
 	h := m.sureOne(x.Request)
-	if h == nil || i > 0 || !m.plainRequest(x.Request) || requestSays(x.Request.Fields).noStore.perhaps {
+	if h == nil || i > 0 || x.Crowded || !m.plainRequest(x.Request) || requestSays(x.Request.Fields).noStore.perhaps {
 		return nil
 	}
 	if tag, ok := One(h.response.Fields, "etag"); ok && !contains(sent, tag) {

@@ -34,6 +34,7 @@ type Exchange struct {
 	At       time.Time // when it came
 	Answered time.Time // when the client had its header section
 	Left     bool      // the client did not wait for the answer
+	Crowded  bool      // others asked at the same time; Forwards are those for this client's request
 	Forwards []Forward
 	Answer   Answer
 }

@@ -54,6 +54,7 @@ func smallerOnes(h History) []History {
 		}
 		change(i, func(s *Step) { s.Wait = 0 })
 		change(i, func(s *Step) { s.Leave = false })
+		change(i, func(s *Step) { s.Crowd = max(s.Crowd-1, 0) })
 	}
 	return out
 }
