@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"nearcast/cache"
 )
 
@@ -68,7 +70,8 @@ func trace(o Options, cdf []float64, scans bool, ask func(key int, popular bool)
 func (b *bench) replayRatio(cdf []float64, share float64, scans bool) (ratio float64, held int) {
 	body := make([]byte, b.o.Body)
 	limit := max(cache.Size(float64(b.o.Keys)*share*float64(b.o.Body+bytesBesides)), 1<<20)
-	c := cache.New(cache.Config{Memory: limit, MaxObject: limit}, nil)
+	set := metrics.NewSet()
+	c := cache.New(cache.Config{Memory: limit, MaxObject: limit}, set)
 	p, r, now := policy(), request(), time.Now()
 	hits, asked, n := 0, 0, 0
 	trace(b.o, cdf, scans, func(key int, popular bool) {
@@ -85,23 +88,11 @@ func (b *bench) replayRatio(cdf []float64, share float64, scans bool) (ratio flo
 			}
 		}
 	})
-	return float64(hits) / float64(max(asked, 1)), b.stillHeld(c)
+	return float64(hits) / float64(max(asked, 1)), max(int(set.GetOrCreateGauge("nearcast_cache_objects", nil).Get()), 1)
 }
 
 // bytesBesides is about what an object takes besides its body, for choosing a budget.
 const bytesBesides = 1200
-
-// stillHeld counts the keys that are stored.
-func (b *bench) stillHeld(c *cache.Cache) (n int) {
-	p, r, now := policy(), request(), time.Now()
-	for k := range b.o.Keys {
-		r.Target.Path = "/o/" + strconv.Itoa(k)
-		if c.Lookup(now, p.KeyOf(service, r, nil), r, p).State == cache.Hit {
-			n++
-		}
-	}
-	return max(n, 1)
-}
 
 // lruRatio is what LRU of so many objects would have made of the same requests.
 func lruRatio(o Options, cdf []float64, room int, scans bool) float64 {
