@@ -6,8 +6,12 @@ import (
 	"nearcast/proxy/message"
 )
 
-// maxVariants bounds the variants of one key; the oldest makes room.
-const maxVariants = 32
+const (
+	// maxVariants bounds the variants of one key; the oldest makes room.
+	maxVariants = 32
+	// maxSelectors bounds the fields that select one. A response that varies by more is hardly the same for two clients.
+	maxSelectors = 32
+)
 
 // selector is one request field that selects a variant, with the value that the stored response was made for.
 type selector struct {
@@ -18,11 +22,22 @@ type selector struct {
 // absentField is no normalised value: a field that is absent matches only absence (RFC 9111 §4.1).
 const absentField = "\x00"
 
-// varyStar reports whether Vary has a member "*", which no later request matches.
+// varyStar reports whether Vary has a member "*", which no later request matches. What is no field name can't be compared, and a list that is
+// too long is not: they count as that.
 func varyStar(f message.Fields) bool {
+	members := 0
 	for i := range f {
-		if f[i].Name == "vary" && listHas(f[i].Value, "*") {
-			return true
+		if f[i].Name != "vary" {
+			continue
+		}
+		for rest := f[i].Value; rest != ""; {
+			var m string
+			if m, rest = cutMember(rest); m == "" {
+				continue
+			}
+			if members++; m == "*" || !message.IsToken(m) || members > maxSelectors {
+				return true
+			}
 		}
 	}
 	return false
@@ -43,7 +58,9 @@ func selectorsOf(resp message.Fields, r *message.Request) []selector {
 			}
 		}
 	}
-	return reselect(sel, r)
+	sel = reselect(sel, r)
+	noteCoding(sel, resp)
+	return sel
 }
 
 // reselect returns the same fields with r's values.
@@ -65,9 +82,21 @@ func names(sel []selector, name string) bool {
 }
 
 // matches reports whether r selects the variant.
-func matches(sel []selector, r *message.Request) bool {
+func matches(sel []selector, r *message.Request) bool { return matchesBut("", sel, r) }
+
+// matchesBut leaves one field out of account.
+func matchesBut(name string, sel []selector, r *message.Request) bool {
 	var buf [256]byte
 	for i := range sel {
+		if sel[i].name == name {
+			continue
+		}
+		if sel[i].name == "accept-encoding" {
+			if !codingMatches(sel[i].value, r.Fields) {
+				return false
+			}
+			continue
+		}
 		if string(appendNormalised(buf[:0], r.Fields, sel[i].name)) != sel[i].value {
 			return false
 		}
@@ -87,7 +116,7 @@ const (
 
 func kindOf(name string) fieldKind {
 	switch name {
-	case "accept-encoding", "accept-charset":
+	case "accept-charset":
 		return setField
 	case "accept-language":
 		return caselessField // some origins take order for preference (RFC 9110 §12.5.4)
@@ -102,6 +131,13 @@ const maxSorted = 16
 
 // appendNormalised appends the request's value of name in the form in which two values that mean the same are equal.
 func appendNormalised(b []byte, f message.Fields, name string) []byte {
+	if name == "accept-encoding" {
+		b, ok := AppendAcceptEncoding(b, f)
+		if !ok {
+			b = append(b, absentField...)
+		}
+		return b
+	}
 	kind := kindOf(name)
 	var sorted [maxSorted]string
 	members, found := sorted[:0], false

@@ -88,11 +88,15 @@ func New(o Options) (*Proxy, error) {
 // Targets are the origins as the health monitor is to probe them.
 func (p *Proxy) Targets() []health.Target { return p.table.targets() }
 
-// Close ends the fetches that no client waits for any more, waits until they have, and closes the idle connections to origins.
+// Close ends the fetches that no client waits for any more and the cache's work in the background, waits until they have, and closes the
+// idle connections to origins.
 // It is called when the front ends have stopped.
 func (p *Proxy) Close() {
 	p.end()
 	p.fetches.Wait()
+	if p.cache != nil {
+		p.cache.Close()
+	}
 	p.table.close()
 }
 
@@ -105,6 +109,7 @@ type exchange struct {
 
 	found
 	outcome cache.Outcome
+	hinted  message.Fields // the links that a 103 of ours had
 
 	// what became of it, for record
 	body       *requestBody
@@ -171,6 +176,9 @@ func (p *Proxy) serve(x *exchange) error {
 	}
 	if x.r.Upgrade == websocket && x.r.Method == "GET" {
 		return p.tunnel(x)
+	}
+	if x.purges() {
+		return p.purge(x)
 	}
 	x.r.Upgrade = "" // any other is as if it were not there (RFC 9110 §7.8)
 	if !x.asked {

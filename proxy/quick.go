@@ -66,7 +66,7 @@ func (q *quick) redirect(now time.Time) *message.Ready {
 
 // hit makes the answer from the object found, as plan does; false leaves it to Serve.
 func (q *quick) hit(now time.Time) bool {
-	o, a := q.result.Object, &q.ready
+	o, a := q.result.Object.Form(q.r), &q.ready
 	*a = message.Ready{Status: o.Status, Block: o, ContentLength: o.Length, Owner: q}
 	q.lines = q.lines[:0]
 	rg, status := cache.Whole, o.Status
@@ -97,7 +97,7 @@ func (q *quick) hit(now time.Time) bool {
 	if a.Status == http.StatusNoContent {
 		a.ContentLength = -1 // RFC 9110 §8.6
 	}
-	q.addLines(now, rg)
+	q.addLines(now, o, rg)
 	a.Fields = q.lines
 	q.status, q.firstByte = a.Status, now
 	return true
@@ -105,8 +105,10 @@ func (q *quick) hit(now time.Time) bool {
 
 // addLines adds what this hop adds to an object's fields. Their values stand in buf; a value that does not fit moves the rest of them into
 // memory of its own, and takes nothing from those before it.
-func (q *quick) addLines(now time.Time, rg cache.Range) {
-	o := q.result.Object
+func (q *quick) addLines(now time.Time, o *cache.Object, rg cache.Range) {
+	if o.VaryByCoding() {
+		q.lines = append(q.lines, varyByCoding)
+	}
 	b := strconv.AppendInt(q.buf[:0], int64(o.Age(now)/time.Second), 10)
 	q.lines = append(q.lines, message.Field{Name: "age", Value: text(b)})
 	if q.ready.Status == http.StatusPartialContent {
@@ -114,9 +116,9 @@ func (q *quick) addLines(now time.Time, rg cache.Range) {
 		b = rg.AppendContentRange(b, o.Length)
 		q.lines = append(q.lines, message.Field{Name: "content-range", Value: text(b[n:])})
 	}
-	if q.service.policy.CacheStatus {
+	if mode := q.service.policy.CacheStatus; mode != cache.StatusOff {
 		n := len(b)
-		b = cache.AppendStatus(b, q.result, cache.Outcome{})
+		b = mode.Append(b, &q.key, q.result, cache.Outcome{})
 		q.lines = append(q.lines, message.Field{Name: "cache-status", Value: text(b[n:])})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"nearcast/cache"
 	"nearcast/proxy/message"
 	"nearcast/proxy/message/wire"
 	"nearcast/proxy/upstream"
@@ -117,13 +118,19 @@ func (p *Proxy) via(proto message.Protocol) string {
 func (p *Proxy) viaOf(res *upstream.Response) string { return p.via(res.Protocol) }
 
 // wholeFields are the request's fields for a fetch that others share: the whole resource, without the client's own preconditions
-// and range, and with conditions of the cache's.
+// and range, with conditions of the cache's, and with the codings that the client accepts in the form by which the answer is kept.
 func wholeFields(f, conditions message.Fields) message.Fields {
 	out := make(message.Fields, 0, len(f)+len(conditions))
 	for _, x := range f {
 		switch x.Name {
 		case "range", "if-range", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since":
 			continue
+		case "accept-encoding":
+			if out.Has(x.Name) {
+				continue // the first line has it all
+			}
+			canonical, _ := cache.AppendAcceptEncoding(nil, f)
+			x.Value = string(canonical)
 		}
 		out = append(out, x)
 	}

@@ -44,16 +44,12 @@ func clientLeft(err error) *message.Error {
 	return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
 }
 
-// inform passes 1xx responses on.
-func (p *Proxy) inform(x *exchange) func(int, message.Fields) {
-	return func(status int, f message.Fields) { _ = x.w.WriteInformational(status, f) }
-}
-
 // live is the field section of an origin's answer, with what this hop adds.
 func (p *Proxy) live(x *exchange, res *upstream.Response, extra ...message.Field) message.Fields {
 	out := make(message.Fields, 0, len(res.Fields)+len(extra)+3)
 	for _, f := range res.Fields {
-		if f.Name != "alt-svc" { // the origin's own alternatives are none of this edge's (RFC 7838 §3)
+		// The origin's own alternatives are none of this edge's (RFC 7838 §3), and its tags are for the edge alone.
+		if f.Name != "alt-svc" && !x.service.policy.HidesField(f.Name) {
 			out = append(out, f)
 		}
 	}
@@ -70,8 +66,11 @@ func (p *Proxy) stored(x *exchange, fields message.Fields, extra ...message.Fiel
 
 // status adds Cache-Status.
 func (p *Proxy) status(x *exchange, out message.Fields) message.Fields {
-	if x.asked && x.service.policy.CacheStatus {
-		out.Add("cache-status", cache.StatusField(x.result, x.outcome))
+	if !x.asked {
+		return out
+	}
+	if mode := x.service.policy.CacheStatus; mode != cache.StatusOff {
+		out.Add("cache-status", string(mode.Append(nil, &x.key, x.result, x.outcome)))
 	}
 	return out
 }
@@ -126,9 +125,12 @@ type answer struct {
 	parts  *byteRanges // several ranges; nil for the whole or one
 }
 
+// varyByCoding goes with every answer made from an object that others may get in a content coding.
+var varyByCoding = message.Field{Name: "vary", Value: "accept-encoding"}
+
 // respondObject answers from the cache. cache.ErrGone means that nothing was sent.
 func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
-	a, err := p.plan(x, o, nil)
+	a, err := p.plan(x, o.Form(x.r), nil)
 	if err != nil {
 		return err
 	}
@@ -139,10 +141,13 @@ func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
 // client that caused a fetch gets what the origin answered it. The answer must be sent: it may hold a reader, which
 // keeps a body that passes through from going on without it.
 func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*answer, error) {
-	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
-		return &answer{status: http.StatusNotModified, fields: p.stored(x, cache.NotModifiedFields(o), age(o)), length: o.Length}, nil
-	}
 	var extra []message.Field
+	if o.VaryByCoding() {
+		extra = append(extra, varyByCoding)
+	}
+	if cache.EvaluateConditional(x.r, o) == http.StatusNotModified {
+		return &answer{status: http.StatusNotModified, fields: p.stored(x, cache.NotModifiedFields(o), append(extra, age(o))...), length: o.Length}, nil
+	}
 	if live == nil {
 		extra = append(extra, age(o))
 	}
@@ -278,7 +283,8 @@ func (p *Proxy) fail(x *exchange, err error) {
 	if e.Status == http.StatusMethodNotAllowed {
 		fields.Add("allow", allowed)
 	}
-	if err := p.writeHeader(x, e.Status, fields, int64(len(body))); err == nil && x.r.Method != "HEAD" {
+	x.outcome.Forwarded = x.outcome.Forwarded || x.attempts > 0
+	if err := p.writeHeader(x, e.Status, p.status(x, fields), int64(len(body))); err == nil && x.r.Method != "HEAD" {
 		_ = p.write(x, []byte(body))
 	}
 }

@@ -27,6 +27,7 @@ type edge struct {
 	log *slog.Logger
 
 	places    *geo.DB
+	cache     *cache.Cache
 	proxy     *proxy.Proxy
 	front     *front.Front
 	monitor   *health.Monitor
@@ -63,6 +64,7 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 		}
 	}
 	e.monitor = health.New(log, set)
+	e.cache = cache.New(cfg.Cache, set)
 	access := accessOutput(cfg.Log.Access, s, set)
 	if e.proxy, err = proxy.New(proxyOptions(cfg, e, log, access, set)); err != nil {
 		return nil, err
@@ -95,6 +97,7 @@ func (e *edge) list(access *logWriter) {
 	}
 	e.stages = append(e.stages,
 		stage{"admin", e.admin.Run},
+		stage{"cache", always(e.cache.Run)},
 		stage{"health", always(e.monitor.Run)},
 		stage{"http", func(ctx context.Context) error { return e.front.Run(ctx, e.proxy) }})
 	if e.speaker != nil {
@@ -132,10 +135,13 @@ func accessOutput(where string, s std, set *metrics.Set) *logWriter {
 }
 
 func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *logWriter, set *metrics.Set) proxy.Options {
+	if asked := cfg.Cache.Memory; cfg.Cache.Fit() {
+		log.Warn("cache.memory is more than GOMEMLIMIT leaves room for, and has been reduced", "memory", asked.String(), "reduced", cfg.Cache.Memory.String())
+	}
 	o := proxy.Options{
 		Edge: cfg.Edge.Name, Region: cfg.Edge.Region, Regions: cfg.Regions, Services: cfg.Services,
 		MaxBody: int64(cfg.Limits.MaxBodySize), MaxHeader: int64(cfg.Limits.MaxHeaderSize),
-		Cache: cache.New(cfg.Cache, set), Health: e.monitor, Places: e.places,
+		Cache: e.cache, Health: e.monitor, Places: e.places,
 		SelfToken: rand.Text(), Log: log, Set: set,
 	}
 	e.token = o.SelfToken
@@ -212,5 +218,6 @@ func helpTexts() map[string]string {
 func (e *edge) source(set *metrics.Set) admin.Source {
 	admin.Expose()
 	set.GetOrCreateGauge(fmt.Sprintf(`nearcast_info{edge=%q,region=%q,version=%q}`, e.cfg.Edge.Name, e.cfg.Edge.Region, version), func() float64 { return 1 })
-	return admin.Source{Set: set, Help: helpTexts(), Status: func() any { return e.status() }, Healthy: e.healthy}
+	return admin.Source{Set: set, Help: helpTexts(), Status: func() any { return e.status() }, Healthy: e.healthy,
+		Purger: e.proxy}
 }
