@@ -48,7 +48,9 @@ func (b *bench) costAt(n int) error {
 		return fmt.Errorf("%d of %d objects were stored", stored, n)
 	}
 	b.add("store", what, ns, "ns CPU", fmt.Sprintf("%.1f allocations", allocs))
-	b.add("memory", what, float64(heap()-before)/float64(n)-float64(b.o.Body), "bytes/object", fmt.Sprintf("besides a body of %d bytes; the collector's heap", b.o.Body))
+	used := set.GetOrCreateGauge("nearcast_cache_bytes", nil).Get()
+	b.add("memory", what, used/float64(n)-float64(b.o.Body), "bytes/object",
+		fmt.Sprintf("of the budget, besides a body of %d bytes; the collector's heap grew by %d an object", b.o.Body, (heap()-before)/int64(n)))
 	b.pause(what)
 
 	paths := b.paths(n)

@@ -25,6 +25,16 @@ type benchCacheCmd struct {
 	Output   string     `short:"o" enum:"table,json" default:"table" help:"table or json."`
 }
 
+// waysToPurge are those that take no longer with more objects.
+var waysToPurge = []cachebench.Purge{
+	{Name: "tag", Do: func(c *cache.Cache, now time.Time) error { _, err := c.PurgeTag(now, "", "all", false); return err }},
+	{Name: "prefix", Do: func(c *cache.Cache, now time.Time) error {
+		_, err := c.PurgePrefix(now, "", "https://shop.example/o/", false)
+		return err
+	}},
+	{Name: "everything", Do: func(c *cache.Cache, now time.Time) error { c.PurgeAll(now, "", false); return nil }},
+}
+
 // complete fills in the defaults.
 func (c *benchCacheCmd) complete() error {
 	objects, requests, keys, pass := []int{10_000, 1_000_000}, 2_000_000, 200_000, cache.Size(4<<30)
@@ -65,7 +75,7 @@ func (c *benchCacheCmd) Run(s std) error {
 	if r.Commit == "" {
 		r.Commit = version
 	}
-	rows, err := cachebench.Run(ctx, cachebench.Options{Objects: c.Objects, Body: int(c.Body), Requests: c.Requests, Keys: c.Keys, Zipf: c.Zipf, Pass: int64(c.Pass), Seed: c.Seed,
+	rows, err := cachebench.Run(ctx, cachebench.Options{Objects: c.Objects, Body: int(c.Body), Requests: c.Requests, Keys: c.Keys, Zipf: c.Zipf, Pass: int64(c.Pass), Seed: c.Seed, Purges: waysToPurge,
 		Progress: func(what string) { fmt.Fprintln(s.err, what) }})
 	r.Rows, r.Took = rows, time.Since(r.Date).Seconds()
 	if c.Output == "json" {
