@@ -84,6 +84,9 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		return c.lookupParts(now, key, r, d, p, Result{State: Miss, Reason: missing, Conditional: conditional})
 	}
 	if conditional && !meetsPreconditions(r, o) {
+		if d.has(flagOnlyIfCached) { // the origin is not to be asked, whatever else stands against what is stored
+			return Result{State: OnlyIfCached, Reason: ReasonOnlyIfCached}
+		}
 		return Result{State: Bypass, Reason: ReasonPrecondition}
 	}
 	res := judge(now, o, d, p)
@@ -144,7 +147,7 @@ func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
 		res.State, res.Reason = Hit, ReasonMaxStale
 	case res.TTL <= 0:
 		res.Reason = expired
-		res.ServeStaleWhileRevalidate = t.within(past, t.revalidateWindow())
+		res.ServeStaleWhileRevalidate = d.minFresh == absent && t.within(past, t.revalidateWindow())
 	case d.minFresh != absent && res.TTL < seconds(d.minFresh):
 		res.Reason = ReasonRequestMinFresh
 	default:

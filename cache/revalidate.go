@@ -86,7 +86,8 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	form, isPacked := c.pack(f.key, o, sel)
 	cost, more := metaCost(f.key, o, sel), int64(0)
 	if !isPacked {
-		more = max(cost-metaCost(f.key, stored, sel), 0)
+		// What stored costs at least: its selectors may have been fewer, when the 304 has a Vary of its own.
+		more = max(cost-metaCost(f.key, stored, nil), 0)
 	}
 	affordable := c.reserve(more)
 	kept := false

@@ -24,6 +24,8 @@ type benchCmd struct {
 	Handshakes benchHandshakesCmd `cmd:"" help:"Make TLS or QUIC handshakes, full or resumed."`
 	Table      BenchTable         `cmd:"" help:"Measure nearcast and its peers side by side, in a network namespace of their own (root)."`
 	Idle       benchIdleCmd       `cmd:"" help:"Hold connections that do nothing: what memory does one cost the server? Start the server afresh for each measurement: memory that it has freed counts as its own."`
+	Cache      benchCacheCmd      `cmd:"" help:"Measure the cache in this process: hit ratio, the cost of hits and of storing, purges, memory."`
+	Crash      benchCrashCmd      `cmd:"" help:"Kill an edge over and over under load, and look at every byte that it serves from its disk cache."`
 }
 
 // benchTarget are the flags that say how to reach a server.

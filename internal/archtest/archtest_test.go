@@ -55,6 +55,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"the seam stands on nothing", "proxy/message", "cache", "proxy/message imports cache: the seam"},
 		{"the cache knows messages", "cache", "proxy/message", ""},
 		{"but not who decodes them", "cache", "proxy/h1", "cache imports proxy/h1"},
+		{"the model of the cache shares nothing with it", "cache/modeltest", "cache", "cache/modeltest imports cache: a model that shares"},
+		{"and only tests ask it", "proxy", "cache/modeltest", "proxy imports cache/modeltest: only tests"},
 		{"health knows nothing", "health", "geo", "health imports geo"},
 		{"not even messages", "health", "proxy/message", "health imports proxy/message"},
 		{"geo knows nothing", "geo", "health", "geo imports health"},

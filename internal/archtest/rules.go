@@ -14,6 +14,8 @@ type rule struct {
 var rules = []rule{
 	{[]string{"proxy/message/..."}, []string{"proxy/message/..."},
 		"the seam between all the others stands on nothing"},
+	{[]string{"cache/modeltest"}, []string{"proxy/message"},
+		"a model that shares the rules it checks would agree with their faults"},
 	{[]string{"cache/..."}, []string{"cache/...", "proxy/message/..."},
 		"caching decides about messages, whoever sends them"},
 	{[]string{"health/..."}, []string{"health/..."},
@@ -51,6 +53,7 @@ var rules = []rule{
 // importers say who alone may import a package, besides itself.
 var importers = []rule{
 	{[]string{"cmd/..."}, []string{"cmd/..."}, "nothing depends on the wiring"},
+	{[]string{"cache/modeltest"}, []string{"cache/modeltest"}, "only tests ask the model"},
 	{[]string{"bench/..."}, []string{"cmd/...", "bench/...", "internal/lab/...", "internal/demo/..."}, "the product does not need its measuring"},
 	{[]string{"internal/lab/netns", "internal/lab/process"}, []string{"cmd/...", "internal/lab/...", "bench/room"},
 		"only what tries out or measures makes namespaces and keeps programs"},

@@ -1,0 +1,75 @@
+package cachebench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"nearcast/bench/report"
+)
+
+// Report is a measurement and where it was made.
+type Report struct {
+	Date    time.Time      `json:"date"`
+	Commit  string         `json:"commit"`
+	Machine report.Machine `json:"machine"`
+	Quick   bool           `json:"quick"`
+	Rows    []Row          `json:"rows"`
+	Took    float64        `json:"took_seconds"`
+}
+
+// WriteTable writes it for a terminal.
+func (r Report) WriteTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range r.Rows {
+		fmt.Fprintf(t, "%s\t%s\t%.1f %s\t%s\n", row.Scenario, row.Case, row.Value, row.Unit, row.Note)
+	}
+	return t.Flush()
+}
+
+// WriteMarkdown writes it for people.
+func (r Report) WriteMarkdown(w io.Writer) error {
+	m := r.Machine
+	_, err := fmt.Fprintf(w, "# The cache, measured in its own process\n\n`nearcast bench cache`, %s, commit %s. %s, %d cores, %.1f GiB, %s, %s; load average before: %s.\n\n",
+		r.Date.Format("2006-01-02"), r.Commit, m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Load)
+	if err == nil && r.Quick {
+		_, err = fmt.Fprint(w, "A quick run: it shows that everything works, not how fast it is.\n\n")
+	}
+	if err == nil {
+		_, err = fmt.Fprint(w, "| scenario | case | value | |\n|---|---|---:|---|\n")
+	}
+	for _, row := range r.Rows {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "| %s | %s | %.1f %s | %s |\n", row.Scenario, row.Case, row.Value, row.Unit, row.Note)
+		}
+	}
+	return err
+}
+
+// WriteFiles writes DIR/DATE-cache.json and .md, and returns their names.
+func (r Report) WriteFiles(dir string) ([]string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	base := filepath.Join(dir, r.Date.Format("2006-01-02")+"-cache")
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(base+".json", append(data, '\n'), 0o644); err != nil {
+		return nil, err
+	}
+	f, err := os.Create(base + ".md")
+	if err != nil {
+		return nil, err
+	}
+	if err = r.WriteMarkdown(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return []string{base + ".json", base + ".md"}, f.Close()
+}
