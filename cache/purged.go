@@ -39,4 +39,7 @@ func (s *shard) notePurge(url uint64) {
 
 // purgedSince reports whether there was a purge since the fill began. Purges of three other URLs that share its slot may count, which costs
 // storing once: where unsafe requests are many and fetches slow, a single one would be seen often.
-func (s *shard) purgedSince(f *Fill) bool { return s.purged[f.url>>32%purgeSlots].last(f.url) > f.born }
+func (s *shard) purgedSince(f *Fill) bool { return s.lastPurge(f.url) > f.born }
+
+// lastPurge is the number of the URL's last purge, or a later one.
+func (s *shard) lastPurge(url uint64) uint64 { return s.purged[url>>32%purgeSlots].last(url) }

@@ -213,7 +213,7 @@ func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms,
 	gen := head.part.gen
 	e := match(c.current(s, hash, key.head()), r)
 	switch {
-	case !room || s.purged[hash>>32%purgeSlots] > born:
+	case !room || s.lastPurge(key.url().hash(c.seed)) > born:
 		gen = 0
 	case e != nil && e.obj.SameVersion(head):
 		gen = e.obj.part.gen

@@ -41,7 +41,7 @@ func decided(p *cache.Policy) modeltest.Policy {
 	cookies := map[string]modeltest.CookieRule{cache.CookieStore: modeltest.CookieExplicit, cache.CookieRefuse: modeltest.CookieNever, cache.CookieStrip: modeltest.CookieStripped}
 	return modeltest.Policy{
 		DefaultTTL: p.DefaultTTL, StaleIfError: p.StaleIfError, StaleOnDisconnect: p.StaleOnDisconnect, SharedForbidsStale: !p.StaleWithSMaxAge,
-		SetCookie: cookies[p.SetCookie], StorePost: true, StorePartial: false, TrustNotModified: true, HeadFreshens: true, InvalidateLocations: true,
+		SetCookie: cookies[p.SetCookie], StorePost: true, StorePartial: true, TrustNotModified: true, HeadFreshens: true, InvalidateLocations: true,
 		ObeyRequests: p.RequestDirectives == cache.DirectivesHonour, Targeted: len(p.TargetedFields) > 0, Useful: true,
 	}
 }

@@ -34,8 +34,8 @@ var (
 	// understood are the status codes of RFC 9110 §15 that a cache knows the caching rules of.
 	understood = []int{200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417,
 		421, 422, 426, 500, 501, 502, 503, 504, 505}
-	// heuristic are those that are "heuristically cacheable" (RFC 9110 §15.1), but for 206.
-	heuristic = []int{200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501}
+	// heuristic are those that are "heuristically cacheable" (RFC 9110 §15.1).
+	heuristic = []int{200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501}
 )
 
 // storable says whether the response to r may be stored, and if not why. sure: nothing is doubtful about it, and a cache with
