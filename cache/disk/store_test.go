@@ -80,7 +80,7 @@ func get(t *testing.T, s *Store, key string) (version int) {
 	}
 	body, err := r.ReadAll(t.Context())
 	if err != nil {
-		t.Fatalf("%s: %v", key, err)
+		return 0 // damaged
 	}
 	if !bytes.Equal(bytes.Join(body, nil), pattern(key, version, int(r.Length))) {
 		t.Fatalf("%s: wrong bytes", key)
