@@ -69,7 +69,7 @@ type harness struct {
 
 func newHarness(t testing.TB) harness { return harness{t, small(), on()} }
 
-func (h harness) key(r *message.Request) Key { return KeyOf("shop", r) }
+func (h harness) key(r *message.Request) Key { return h.policy.KeyOf("shop", r, nil) }
 
 // look looks r up at a time after epoch.
 func (h harness) look(after time.Duration, r *message.Request) Result {

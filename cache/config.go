@@ -3,9 +3,12 @@ package cache
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"nearcast/proxy/message"
 )
 
 // Config is the store's part of the configuration.
@@ -39,12 +42,52 @@ type Policy struct {
 	// StaleIfError is how long past its freshness a response may serve when every origin fails (RFC 5861 §4).
 	// A stale-if-error directive of the response wins. Default 0.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
+	// Key says what tells stored answers apart.
+	Key KeyRules `yaml:"key"`
 	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
 	CacheStatus bool `yaml:"cache_status"`
+	// StaleOnDisconnect is how long past its freshness a response may serve when no origin can be reached, or none answers (RFC 9111
+	// §4.2.4). An origin that answers with an error is StaleIfError's. Default 24h; 0: never.
+	StaleOnDisconnect time.Duration `yaml:"stale_on_disconnect"`
+	// StaleWithSMaxAge lets a response's own stale-while-revalidate and stale-if-error count beside s-maxage, which forbids all stale use
+	// otherwise (RFC 9111 §5.2.2.10). Default false.
+	StaleWithSMaxAge bool `yaml:"stale_with_s_maxage"`
+	// SetCookie says what becomes of responses with Set-Cookie: CookieStore, CookieRefuse or CookieStrip. Default CookieStore.
+	SetCookie string `yaml:"set_cookie"`
+	// RequestDirectives says whether clients' directives count: DirectivesHonour or DirectivesIgnore. Default DirectivesHonour.
+	RequestDirectives string `yaml:"request_directives"`
+	// TargetedFields are the response fields that address this cache, in order of precedence: the first that can be parsed and is not
+	// empty replaces Cache-Control and Expires (RFC 9213 §2.2). At most 8; empty: none. Default CDN-Cache-Control.
+	TargetedFields []string `yaml:"targeted_fields"`
 }
 
+// What becomes of responses with Set-Cookie.
+const (
+	// CookieStore: stored with its cookie when the response states its freshness (max-age, s-maxage, Expires) or says public; never on
+	// heuristic or default freshness (RFC 9111 §7.3).
+	CookieStore = "store"
+	// CookieRefuse: never stored.
+	CookieRefuse = "refuse"
+	// CookieStrip: stored without the cookie, which only the client that caused the fetch gets.
+	CookieStrip = "strip"
+)
+
+// Whether clients' directives count.
+const (
+	// DirectivesHonour: all do (RFC 9111 §5.2.1).
+	DirectivesHonour = "honour"
+	// DirectivesIgnore: for the sake of the origin, only no-store and only-if-cached do. What no client can then do is reload.
+	DirectivesIgnore = "ignore"
+)
+
+// maxTargeted bounds the targeted fields, which are looked for in every response.
+const maxTargeted = 8
+
 // SetDefaults fills in the defaults.
-func (p *Policy) SetDefaults() { p.Enabled, p.CacheStatus = true, true }
+func (p *Policy) SetDefaults() {
+	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, true, 24*time.Hour
+	p.SetCookie, p.RequestDirectives, p.TargetedFields = CookieStore, DirectivesHonour, []string{"CDN-Cache-Control"}
+}
 
 // Validate calls report with the key and the fault of each value that can't be.
 func (p *Policy) Validate(report func(key, fault string)) {
@@ -54,6 +97,39 @@ func (p *Policy) Validate(report func(key, fault string)) {
 	if p.StaleIfError < 0 {
 		report("stale_if_error", "must not be negative")
 	}
+	if p.StaleOnDisconnect < 0 {
+		report("stale_on_disconnect", "must not be negative")
+	}
+	switch p.SetCookie {
+	case CookieStore, CookieRefuse, CookieStrip:
+	default:
+		report("set_cookie", "must be store, refuse or strip")
+	}
+	switch p.RequestDirectives {
+	case DirectivesHonour, DirectivesIgnore:
+	default:
+		report("request_directives", "must be honour or ignore")
+	}
+	if fault := p.targetedFault(); fault != "" {
+		report("targeted_fields", fault)
+	}
+}
+
+func (p *Policy) targetedFault() string {
+	if len(p.TargetedFields) > maxTargeted {
+		return "must be " + strconv.Itoa(maxTargeted) + " fields at most"
+	}
+	for i, name := range p.TargetedFields {
+		switch {
+		case !message.IsToken(name):
+			return strconv.Quote(name) + " is not a field name"
+		case strings.EqualFold(name, "cache-control"):
+			return "must not have Cache-Control, which comes after them anyway"
+		case slices.ContainsFunc(p.TargetedFields[:i], func(s string) bool { return strings.EqualFold(s, name) }):
+			return name + " is there twice"
+		}
+	}
+	return ""
 }
 
 // Size is a number of bytes, written as 512, 64KiB, 256MiB or 2GiB.

@@ -42,8 +42,15 @@ func TestConfigValidates(t *testing.T) {
 	if got := faults(p.Validate); got != "" || !p.Enabled || !p.CacheStatus {
 		t.Errorf("the defaults: %s", got)
 	}
-	p = &Policy{DefaultTTL: -1, StaleIfError: -1}
-	if got := faults(p.Validate); got != "default_ttl stale_if_error" {
+	p = &Policy{DefaultTTL: -1, StaleIfError: -1, StaleOnDisconnect: -1, SetCookie: "Store", RequestDirectives: "honor", TargetedFields: []string{"a b"}}
+	if got := faults(p.Validate); got != "default_ttl stale_if_error stale_on_disconnect set_cookie request_directives targeted_fields" {
 		t.Errorf("%s", got)
+	}
+	for _, names := range [][]string{{""}, {"a", "A"}, {"Cache-Control"}, strings.Split("abcdefghi", "")} {
+		p = on()
+		p.TargetedFields = names
+		if got := faults(p.Validate); got != "targeted_fields" {
+			t.Errorf("%q: %s", names, got)
+		}
 	}
 }

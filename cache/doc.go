@@ -4,7 +4,7 @@
 // One request, as the pipeline makes it:
 //
 //	res := c.Lookup(now, key, r, policy)
-//	Hit           → answer with EvaluateConditional, ParseRange and res.Object
+//	Hit           → answer with EvaluateConditional, ParseRange, ParseRanges and res.Object
 //	Bypass        → forward the request as it is; after an unsafe method's answer, call Invalidate
 //	OnlyIfCached  → 504
 //	Stale         → when res.ServeStaleWhileRevalidate, answer with res.Object and do the rest in the background

@@ -55,6 +55,9 @@ type Fill struct {
 
 // newFill makes a fill. The shard is locked.
 func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
+	if key.selected() {
+		c.kinned.Store(true)
+	}
 	return &Fill{c: c, key: key.clone(), hash: hash, born: s.purges, decided: make(chan struct{})}
 }
 

@@ -79,7 +79,7 @@ func TestRFC9111_4_2_1_Lifetime(t *testing.T) {
 		{"far too much saturates", []string{"Cache-Control: max-age=99999999999"}, maxDelta * time.Second},
 	} {
 		resp := answer(200, tt.lines...)
-		d, targeted := responseDirectives(resp.Fields)
+		d, targeted := responseDirectives(resp.Fields, on())
 		if got, _ := lifetime(&resp, &d, targeted, &Policy{DefaultTTL: 7 * time.Second}); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.why, got, tt.want)
 		}

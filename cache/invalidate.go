@@ -7,8 +7,10 @@ import (
 	"nearcast/proxy/message"
 )
 
-// Purge removes every variant of the key, and keeps a fill under way from storing one. It reports whether something was stored.
+// Purge removes every variant of the key's URL, whatever else rules tell its keys apart by, and keeps a fill under way from storing one. It reports
+// whether something was stored.
 func (c *Cache) Purge(key Key) bool {
+	key = key.url()
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()
@@ -19,30 +21,24 @@ func (c *Cache) Purge(key Key) bool {
 			c.unlist(s, f)
 		}
 	}
-	res := s.resource(hash, key)
-	if res == nil {
-		return false
-	}
-	for len(res.variants) > 0 {
-		c.drop(s, res.variants[0])
-		c.counters.invalidations.Inc()
-	}
-	return true
+	dropped := c.dropAll(s, hash, key) + c.purgeKin(s, key, hash)
+	c.counters.invalidations.Add(dropped)
+	return dropped > 0
 }
 
 // Invalidate removes what an unsafe request's answer has made obsolete (RFC 9111 §4.4): after a 2xx or 3xx, the target, and Location
 // and Content-Location where they are of the same origin. It does nothing for safe methods and other status codes, so it
-// may be called after every bypass.
-func (c *Cache) Invalidate(service string, r *message.Request, status int, fields message.Fields) {
+// may be called after every bypass. The policy's key rules count for it as for storing.
+func (c *Cache) Invalidate(service string, r *message.Request, p *Policy, status int, fields message.Fields) {
 	if safe(r.Method) || status < 200 || status > 399 {
 		return
 	}
-	c.Purge(KeyOf(service, r))
+	c.Purge(p.KeyOf(service, r, nil))
 	for _, name := range [...]string{"location", "content-location"} {
 		if target, ok := sameOrigin(r, fields.Get(name)); ok {
 			other := *r
 			other.Target = target
-			c.Purge(KeyOf(service, &other))
+			c.Purge(p.KeyOf(service, &other, nil))
 		}
 	}
 }

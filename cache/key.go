@@ -13,8 +13,9 @@ import (
 //
 // A key made from a request refers to that request's strings; the store keeps a copy of its own.
 type Key struct {
-	service, scheme, authority, path, query string
-	hasQuery                                bool
+	service, scheme, authority, path string
+	query                            string // and, behind a NUL, what the service's rules add
+	hasQuery                         bool
 }
 
 // KeyOf is the key of r within a service. A port that is the scheme's default is left out (RFC 9110 §4.2.3);
@@ -36,13 +37,14 @@ func trimDefaultPort(scheme, authority string) string {
 	return authority
 }
 
-// String is the key as a URL, without the service.
+// String is the key as a URL, without the service, and what the service's rules add to it, such as "https://example.com/a?b=1 device=mobile".
 func (k Key) String() string {
 	s := k.scheme + "://" + k.authority + k.path
+	query, selected := splitQuery(k.query)
 	if k.hasQuery {
-		s += "?" + k.query
+		s += "?" + query
 	}
-	return s
+	return s + strings.ReplaceAll(selected, string(selectedMark), " ")
 }
 
 // clone returns an equal key that shares no memory with k: a request's strings may be parts of a large buffer.
@@ -72,10 +74,17 @@ func (k Key) size() int {
 func (k Key) hash(seed maphash.Seed) uint64 {
 	const mix = 0x9e3779b97f4a7c15
 	h := (maphash.String(seed, k.path) ^ maphash.String(seed, k.authority)*mix) * mix
-	if k.hasQuery {
-		h = (h ^ maphash.String(seed, k.query)) * mix
+	selected := ""
+	if k.query != "" || k.hasQuery {
+		var query string
+		if query, selected = splitQuery(k.query); k.hasQuery {
+			h = (h ^ maphash.String(seed, query)) * mix
+		}
 	}
 	// Services and schemes are few, and not the client's to choose freely: where two of one length meet under one URL, the index chains them.
 	h = (h ^ uint64(len(k.service))<<8 ^ uint64(len(k.scheme))) * mix
-	return h ^ h>>32
+	if h ^= h >> 32; selected != "" {
+		return kinHash(seed, h, selected)
+	}
+	return h
 }

@@ -51,6 +51,11 @@ type Result struct {
 	// ServeStaleOnError, with Stale: Object may serve when no origin can be reached or the origin answers
 	// 500, 502, 503 or 504 (RFC 5861 §4, RFC 9111 §4.2.4).
 	ServeStaleOnError bool
+	// ServeStaleOnDisconnect, with Stale: Object may serve when no origin can be reached, or none answers (RFC 9111 §4.2.4).
+	ServeStaleOnDisconnect bool
+	// MustRevalidate, with Stale: Object must not serve without validation, and when no origin can be reached the answer is a 504
+	// (RFC 9111 §5.2.2.2).
+	MustRevalidate bool
 }
 
 // Lookup finds the stored variant for r and judges it. It never blocks on anything but a short lock.
@@ -66,6 +71,9 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 	d := &noDirectives
 	if wishes {
 		own := requestDirectives(r)
+		if p.ignores() {
+			own.unask()
+		}
 		d = &own
 	}
 	if o == nil {
@@ -116,8 +124,6 @@ func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
 	res := Result{State: Stale, Object: o, Age: age, TTL: o.lifetime - age}
 	t := &o.terms
 	past := -res.TTL
-	res.ServeStaleOnError = !t.neverStale &&
-		(past < 0 || past <= max(t.errorWindow(p), seconds(d.staleIfError)))
 	switch {
 	case t.noCache:
 		res.Reason = ReasonNoCache
@@ -129,11 +135,16 @@ func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
 		res.State, res.Reason = Hit, ReasonMaxStale
 	case res.TTL <= 0:
 		res.Reason = ReasonExpired
-		res.ServeStaleWhileRevalidate = !t.neverStale && t.staleWhileRevalidate > 0 && past <= t.staleWhileRevalidate
+		res.ServeStaleWhileRevalidate = t.within(past, t.revalidateWindow())
 	case d.minFresh != absent && res.TTL < seconds(d.minFresh):
 		res.Reason = ReasonRequestMinFresh
 	default:
 		res.State, res.Reason = Hit, ReasonFresh
+	}
+	if res.State == Stale {
+		res.ServeStaleOnError = t.within(past, t.errorWindow(p, seconds(d.staleIfError)))
+		res.ServeStaleOnDisconnect = res.ServeStaleOnError || t.within(past, t.disconnectWindow(p))
+		res.MustRevalidate = t.neverStale && !res.ServeStaleOnDisconnect
 	}
 	return res
 }

@@ -82,8 +82,14 @@ const (
 // metaCost is what an object under the key takes in the budget, its body apart.
 func metaCost(key Key, o *Object, sel []selector) int64 {
 	n := objectOverhead + key.size() + stringBytes(o.Fields) + lineOverhead*len(o.Fields)
+	if key.selected() {
+		n += kinOverhead
+	}
 	for _, s := range sel {
 		n += len(s.name) + len(s.value) + lineOverhead
 	}
 	return int64(n)
 }
+
+// Complete reports whether the whole body is there: its parts may then be read in any order.
+func (o *Object) Complete() bool { return o.body.frozen.Load() }

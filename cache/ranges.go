@@ -15,55 +15,41 @@ type Range struct{ Start, End int64 }
 // Whole is all of the body, whatever its length.
 var Whole = Range{0, math.MaxInt64}
 
+// Several stands for the ranges that [ParseRanges] returns.
+var Several = Range{-1, -1}
+
 // ParseRange applies the request's Range and If-Range to an object that may serve (RFC 9110 §13.1.5, §14.2).
-// status is 200: send the whole; 206: send rg; 416: the range can't be satisfied. Several ranges, an unknown unit or an unknown
-// length mean the whole, as the RFC allows.
+// status is 200: send the whole; 206: send rg, or the ranges of ParseRanges when rg is Several; 416: the range can't be satisfied.
+// An unknown unit, an unknown length, a Range outside of the grammar or with more than MaxRanges ranges mean the whole, as the RFC allows.
 func ParseRange(r *message.Request, o *Object) (rg Range, status int) {
-	if r.Method != "GET" || o.Status != 200 || o.Length < 0 {
-		return Whole, 200
-	}
-	spec, ok := rangeSpec(r.Fields)
-	if !ok || !ifRange(r.Fields, o) {
-		return Whole, 200
-	}
-	first, last, ok := strings.Cut(spec, "-")
-	from, fromOK := parsePosition(first)
-	to, toOK := parsePosition(last)
+	var buf [MaxRanges]Range
+	ranges, status := ParseRanges(r, o, buf[:0])
 	switch {
-	case !ok, !fromOK && first != "", !toOK && last != "", !fromOK && !toOK:
-		return Whole, 200 // not in the grammar: as if it were not there
-	case !fromOK: // the last `to` bytes
-		if to == 0 || o.Length == 0 {
-			return Range{}, 416
-		}
-		return Range{max(o.Length-to, 0), o.Length}, 206
-	case toOK && to < from:
-		return Whole, 200
-	case from >= o.Length:
-		return Range{}, 416
-	case !toOK || to >= o.Length:
-		return Range{from, o.Length}, 206
+	case status == 200:
+		return Whole, status
+	case len(ranges) == 1:
+		return ranges[0], status
+	case len(ranges) > 1:
+		return Several, status
 	}
-	return Range{from, to + 1}, 206
+	return Range{}, status
 }
 
-// rangeSpec returns the single range of a Range field in bytes.
-func rangeSpec(f message.Fields) (string, bool) {
-	spec, found := "", false
-	for i := range f {
-		if f[i].Name != "range" {
-			continue
-		}
-		if found {
-			return "", false
-		}
-		spec, found = f[i].Value, true
+// ParseRanges is ParseRange for a caller that can send several. With 206 it appends to dst what is to be sent, in the order asked; ranges that
+// overlap or adjoin have become one.
+func ParseRanges(r *message.Request, o *Object, dst []Range) (ranges []Range, status int) {
+	if r.Method != "GET" || o.Status != 200 || o.Length < 0 {
+		return dst, 200
 	}
-	unit, set, ok := strings.Cut(spec, "=")
-	if !ok || !strings.EqualFold(unit, "bytes") || strings.IndexByte(set, ',') >= 0 {
-		return "", false
+	var buf [MaxRanges]rangeSpec
+	specs, ok := rangeSet(r.Fields, buf[:0])
+	if !ok || !ifRange(r.Fields, o) {
+		return dst, 200
 	}
-	return trimOWS(set), true
+	if dst = resolve(specs, o.Length, dst); len(dst) == 0 {
+		return dst, 416
+	}
+	return dst, 206
 }
 
 // parsePosition reads digits; what is too large saturates far beyond any body.

@@ -41,10 +41,13 @@ const (
 	ReasonSuperseded    // a newer response was stored while the body was on its way
 	ReasonIncomplete    // the body ended before its length, or failed
 	ReasonHead          // the answer to HEAD has no body to store
+	ReasonHeadMatches   // the answer to HEAD has updated the stored response (RFC 9111 §4.3.5)
+	ReasonHeadDiffers   // the answer to HEAD is another one's than the stored response, which is stale from now on
 
 	// Waiting.
 	ReasonOtherVariant // the response that came is another variant's: Begin again
 	ReasonFailed       // the fetch failed
+	ReasonDisconnected // no origin could be reached, and the stored response serves although it is stale
 
 	reasonCount
 )
@@ -82,8 +85,11 @@ var reasonWords = [reasonCount]string{
 	ReasonSuperseded:      "superseded",
 	ReasonIncomplete:      "incomplete",
 	ReasonHead:            "head",
+	ReasonHeadMatches:     "head matches",
+	ReasonHeadDiffers:     "head differs",
 	ReasonOtherVariant:    "other variant",
 	ReasonFailed:          "failed",
+	ReasonDisconnected:    "disconnected",
 }
 
 // String returns the words for logs, metrics and Cache-Status.

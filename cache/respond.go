@@ -11,6 +11,9 @@ import (
 // r is the request as the client sent it. Neither r nor resp.Fields is kept.
 func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, Reason) {
 	c := f.c
+	if r.Method == "HEAD" {
+		return nil, f.head(r, &resp, p)
+	}
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored && resp.Length > c.maxObject {
 		reason = ReasonTooLarge
@@ -57,7 +60,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 	f.decide(func() {
 		f.reason = reason
 		f.endStaleUse(r, resp, reason)
-		if resp.Status < 500 && resp.Status != 425 && reason != ReasonHead && reason != ReasonMethod && reason != ReasonRequestNoStore {
+		if resp.Status < 500 && resp.Status != 425 && r.Method != "HEAD" && reason != ReasonMethod && reason != ReasonRequestNoStore {
 			f.c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
 		}
 	})
@@ -67,7 +70,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 // something else, which would not be seen as long as nobody waits for an answer. It may still serve when the origin fails.
 func (f *Fill) endStaleUse(r *message.Request, resp *Response, reason Reason) {
 	switch {
-	case resp.Status >= 500, resp.Status == 425, reason == ReasonHead, reason == ReasonMethod, reason == ReasonRequestNoStore, reason == ReasonAuthorization,
+	case resp.Status >= 500, resp.Status == 425, r.Method == "HEAD", reason == ReasonMethod, reason == ReasonRequestNoStore, reason == ReasonAuthorization,
 		reason == ReasonNoMemory:
 		return // which says nothing about other requests for it
 	}

@@ -4,18 +4,23 @@ import (
 	"nearcast/proxy/message"
 )
 
-// NotModified ends the fill with a 304: stored's fields are updated and its freshness begins anew (RFC 9111 §3.2, §4.3.4). The
-// leader and the waiters serve what it returns. It returns nil, and the fill stays open, when the 304 is not about stored:
-// fetch again without conditions.
+// NotModified ends the fill with a 304 that answers Conditions(stored): stored's fields are updated and its freshness begins anew (RFC 9111
+// §3.2, §4.3.4). The leader and the waiters serve what it returns.
+//
+// The 304 is about stored whatever entity tag or date it has. The condition named nothing else, so the origin has said that stored's
+// bytes are current; RFC 9111 §4.3.4 looks for another match since a cache may name several responses at once. To fetch again
+// on each difference would defeat the cache before every origin that alters its tags, as those do that compress or have many servers.
 func (f *Fill) NotModified(r *message.Request, resp Response, stored *Object, p *Policy) *Object {
-	if !selects(resp.Fields, stored) {
-		return nil
-	}
+	return f.freshen(r, resp, stored, p)
+}
+
+// freshen ends the fill with stored's successor.
+func (f *Fill) freshen(r *message.Request, resp Response, stored *Object, p *Policy) *Object {
 	asGet := *r
 	asGet.Method = "GET"
 	merged := resp
 	merged.Status, merged.Length = stored.Status, stored.Length
-	merged.Fields = updated(stored.Fields, resp.Fields)
+	merged.Fields = updated(stored.Fields, resp.Fields, p)
 	t, d, reason := storable(&asGet, &merged, p)
 	o := newObject(&merged, t, &d, stored.body)
 	switch reason {
@@ -30,35 +35,31 @@ func (f *Fill) NotModified(r *message.Request, resp Response, stored *Object, p 
 	return o
 }
 
-// selects reports whether a 304 is about o: its entity tag, when it has one, is o's (RFC 9111 §4.3.4).
-func selects(f message.Fields, o *Object) bool {
-	tag := f.Get("etag")
-	return tag == "" || weakly.equal(tag, o.Fields.Get("etag"))
-}
-
-// updated is the stored field section with that of a 304 laid over it (RFC 9111 §3.2).
-func updated(stored, fresh message.Fields) message.Fields {
+// updated is the stored field section with that of a 304, or of the answer to HEAD, laid over it (RFC 9111 §3.2).
+func updated(stored, fresh message.Fields, p *Policy) message.Fields {
 	merged := make(message.Fields, 0, len(stored)+len(fresh))
 	for _, x := range stored {
 		// Without a Date of its own the 304 is as old as its receipt.
-		if x.Name != "date" && (!fresh.Has(x.Name) || describesBody(x.Name)) {
+		if x.Name != "date" && (!fresh.Has(x.Name) || keepsStored(x.Name, p)) {
 			merged = append(merged, x)
 		}
 	}
 	for _, x := range fresh {
-		if !describesBody(x.Name) {
+		if !keepsStored(x.Name, p) {
 			merged = append(merged, x)
 		}
 	}
 	return merged
 }
 
-// describesBody names the fields that say how the stored bytes are to be read; a 304 sends no other bytes. Its entity tag is the stored one,
-// or names it weakly. A cookie in a 304 belongs to the client that asked.
-func describesBody(name string) bool {
+// keepsStored names the fields that an update leaves alone: those that say how the stored bytes are to be read, or are a digest or the tag
+// of just these bytes, as it brings no others. A cookie is of no use where none is stored, and then belongs to the client that asked.
+func keepsStored(name string, p *Policy) bool {
 	switch name {
-	case "content-length", "content-encoding", "content-range", "etag", "set-cookie":
+	case "content-length", "content-encoding", "content-range", "content-md5", "content-digest", "repr-digest", "digest", "etag":
 		return true
+	case "set-cookie":
+		return p.SetCookie == CookieRefuse || p.SetCookie == CookieStrip
 	}
 	return false
 }

@@ -45,6 +45,9 @@ func AppendStatus(b []byte, res Result, out Outcome) []byte {
 	case res.Object != nil:
 		b = append(b, "; hit; ttl="...)
 		b = strconv.AppendInt(b, floorSeconds(res.TTL), 10)
+		if out.Reason == ReasonDisconnected {
+			detail = out.Reason
+		}
 	}
 	switch detail {
 	case ReasonNone, ReasonFresh, ReasonStored, ReasonNotStored, ReasonNoVariant, ReasonExpired, ReasonMethod:

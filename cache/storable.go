@@ -17,24 +17,34 @@ type terms struct {
 	noCache bool
 	// neverStale: must-revalidate, proxy-revalidate, s-maxage or no-cache forbid every stale use (RFC 9111 §4.2.4).
 	neverStale bool
+	// staleAsStated: but for what the response's own directives allow, as the service has it for s-maxage.
+	staleAsStated bool
 }
 
 // storable decides whether the response to r may be stored, and on which terms (RFC 9111 §3).
 func storable(r *message.Request, resp *Response, p *Policy) (t terms, d directives, reason Reason) {
-	d, targeted := responseDirectives(resp.Fields)
-	if reason = forbidden(r, resp, &d); reason != ReasonNone {
+	d, targeted := responseDirectives(resp.Fields, p)
+	if p.SetCookie == CookieStrip {
+		d.noCacheFields = append(d.noCacheFields, "set-cookie")
+	}
+	if reason = forbidden(r, resp, &d, p); reason != ReasonNone {
 		return t, d, reason
 	}
 	life, explicit := lifetime(resp, &d, targeted, p)
 	if !explicit && traitsOf(resp.Status)&heuristic == 0 && !d.has(flagPublic) {
 		return t, d, ReasonNoFreshness
 	}
+	if !explicit && !d.has(flagPublic) && setsCookie(resp.Fields, &d) {
+		return t, d, ReasonSetCookie // nobody has said that it is for everybody (RFC 9111 §7.3)
+	}
+	forbids := d.has(flagMustRevalidate | flagProxyRevalidate | flagNoCache)
 	t = terms{
 		initialAge: initialAge(resp), lifetime: life,
 		staleWhileRevalidate: seconds(d.staleWhileRevalidate),
 		staleIfError:         seconds(d.staleIfError), staleIfErrorSet: d.staleIfError != absent,
-		noCache:    d.has(flagNoCache),
-		neverStale: d.has(flagMustRevalidate|flagProxyRevalidate|flagNoCache) || d.sMaxAge != absent,
+		noCache:       d.has(flagNoCache),
+		neverStale:    forbids || d.sMaxAge != absent,
+		staleAsStated: !forbids && p.StaleWithSMaxAge,
 	}
 	if !t.useful(p) && !hasValidator(resp.Fields) {
 		return t, d, ReasonNoFreshness
@@ -48,19 +58,11 @@ func (t *terms) useful(p *Policy) bool {
 		return false
 	}
 	fresh := t.lifetime > t.initialAge
-	return fresh || !t.neverStale && (t.staleWhileRevalidate > 0 || t.errorWindow(p) > 0)
-}
-
-// errorWindow is how long past its freshness the response may serve when the origins fail. The response's own directive wins.
-func (t *terms) errorWindow(p *Policy) time.Duration {
-	if t.staleIfErrorSet {
-		return t.staleIfError
-	}
-	return p.StaleIfError
+	return fresh || t.revalidateWindow() > 0 || t.errorWindow(p, 0) > 0
 }
 
 // forbidden looks for what rules storing out, whatever the freshness (RFC 9111 §3, §3.5, §4.1).
-func forbidden(r *message.Request, resp *Response, d *directives) Reason {
+func forbidden(r *message.Request, resp *Response, d *directives, p *Policy) Reason {
 	traits := traitsOf(resp.Status)
 	obeyNoStore := !(d.has(flagMustUnderstand) && traits&understood != 0) // RFC 9111 §5.2.2.3
 	shared := d.has(flagPublic) || d.sMaxAge != absent
@@ -85,11 +87,15 @@ func forbidden(r *message.Request, resp *Response, d *directives) Reason {
 		return ReasonAuthorization
 	case varyStar(resp.Fields):
 		return ReasonVaryStar
-	case !shared && resp.Fields.Has("set-cookie") && !d.strips("set-cookie"):
-		// The RFC would allow it; in practice a cookie in a response that nobody called public is one user's session.
+	case p.SetCookie == CookieRefuse && setsCookie(resp.Fields, d):
 		return ReasonSetCookie
 	}
 	return ReasonNone
+}
+
+// setsCookie reports whether a cookie would be stored.
+func setsCookie(f message.Fields, d *directives) bool {
+	return f.Has("set-cookie") && !d.strips("set-cookie")
 }
 
 // strips reports whether a qualified no-cache or private keeps the field out of the store.

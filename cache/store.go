@@ -34,6 +34,7 @@ type Cache struct {
 	queues    queues
 	objects   atomic.Int64
 	fills     atomic.Int64
+	kinned    atomic.Bool // there has been a key that a service's rules added something to
 }
 
 // shard is a part of the index.
@@ -41,9 +42,10 @@ type shard struct {
 	mu        sync.RWMutex
 	resources map[uint64]*resource // by the key's hash; keys that share one are chained
 	fills     map[uint64]*Fill     // under way, likewise, the newest first
-	refused   [refusals]refusal    // direct-mapped
-	purges    uint64               // so far
-	purged    [purgeSlots]uint64   // the number of the last purge of each key, or of another one that shares its slot
+	kin       kinIndex
+	refused   [refusals]refusal  // direct-mapped
+	purges    uint64             // so far
+	purged    [purgeSlots]uint64 // the number of the last purge of each key, or of another one that shares its slot
 }
 
 // resource is what is stored under one key.
@@ -128,6 +130,7 @@ func (c *Cache) insert(s *shard, key Key, hash uint64, r *message.Request, e *en
 	if res == nil {
 		res = &resource{key: key, hash: hash, next: s.resources[hash]}
 		s.resources[hash] = res
+		c.addKin(s, res)
 	}
 	if len(res.variants) >= maxVariants {
 		c.drop(s, res.variants[0])
@@ -151,6 +154,7 @@ func (c *Cache) drop(s *shard, e *entry) bool {
 	res.variants = slices.DeleteFunc(res.variants, func(x *entry) bool { return x == e })
 	if len(res.variants) == 0 {
 		s.unlink(res)
+		c.removeKin(s, res)
 	}
 	c.budget.release(e.cost)
 	e.obj.encoded.release()
@@ -215,11 +219,11 @@ func (s *shard) purgedSince(f *Fill) bool { return s.purged[f.hash>>32%purgeSlot
 
 // remember notes that the key's responses can't be shared for now.
 func (s *shard) remember(hash uint64, until time.Time) {
-	s.refused[hash>>32%refusals] = refusal{hash, until}
+	s.refused[hash>>40%refusals] = refusal{hash, until}
 }
 
 // refuses reports whether the key is remembered. A key whose hash shares a slot may have taken its place, which costs a wait.
 func (s *shard) refuses(hash uint64, now time.Time) bool {
-	x := &s.refused[hash>>32%refusals]
+	x := &s.refused[hash>>40%refusals]
 	return x.hash == hash && now.Before(x.until)
 }

@@ -71,7 +71,7 @@ func TestRFC9111_4_4_Invalidation(t *testing.T) {
 		for _, p := range paths {
 			h.store(get(p), answer(200, "Cache-Control: max-age=60"), "x")
 		}
-		h.Invalidate("shop", request(tt.method, "/a"), tt.status, fields(tt.lines...))
+		h.Invalidate("shop", request(tt.method, "/a"), h.policy, tt.status, fields(tt.lines...))
 		for _, p := range paths {
 			gone := strings.Contains(" "+strings.Join(tt.gone, " ")+" ", " "+p+" ")
 			if got := h.look(0, get(p)).State == Miss; got != gone {
@@ -393,7 +393,7 @@ func TestPurgeTakesWhatEveryFillBrings(t *testing.T) {
 	before, _ := old.Respond(r, answer(200, "Cache-Control: max-age=60"), h.policy)
 	noCache, _ := h.Begin(epoch, h.key(r), r)
 	unshared, _ := noCache.Respond(r, answer(200, "Cache-Control: no-cache", `ETag: "a"`), h.policy)
-	h.Invalidate("shop", request("POST", "/"), 200, nil)
+	h.Invalidate("shop", request("POST", "/"), h.policy, 200, nil)
 	for what, w := range map[string]*Writer{"alone": before, "not shared": unshared} {
 		if reason := w.Commit(nil); reason != ReasonInvalidated {
 			t.Errorf("%s: a response from before an unsafe request was kept: %v", what, reason)

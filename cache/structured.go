@@ -24,7 +24,7 @@ type sfMember struct {
 	text    string
 }
 
-// parseDictionary parses a Dictionary (RFC 8941 §4.2.2). Any deviation makes the whole invalid.
+// parseDictionary parses a Dictionary (RFC 8941 §4.2.2). Any deviation makes the whole invalid. A key that occurs again is listed again.
 func parseDictionary(s string) ([]sfMember, bool) {
 	p := sfParser{rest: strings.Trim(s, " ")}
 	var dict []sfMember

@@ -6,15 +6,14 @@ import (
 	"nearcast/proxy/message"
 )
 
-// targetedField is the field that addresses caches such as this one (RFC 9213 §3.1).
-const targetedField = "cdn-cache-control"
-
-// responseDirectives are the directives that count for this cache. A targeted field that can be parsed and is not empty
-// replaces Cache-Control, and Expires with it (RFC 9213 §2.2).
-func responseDirectives(f message.Fields) (d directives, targeted bool) {
-	if lines := f.Values(targetedField); lines != nil {
-		if d, ok := parseTargeted(strings.Join(lines, ", ")); ok {
-			return d, true
+// responseDirectives are the directives that count for this cache. The first of the service's targeted fields that can be parsed and is
+// not empty replaces Cache-Control, and Expires with it (RFC 9213 §2.2).
+func responseDirectives(f message.Fields, p *Policy) (d directives, targeted bool) {
+	for _, name := range p.TargetedFields {
+		if lines := f.Values(strings.ToLower(name)); lines != nil {
+			if d, ok := parseTargeted(strings.Join(lines, ", ")); ok {
+				return d, true
+			}
 		}
 	}
 	d, _ = parseCacheControl(f)
@@ -28,42 +27,50 @@ func parseTargeted(s string) (d directives, ok bool) {
 		return d, false
 	}
 	d = newDirectives()
-	for i, m := range dict {
-		if lastOfKey(dict, i) {
-			d.member(m)
-		}
+	for _, m := range dict {
+		d.member(m)
 	}
 	return d, true
 }
 
-// lastOfKey: of members with one key the last counts (RFC 8941 §4.2.2).
-func lastOfKey(dict []sfMember, i int) bool {
-	for _, later := range dict[i+1:] {
-		if later.key == dict[i].key {
-			return false
-		}
+// member notes one member. Of members with one key the last counts (RFC 8941 §4.2.2). One of a wrong type is as if it were not there
+// (RFC 9213 §2.1).
+func (d *directives) member(m sfMember) {
+	p, flag := d.forget(m.key)
+	switch {
+	case m.kind == sfTrue:
+		d.flags |= flag
+	case m.kind == sfInteger && p != nil && m.integer >= 0:
+		*p = min(m.integer, maxDelta)
+	case m.kind == sfString && flag == flagNoCache:
+		d.qualified(flagNoCache, &d.noCacheFields, m.text)
+	case m.kind == sfString && flag == flagPrivate:
+		d.qualified(flagPrivate, &d.privateFields, m.text)
 	}
-	return true
 }
 
-func (d *directives) member(m sfMember) {
-	switch m.kind {
-	case sfTrue:
-		for _, x := range flagNames {
-			if x.name == m.key {
-				d.flags |= x.flag
-			}
-		}
-	case sfInteger:
-		if p := d.lifetime(m.key); p != nil && m.integer >= 0 {
-			*p = min(m.integer, maxDelta)
-		}
-	case sfString:
-		switch m.key {
-		case "no-cache":
-			d.qualified(flagNoCache, &d.noCacheFields, m.text)
-		case "private":
-			d.qualified(flagPrivate, &d.privateFields, m.text)
+// forget takes back what an earlier member of that key has said, and returns the places where the directive is noted.
+func (d *directives) forget(key string) (lifetime *int64, flag flags) {
+	if lifetime = d.lifetime(key); lifetime != nil {
+		*lifetime = absent
+	}
+	flag = flagNamed(key)
+	d.flags &^= flag
+	switch flag {
+	case flagNoCache:
+		d.noCacheFields = nil
+	case flagPrivate:
+		d.privateFields = nil
+	}
+	return lifetime, flag
+}
+
+// flagNamed is the flag of a directive without an argument; 0 for any other name. A Dictionary's keys are in lower case.
+func flagNamed(key string) flags {
+	for _, x := range flagNames {
+		if x.name == key {
+			return x.flag
 		}
 	}
+	return 0
 }

@@ -11,8 +11,8 @@ import (
 
 // forward sends the request to the nearest healthy origin, and on to the next where a retry is safe. ctx may outlive the client.
 func (p *Proxy) forward(ctx context.Context, x *exchange, fields message.Fields, inform func(int, message.Fields)) (*upstream.Response, error) {
-	fields = p.rebuild(x.r, fields)
-	var last error = &message.Error{Blame: message.BlameEdge, Status: 503, Reason: "no origin"}
+	fields = withDevice(x, p.rebuild(x.r, fields))
+	var last error = &message.Error{Blame: message.BlameEdge, Status: 503, Reason: noOrigin}
 	for i, o := range p.order(x, time.Now()) {
 		if i >= x.service.cfg.Upstream.MaxAttempts {
 			break
@@ -33,6 +33,9 @@ func (p *Proxy) forward(ctx context.Context, x *exchange, fields message.Fields,
 	}
 	return nil, last
 }
+
+// noOrigin is the reason when there is none to ask.
+const noOrigin = "no origin"
 
 // staleConnection is upstream's reason for a kept connection that turned out to be closed, which is no sign of a failing origin.
 const staleConnection = "stale connection"

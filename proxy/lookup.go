@@ -21,7 +21,7 @@ func (p *Proxy) lookup(x *exchange, now time.Time) {
 		x.result = cache.Result{State: cache.Bypass, Reason: cache.ReasonMethod}
 		return
 	}
-	x.key = cache.KeyOf(x.service.name, x.r)
+	x.key = x.service.policy.KeyOf(x.service.name, x.r, &x.keyBuffer)
 	x.result = p.cache.Lookup(now, x.key, x.r, x.service.policy)
 }
 

@@ -128,7 +128,9 @@ type found struct {
 	service *service
 	asked   bool // lookup took place
 	key     cache.Key
-	result  cache.Result
+	// keyBuffer is the memory that key may refer to.
+	keyBuffer cache.KeyBuffer
+	result    cache.Result
 }
 
 // Serve takes one request through the steps.
@@ -136,6 +138,7 @@ func (p *Proxy) Serve(ctx context.Context, w message.ResponseWriter, r *message.
 	x := &exchange{ctx: ctx, w: w, r: r}
 	if q, ok := r.State.(*quick); ok { // Quick has gone a part of the way
 		r.State, x.found = nil, q.found
+		q.keyBuffer = nil // it goes on with the key
 		q.release()
 	}
 	over := false

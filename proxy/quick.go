@@ -25,6 +25,9 @@ type quick struct {
 // quickBuffer holds the values of the lines of any answer but a redirect with a long target: age, content-range, cache-status.
 const quickBuffer = 256
 
+// maxKeptKey is the largest buffer of a key that is used again.
+const maxKeptKey = 4 << 10
+
 // Quick implements message.QuickHandler. What it has found before it gives up is in r.State, for Serve.
 func (p *Proxy) Quick(r *message.Request) *message.Ready {
 	switch {
@@ -69,7 +72,9 @@ func (q *quick) hit(now time.Time) bool {
 	rg, status := cache.Whole, o.Status
 	if q.result.Conditional {
 		if status = cache.EvaluateConditional(q.r, o); status == 0 {
-			rg, status = cache.ParseRange(q.r, o)
+			if rg, status = cache.ParseRange(q.r, o); rg == cache.Several {
+				return false
+			}
 		}
 	}
 	switch status {
@@ -133,7 +138,11 @@ func (q *quick) Done(a *message.Ready, sent int64, complete bool) {
 func (q *quick) release() {
 	q.body.Close()
 	clear(q.lines)
+	b := q.keyBuffer
 	q.exchange, q.ready, q.lines = exchange{}, message.Ready{}, q.lines[:0]
+	if cap(b) <= maxKeptKey {
+		q.keyBuffer = b
+	}
 	q.p.quicks.Put(q)
 }
 

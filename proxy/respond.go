@@ -123,6 +123,7 @@ type answer struct {
 	object *cache.Object
 	reader *cache.Reader // nil when no body is sent
 	whole  bool
+	parts  *byteRanges // several ranges; nil for the whole or one
 }
 
 // respondObject answers from the cache. cache.ErrGone means that nothing was sent.
@@ -146,18 +147,34 @@ func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*an
 		extra = append(extra, age(o))
 	}
 	rg, status := cache.ParseRange(x.r, o)
+	var parts *answer
+	if rg == cache.Several {
+		if parts = p.planRanges(x, o); parts == nil {
+			rg, status = cache.Whole, http.StatusOK
+		}
+	}
 	a := &answer{status: o.Status, length: o.Length, object: o, whole: rg == cache.Whole}
-	switch status {
-	case http.StatusPartialContent:
+	switch {
+	case parts != nil:
+		a, rg = parts, parts.parts.span(0)
+		extra = append(extra, message.Field{Name: "content-type", Value: a.parts.contentType()})
+	case status == http.StatusPartialContent:
 		a.status, a.length = status, rg.End-rg.Start
 		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
-	case http.StatusRequestedRangeNotSatisfiable:
+	case status == http.StatusRequestedRangeNotSatisfiable:
 		unsatisfied := message.Field{Name: "content-range", Value: cache.UnsatisfiedRange(o.Length)}
 		return &answer{status: status, fields: p.stored(x, nil, unsatisfied)}, nil
 	}
-	if live != nil {
+	switch {
+	case parts != nil && live != nil:
+		without := *live
+		without.Fields = withoutType(live.Fields)
+		a.fields = p.live(x, &without, extra...)
+	case parts != nil:
+		a.fields = p.stored(x, withoutType(o.Fields), extra...)
+	case live != nil:
 		a.fields = p.live(x, live, extra...)
-	} else {
+	default:
 		a.fields = p.stored(x, o.Fields, extra...)
 	}
 	if noBody(x.r.Method, a.status) {
@@ -174,10 +191,13 @@ func age(o *cache.Object) message.Field {
 
 func (p *Proxy) send(x *exchange, a *answer) error {
 	if a.reader != nil {
-		defer a.reader.Close()
+		defer func() { a.reader.Close() }()
 	}
 	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil || a.reader == nil {
 		return err
+	}
+	if a.parts != nil {
+		return p.copyParts(x, a)
 	}
 	return p.copyObject(x, a)
 }

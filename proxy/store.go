@@ -24,7 +24,7 @@ func (p *Proxy) pass(x *exchange) error {
 	defer res.Body.Close() // also ends what is still under way
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
 	if p.cache != nil && x.service.policy.Enabled {
-		p.cache.Invalidate(x.service.name, x.r, res.Status, res.Fields)
+		p.cache.Invalidate(x.service.name, x.r, x.service.policy, res.Status, res.Fields)
 	}
 	return p.respondLive(x, res)
 }
@@ -34,8 +34,9 @@ func (p *Proxy) fill(x *exchange) error {
 	if x.result.State == cache.Miss && x.result.Conditional && p.cache.Refused(time.Now(), x.key, x.r) {
 		return p.pass(x) // what comes is nobody else's, and a fetch for all would go without the client's condition
 	}
+	asked := x.service.policy.Asked(x.r)
 	for range maxJoins {
-		f, leader := p.cache.Begin(time.Now(), x.key, x.r)
+		f, leader := p.cache.Begin(time.Now(), x.key, asked)
 		if leader {
 			return p.lead(x, f)
 		}
@@ -148,7 +149,7 @@ func (x *exchange) behind(ctx context.Context) *exchange {
 	r.Body, r.ContentLength, r.Trailers, r.State = nil, 0, nil, nil
 	r.Detach()
 	bg := &exchange{ctx: ctx, r: &r, found: x.found}
-	bg.key = cache.KeyOf(x.service.name, &r)
+	bg.key = x.service.policy.KeyOf(x.service.name, &r, nil)
 	return bg
 }
 
@@ -178,30 +179,32 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 	if x.result.Object != nil {
 		conditions = cache.Conditions(x.result.Object)
 	}
-	for {
-		requested := time.Now()
-		res, err := p.forward(ctx, x, wholeFields(x.r.Fields, conditions), inform)
-		if err != nil {
-			return fetched{}, err
-		}
-		x.outcome.Forwarded, x.outcome.Status = true, res.Status
-		head := cache.Response{Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength, Requested: requested, Received: time.Now()}
-		if conditions != nil && res.Status == 304 {
-			res.Body.Close()
-			if obj := f.NotModified(x.r, head, x.result.Object, x.service.policy); obj != nil {
-				x.outcome.Stored = true
-				return fetched{object: obj}, nil
-			}
-			conditions = nil // it is not about what we have: fetch the whole
-			continue
-		}
-		if x.result.ServeStaleOnError && staleOnStatus(res.Status) {
-			res.Body.Close()
-			return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
-		}
-		w, reason := f.Respond(x.r, head, x.service.policy)
-		x.outcome.Stored, x.outcome.Reason = w != nil, reason
-		return fetched{writer: w, res: res}, nil
+	requested := time.Now()
+	res, err := p.forward(ctx, x, wholeFields(x.r.Fields, conditions), inform)
+	if err != nil {
+		return fetched{}, err
+	}
+	x.outcome.Forwarded, x.outcome.Status = true, res.Status
+	head := p.headOf(res, requested)
+	if conditions != nil && res.Status == 304 {
+		res.Body.Close()
+		x.outcome.Stored = true
+		return fetched{object: f.NotModified(x.r, head, x.result.Object, x.service.policy)}, nil
+	}
+	if x.result.ServeStaleOnError && staleOnStatus(res.Status) {
+		res.Body.Close()
+		return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
+	}
+	w, reason := f.Respond(x.r, head, x.service.policy)
+	x.outcome.Stored, x.outcome.Reason = w != nil || reason == cache.ReasonHeadMatches, reason
+	return fetched{writer: w, res: res}, nil
+}
+
+// headOf is an origin's answer as the cache judges it.
+func (p *Proxy) headOf(res *upstream.Response, requested time.Time) cache.Response {
+	return cache.Response{
+		Status: res.Status, Fields: asShared(res.Fields, p.viaOf(res)), Length: res.ContentLength,
+		Requested: requested, Received: time.Now(),
 	}
 }
 
@@ -232,15 +235,6 @@ func pump(w *cache.Writer, res *upstream.Response) {
 			return
 		}
 	}
-}
-
-// orStale answers with the stale object where that is allowed (RFC 5861 §4), and otherwise returns err.
-func (p *Proxy) orStale(x *exchange, err error) error {
-	if e := asError(err); x.result.ServeStaleOnError && e.Blame != message.BlameClient {
-		x.stale, x.fault = true, e
-		return p.respondObject(x, x.result.Object)
-	}
-	return err
 }
 
 // revalidate refreshes a stale object in the background while its client is served (RFC 5861 §3).

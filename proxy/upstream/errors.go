@@ -39,6 +39,15 @@ var Reasons = []string{
 	reasonMalformed, reasonLimit, reasonNoUpgrade, reasonUnsendable, reasonInternal,
 }
 
+// Unreached tells of one of [Reasons] whether there was no answer at all: no connection, or none of it came.
+func Unreached(reason string) bool {
+	switch reason {
+	case reasonRefused, reasonDialTimeout, reasonDial, reasonTLS, reasonClosed, reasonStale, reasonTimeout:
+		return true
+	}
+	return false
+}
+
 var (
 	errMalformed = errors.New("not what RFC 9112 allows")
 	errHints     = errors.New("too many informational responses")

@@ -1,0 +1,260 @@
+package cache
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"nearcast/proxy/message"
+)
+
+// A record is the byte form of a stored response without its body: no pointers, no offsets, the same on every machine.
+//
+//	record   = version flags status length received terms key selectors fields trailers
+//	flags    = one byte
+//	received = seconds nanoseconds                     of the wall clock
+//	terms    = initialAge lifetime staleWhileRevalidate staleIfError, in nanoseconds
+//	key      = service scheme authority path query
+//	lines    = count *( name value )                   selectors, fields and trailers alike
+//	name     = index in fieldNamesTable + 1, or 0 string
+//	string   = length *byte
+//
+// Numbers are varints, those that may be negative zigzag. Whoever adds a field to Object, terms, Key or selector adds it here and raises
+// recordVersion: a record of another version is not read, which costs one fetch.
+
+// recordVersion is the first byte of a record.
+const recordVersion = 1
+
+// maxLines bounds the lines of each list in a record: far beyond what a header section of the largest size can have.
+const maxLines = 1 << 16
+
+// errRecord: the bytes are no record of this version.
+var errRecord = errors.New("cache: not a record of this version")
+
+const (
+	recordHasQuery = 1 << iota
+	recordStaleIfErrorSet
+	recordNoCache
+	recordNeverStale
+	recordStaleAsStated
+	recordFlagsEnd
+)
+
+// record is a decoded one. Its strings share one memory of their own.
+type record struct {
+	key      Key
+	obj      *Object // without body
+	sel      []selector
+	trailers message.Fields
+}
+
+// appendRecord appends the record of a complete object.
+func appendRecord(dst []byte, key Key, o *Object, sel []selector) []byte {
+	var flags byte
+	for _, f := range [...]struct {
+		set bool
+		bit byte
+	}{{key.hasQuery, recordHasQuery}, {o.staleIfErrorSet, recordStaleIfErrorSet}, {o.noCache, recordNoCache}, {o.neverStale, recordNeverStale}, {o.staleAsStated, recordStaleAsStated}} {
+		if f.set {
+			flags |= f.bit
+		}
+	}
+	dst = append(dst, recordVersion, flags)
+	dst = binary.AppendUvarint(dst, uint64(o.Status))
+	dst = binary.AppendVarint(dst, o.Length)
+	dst = binary.AppendVarint(dst, o.received.Unix())
+	dst = binary.AppendUvarint(dst, uint64(o.received.Nanosecond()))
+	for _, d := range [...]time.Duration{o.initialAge, o.lifetime, o.staleWhileRevalidate, o.staleIfError} {
+		dst = binary.AppendVarint(dst, int64(d))
+	}
+	for _, s := range [...]string{key.service, key.scheme, key.authority, key.path, key.query} {
+		dst = appendString(dst, s)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(sel)))
+	for _, s := range sel {
+		dst = appendLine(dst, s.name, s.value)
+	}
+	dst = appendLines(dst, o.Fields)
+	var trailers message.Fields
+	if o.body != nil {
+		trailers = o.Trailers()
+	}
+	return appendLines(dst, trailers)
+}
+
+func appendLines(dst []byte, f message.Fields) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(f)))
+	for i := range f {
+		dst = appendLine(dst, f[i].Name, f[i].Value)
+	}
+	return dst
+}
+
+func appendLine(dst []byte, name, value string) []byte {
+	if i, ok := fieldNameIndex[name]; ok {
+		dst = append(dst, i)
+	} else {
+		dst = appendString(append(dst, 0), name)
+	}
+	return appendString(dst, value)
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// parseRecord reads what appendRecord has written, and nothing else: every byte must be used, and every value be one that a stored
+// response can have. It keeps no part of b.
+func parseRecord(b []byte) (record, error) {
+	if len(b) < 2 || b[0] != recordVersion || b[1] >= recordFlagsEnd {
+		return record{}, errRecord
+	}
+	flags := b[1]
+	d := decoder{rest: string(b[2:])}
+	o := &Object{Status: int(d.uvarint())}
+	o.Length = d.varint()
+	seconds, nanoseconds := d.varint(), d.uvarint()
+	o.received = time.Unix(seconds, int64(nanoseconds%1e9))
+	o.terms = terms{
+		initialAge: d.duration(), lifetime: d.duration(), staleWhileRevalidate: d.duration(), staleIfError: d.duration(),
+		staleIfErrorSet: flags&recordStaleIfErrorSet != 0, noCache: flags&recordNoCache != 0, neverStale: flags&recordNeverStale != 0, staleAsStated: flags&recordStaleAsStated != 0,
+	}
+	rec := record{obj: o}
+	rec.key = Key{
+		service: d.string(), scheme: d.string(), authority: d.string(), path: d.string(), query: d.string(),
+		hasQuery: flags&recordHasQuery != 0,
+	}
+	for _, x := range d.lines(false) {
+		rec.sel = append(rec.sel, selector{x.Name, x.Value})
+	}
+	o.Fields = d.lines(true)
+	rec.trailers = d.lines(true)
+	if d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.query != "" {
+		return record{}, errRecord
+	}
+	return rec, nil
+}
+
+// decoder reads from the front of a string. After a fault everything is zero.
+type decoder struct {
+	rest string
+	bad  bool
+}
+
+func (d *decoder) fail() {
+	d.rest, d.bad = "", true
+}
+
+// uvarint reads a number in its shortest form.
+func (d *decoder) uvarint() uint64 {
+	var n uint64
+	for i := 0; i < len(d.rest) && i < binary.MaxVarintLen64; i++ {
+		c := d.rest[i]
+		n |= uint64(c&0x7f) << (7 * i)
+		if c >= 0x80 {
+			continue
+		}
+		if c == 0 && i > 0 || i == binary.MaxVarintLen64-1 && c > 1 {
+			break
+		}
+		d.rest = d.rest[i+1:]
+		return n
+	}
+	d.fail()
+	return 0
+}
+
+func (d *decoder) varint() int64 {
+	n := d.uvarint()
+	return int64(n>>1) ^ -int64(n&1)
+}
+
+// duration reads one that is not negative: no term is.
+func (d *decoder) duration() time.Duration {
+	n := d.varint()
+	if n < 0 {
+		d.fail()
+		return 0
+	}
+	return time.Duration(n)
+}
+
+func (d *decoder) string() string {
+	n := d.uvarint()
+	if n > uint64(len(d.rest)) {
+		d.fail()
+		return ""
+	}
+	s := d.rest[:n]
+	d.rest = d.rest[n:]
+	return s
+}
+
+// lines reads a list. With text every value must be one that a field line can have.
+func (d *decoder) lines(text bool) message.Fields {
+	n := d.uvarint()
+	if n == 0 {
+		return nil
+	}
+	if n > maxLines || n > uint64(len(d.rest))/2 { // a line takes two bytes at least
+		d.fail()
+		return nil
+	}
+	f := make(message.Fields, n)
+	for i := range f {
+		f[i] = message.Field{Name: d.name(), Value: d.string()}
+		if text && !isFieldText(f[i].Value) {
+			d.fail()
+		}
+		if d.bad {
+			return nil
+		}
+	}
+	return f
+}
+
+func (d *decoder) name() string {
+	i := d.uvarint()
+	if i > 0 && i <= uint64(len(fieldNamesTable)) {
+		return fieldNamesTable[i-1]
+	}
+	s := d.string()
+	if _, known := fieldNameIndex[s]; i > 0 || known || !message.IsLowerToken(s) {
+		d.fail()
+		return ""
+	}
+	return s
+}
+
+// isFieldText: nothing that could end a line (RFC 9110 §5.5).
+func isFieldText(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c == 0 || c == '\r' || c == '\n' {
+			return false
+		}
+	}
+	return true
+}
+
+// fieldNamesTable has the names that most responses use, so that a record spends one byte on each. Their order is part of the format:
+// new ones go to the end, with a new version. There are at most 127.
+var fieldNamesTable = [...]string{
+	"accept-ranges", "access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods",
+	"access-control-allow-origin", "access-control-expose-headers", "access-control-max-age", "allow", "alt-svc", "cache-control",
+	"cdn-cache-control", "content-disposition", "content-encoding", "content-language", "content-location", "content-range",
+	"content-security-policy", "content-type", "cross-origin-embedder-policy", "cross-origin-opener-policy", "cross-origin-resource-policy",
+	"date", "digest", "etag", "expect-ct", "expires", "last-modified", "link", "location", "nel", "permissions-policy", "pragma",
+	"referrer-policy", "report-to", "repr-digest", "retry-after", "server", "server-timing", "set-cookie", "strict-transport-security",
+	"surrogate-control", "surrogate-key", "cache-tag", "timing-allow-origin", "trailer", "vary", "via", "warning", "x-cache",
+	"x-content-type-options", "x-dns-prefetch-control", "x-frame-options", "x-powered-by", "x-request-id", "x-robots-tag",
+	"x-xss-protection", "accept", "accept-encoding", "accept-language", "origin", "cookie", "authorization", "user-agent",
+}
+
+// fieldNameIndex is the table's other direction; the first is 1.
+var fieldNameIndex = func() map[string]byte {
+	m := make(map[string]byte, len(fieldNamesTable))
+	for i, n := range fieldNamesTable {
+		m[n] = byte(i + 1)
+	}
+	return m
+}()
