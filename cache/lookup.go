@@ -56,6 +56,8 @@ type Result struct {
 	// MustRevalidate, with Stale: Object must not serve without validation, and when no origin can be reached the answer is a 504
 	// (RFC 9111 §5.2.2.2).
 	MustRevalidate bool
+
+	absent bool // nothing that fits is in memory
 }
 
 // Lookup finds the stored variant for r and judges it. It never blocks on anything but a short lock.
@@ -67,6 +69,11 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		return Result{State: Bypass, Reason: ReasonDisabled}
 	}
 	o, missing := c.find(key, r)
+	return judgeFor(now, o, missing, r, p)
+}
+
+// judgeFor judges what was found for r; with nothing found, missing says why.
+func judgeFor(now time.Time, o *Object, missing Reason, r *message.Request, p *Policy) Result {
 	wishes, conditional := asks(r.Fields)
 	d := &noDirectives
 	if wishes {
@@ -77,7 +84,9 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		d = &own
 	}
 	if o == nil {
-		return unanswered(r, d, Result{State: Miss, Reason: missing, Conditional: conditional})
+		res := unanswered(r, d, Result{State: Miss, Reason: missing, Conditional: conditional})
+		res.absent = true
+		return res
 	}
 	if conditional && !meetsPreconditions(r, o) {
 		return Result{State: Bypass, Reason: ReasonPrecondition}

@@ -66,6 +66,9 @@ func (o *Object) Trailers() message.Fields {
 // section is sent. Close must be called. A wait for bytes that are still to come ends with ctx.
 func (o *Object) NewReader(ctx context.Context, rg Range) (*Reader, error) {
 	r := &Reader{ctx: ctx, body: o.body, skip: rg.Start, left: max(rg.End-rg.Start, 0)}
+	if src := o.body.source; src != nil {
+		r.stored = newStoredReader(src, rg.Start)
+	}
 	if !o.body.open(r) {
 		return nil, ErrGone
 	}

@@ -15,7 +15,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		return nil, f.head(r, &resp, p)
 	}
 	t, d, reason := storable(r, &resp, p)
-	if reason == ReasonStored && resp.Length > c.maxObject {
+	if reason == ReasonStored && resp.Length > c.maxObject && !c.tier.takes(resp.Length) {
 		reason = ReasonTooLarge
 	}
 	if reason != ReasonStored {
@@ -101,6 +101,8 @@ type Writer struct {
 	cost    int64
 	gaveUp  Reason // why the body is not kept; ReasonNone while it is
 	done    bool
+	tee     *tee // to the disk, of a body that memory does not keep; nil: none
+	loaded  bool // from the disk
 }
 
 // Object is what the writer fills.
@@ -122,6 +124,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	if w.gaveUp == ReasonNone && b.size+int64(total) > w.fill.c.maxObject {
 		w.giveUp(ReasonTooLarge)
 	}
+	w.tee.write(p)
 	for {
 		if p = b.fill(p); len(p) == 0 {
 			return total, nil
@@ -166,6 +169,9 @@ func (w *Writer) giveUp(reason Reason) {
 	s.remember(crowd(f.hash, w.request), w.obj.received.Add(refusalTime))
 	s.mu.Unlock()
 	f.c.budget.release(w.cost)
+	if reason == ReasonTooLarge {
+		w.tee = f.c.tier.begin(w)
+	}
 	w.obj.body.pass()
 }
 
@@ -181,6 +187,7 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 	case w.gaveUp != ReasonNone:
 		w.done = true
 		b.finish(nil, trailers)
+		w.tee.commit(w)
 		b.detach()
 		return w.gaveUp
 	}
@@ -199,6 +206,10 @@ func (w *Writer) publish(reason Reason) Reason {
 	final := *w.obj
 	final.Length = b.size
 	final.encoded = &encoded{c: f.c}
+	var ch change
+	if !w.loaded {
+		ch = f.c.tier.prepare(f.key, &final, w.sel, w.request.Fields)
+	}
 
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
@@ -217,6 +228,7 @@ func (w *Writer) publish(reason Reason) Reason {
 		return reason
 	}
 	f.c.insert(s, f.key, f.hash, w.request, &entry{obj: &final, sel: w.sel, cost: w.cost})
+	ch.put()
 	return ReasonStored
 }
 
@@ -234,6 +246,7 @@ func (w *Writer) Abort(err error) {
 	s.mu.Lock()
 	f.c.unlist(s, f)
 	s.mu.Unlock()
+	w.tee.abort()
 	w.obj.body.finish(err, nil)
 	w.obj.body.detach()
 	if w.gaveUp == ReasonNone {

@@ -29,7 +29,7 @@ func (f *Fill) freshen(r *message.Request, resp Response, stored *Object, p *Pol
 	case ReasonAuthorization, ReasonRequestNoStore: // says nothing about other requests for it
 		f.refuse(r, &merged, reason)
 	default:
-		f.remove(stored)
+		f.remove(stored, selectorsOf(stored.Fields, &asGet))
 		f.refuse(r, &merged, reason)
 	}
 	return o
@@ -90,6 +90,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 				c.budget.release(more)
 			}
 		}
+		c.tier.refreshed(f, s, r, o, sel)
 		if f.sel = sel; shared.State == Hit || shared.ServeStaleWhileRevalidate {
 			f.obj = o
 			return
@@ -117,11 +118,12 @@ func (s *shard) entryOf(f *Fill, o *Object) *entry {
 }
 
 // remove takes an object out of the store.
-func (f *Fill) remove(o *Object) {
+func (f *Fill) remove(o *Object, sel []selector) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entryOf(f, o); e != nil {
 		f.c.drop(s, e)
 	}
+	f.c.tier.removed(f.key, sel)
 }

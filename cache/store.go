@@ -34,6 +34,7 @@ type Cache struct {
 	queues    queues
 	objects   atomic.Int64
 	fills     atomic.Int64
+	tier      *tier // nil: memory only
 	kinned    atomic.Bool // there has been a key that a service's rules added something to
 }
 

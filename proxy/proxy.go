@@ -176,6 +176,9 @@ func (p *Proxy) serve(x *exchange) error {
 	if !x.asked {
 		p.lookup(x, time.Now())
 	}
+	if p.cache != nil {
+		x.result = p.cache.Load(x.ctx, time.Now(), x.key, x.r, x.service.policy, x.result)
+	}
 	switch x.result.State {
 	case cache.Hit:
 		return p.respondObject(x, x.result.Object)

@@ -9,7 +9,7 @@ const (
 	indexShards = 64 // a power of two
 	blockSize   = 1024
 	// maxVariants bounds the records of one hash; the oldest makes room.
-	maxVariants = 32
+	maxVariants = 128
 )
 
 // place is where a record is.

@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -31,8 +32,13 @@ type Record struct {
 // Get returns the newest record of the hash that match accepts, ErrNotFound when there is none, ErrBusy when too many other reads are under way. It
 // waits for the disk. match must not keep its arguments, which stay unchanged.
 func (s *Store) Get(ctx context.Context, hash uint64, match func(key, meta []byte) bool) (*Record, error) {
+	return s.GetAmong(ctx, hash, func(uint32) bool { return true }, match)
+}
+
+// GetAmong is Get of the variants that among accepts: the others are not read.
+func (s *Store) GetAmong(ctx context.Context, hash uint64, among func(variant uint32) bool, match func(key, meta []byte) bool) (*Record, error) {
 	var buf [4]found
-	all := s.index.find(buf[:0], hash, kindObject)
+	all := slices.DeleteFunc(s.index.find(buf[:0], hash, kindObject), func(f found) bool { return !among(f.variant) })
 	if len(all) == 0 {
 		return nil, ErrNotFound
 	}

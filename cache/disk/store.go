@@ -278,6 +278,10 @@ func (s *Store) Put(o Object) bool {
 	p.size = int64(p.length) + int64(len(o.Key)+len(o.Meta)) + headerSize
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
+	if p.expires != 0 && !o.Expires.After(s.now()) {
+		s.supersede(p)
+		return false
+	}
 	if len(o.Key) <= maxKey && len(o.Meta) <= maxMeta && s.queue.add(p) {
 		return true
 	}
@@ -295,6 +299,11 @@ func seconds(t time.Time) uint32 {
 // drop counts an object that is not written, and deletes what it would have replaced. The queue is locked.
 func (s *Store) drop(p *op) {
 	s.meters.dropped.Inc()
+	s.supersede(p)
+}
+
+// supersede deletes what an object that is not written would have replaced. The queue is locked.
+func (s *Store) supersede(p *op) {
 	s.remove(p.hash, p.variant, p.replaces != nil)
 	p.done()
 }

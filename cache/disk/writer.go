@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -131,8 +132,10 @@ func (s *Store) isGone(o *op) bool {
 
 // replaceOthers deletes the variants that o makes obsolete.
 func (s *Store) replaceOthers(o *op) error {
-	if err := s.flush(); err != nil { // the newest may be among them
-		return err
+	if slices.ContainsFunc(s.w.pending, func(p pending) bool { return p.hash == o.hash }) {
+		if err := s.flush(); err != nil {
+			return err
+		}
 	}
 	for _, f := range s.index.find(nil, o.hash, kindObject) {
 		if f.variant == o.variant {
