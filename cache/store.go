@@ -34,7 +34,8 @@ type Cache struct {
 	queues    queues
 	objects   atomic.Int64
 	fills     atomic.Int64
-	tier      *tier // nil: memory only
+	tier      *tier       // nil: memory only
+	diskErr   error       // why there is no tier although one is configured
 	kinned    atomic.Bool // there has been a key that a service's rules added something to
 }
 

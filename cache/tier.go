@@ -59,9 +59,15 @@ type tier struct {
 	tees  map[uint64]struct{}      // bodies that are written as they pass
 }
 
-// OpenDisk puts a disk tier below the cache, before it is used. Close must be called. The error says what the operator must change.
+// OpenDisk puts a disk tier below the cache, before it is used. Close must be called. The error says what the operator must change: a disk that
+// fails is none, the cache then does without, and says so.
 func (c *Cache) OpenDisk(cfg DiskConfig, log *slog.Logger, set *metrics.Set) error {
 	s, err := disk.Open(disk.Options{Path: cfg.Path, Size: int64(cfg.Size), Log: log, Set: set})
+	if disk.Broken(err) {
+		log.Error("the disk cache can't be opened; objects are kept in memory only until the next start", "path", cfg.Path, "error", err)
+		c.diskErr = err
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -79,6 +85,32 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	return c.tier.store.Close()
+}
+
+// DiskStatus is the disk tier's state as the status shows it; nil without one.
+func (c *Cache) DiskStatus() *DiskStatus {
+	if c.diskErr != nil {
+		return &DiskStatus{State: "unavailable", Error: c.diskErr.Error()}
+	}
+	if c.tier == nil {
+		return nil
+	}
+	st := c.tier.store.Status()
+	out := &DiskStatus{State: st.State.String(), Reason: st.Reason, Records: c.tier.store.Len(), Bytes: c.tier.store.Used(), Limit: c.tier.store.Limit()}
+	if st.Err != nil {
+		out.Error = st.Err.Error()
+	}
+	return out
+}
+
+// DiskStatus says how the disk tier is.
+type DiskStatus struct {
+	State   string `json:"state"` // loading, ready, degraded (memory only, and tried again), unavailable (memory only until the next start)
+	Reason  string `json:"reason,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Records int    `json:"records"` // objects, and parts of large bodies
+	Bytes   int64  `json:"bytes"`
+	Limit   int64  `json:"limit_bytes"`
 }
 
 // Disk is the store below the cache; nil when there is none.

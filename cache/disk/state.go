@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"syscall"
 	"time"
 )
@@ -57,6 +58,16 @@ func (s *Store) setStatus(st State, err error) {
 		v.Reason = "failing"
 	}
 	s.status.Store(v)
+}
+
+// Broken reports whether an error of Open is the disk's: it can't be written or read. Any other is the configuration's.
+func Broken(err error) bool {
+	for _, e := range [...]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, io.ErrShortWrite, io.ErrUnexpectedEOF} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // fail takes the store out of service for writing.

@@ -14,6 +14,7 @@ import (
 	"nearcast/admin"
 	"nearcast/bgp"
 	"nearcast/cache"
+	"nearcast/cache/disk"
 	"nearcast/geo"
 	"nearcast/health"
 	"nearcast/internal/config"
@@ -27,6 +28,7 @@ type edge struct {
 	log *slog.Logger
 
 	places    *geo.DB
+	cache     *cache.Cache
 	proxy     *proxy.Proxy
 	front     *front.Front
 	monitor   *health.Monitor
@@ -63,6 +65,7 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 		}
 	}
 	e.monitor = health.New(log, set)
+	e.cache = cache.New(cfg.Cache, set)
 	access := accessOutput(cfg.Log.Access, s, set)
 	if e.proxy, err = proxy.New(proxyOptions(cfg, e, log, access, set)); err != nil {
 		return nil, err
@@ -79,6 +82,11 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 	}
 	if e.admin, err = admin.Listen(cfg.Admin, e.source(set), log); err != nil {
 		return nil, err
+	}
+	if d := cfg.Cache.Disk; d != nil { // last: what has failed before it leaves no store open
+		if err := e.cache.OpenDisk(*d, log, set); err != nil {
+			return nil, fmt.Errorf("cache.disk: %w", err)
+		}
 	}
 	e.monitor.SetTargets(append(e.proxy.Targets(), e.selfTargets()...))
 	e.list(access)
@@ -135,7 +143,7 @@ func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *logWrit
 	o := proxy.Options{
 		Edge: cfg.Edge.Name, Region: cfg.Edge.Region, Regions: cfg.Regions, Services: cfg.Services,
 		MaxBody: int64(cfg.Limits.MaxBodySize), MaxHeader: int64(cfg.Limits.MaxHeaderSize),
-		Cache: cache.New(cfg.Cache, set), Health: e.monitor, Places: e.places,
+		Cache: e.cache, Health: e.monitor, Places: e.places,
 		SelfToken: rand.Text(), Log: log, Set: set,
 	}
 	e.token = o.SelfToken
@@ -203,7 +211,7 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, bgp.MetricHelp} {
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all
