@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -234,6 +235,74 @@ func TestTooManyDeletionsGiveUpEverything(t *testing.T) {
 		}
 		s.Close()
 	})
+}
+
+// TestAKillWithDeletionsThatWait ends a process whose deletions could not be written, with and without a word.
+func TestAKillWithDeletionsThatWait(t *testing.T) {
+	for _, killed := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			fs := newFaulty(t)
+			s := openTest(t, Options{FS: fs})
+			put(t, s, "k", 1, 10)
+			fs.write.Store(&fault{syscall.ENOSPC, 0})
+			s.Put(object(s, "x", 1, 10))
+			synctest.Wait()
+			s.Delete(s.Hash([]byte("k")))
+			synctest.Wait()
+			after := newFaulty(t)
+			for name, f := range fs.files {
+				after.files[name] = &memFile{after, f.data}
+			}
+			s.Close()
+			if !killed {
+				after = fs
+				fs.write.Store(nil)
+			}
+			s = openTest(t, Options{FS: after})
+			if get(t, s, "k") != 0 {
+				t.Errorf("killed %v: back", killed)
+			}
+			put(t, s, "k", 2, 10)
+			s.Close()
+			s = openTest(t, Options{FS: after})
+			if get(t, s, "k") != 2 {
+				t.Errorf("killed %v: gone", killed)
+			}
+			s.Close()
+		})
+	}
+}
+
+// TestAReaderFollowsWhatMoves evicts a body's segments while it is read.
+func TestAReaderFollowsWhatMoves(t *testing.T) {
+	s := openTest(t, Options{Path: t.TempDir(), Segment: 4 << 20})
+	const n = partSize + partSize/2
+	put(t, s, "large", 1, n)
+	put(t, s, "small", 1, partSize/4)
+	want := map[string][]byte{"large": pattern("large", 1, n), "small": pattern("small", 1, partSize/4)}
+	readers := map[string]*Record{}
+	for key := range want {
+		r, err := s.Get(t.Context(), s.Hash([]byte(key)), func(_, _ []byte) bool { return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Chunk(t.Context(), 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		readers[key] = r
+	}
+	for i := range 250 {
+		put(t, s, fmt.Sprint("filler", i), 1, 300<<10)
+	}
+	for key, r := range readers {
+		for at := 0; at < len(want[key]); {
+			c, err := r.Chunk(t.Context(), int64(at), nil)
+			if err != nil || !bytes.Equal(c, want[key][at:at+len(c)]) {
+				t.Fatalf("%s at %d: %v", key, at, err)
+			}
+			at += len(c)
+		}
+	}
 }
 
 func TestDamageIsAMiss(t *testing.T) {

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"slices"
@@ -149,18 +150,38 @@ func (r *Record) Chunk(ctx context.Context, offset int64, buf []byte) ([]byte, e
 		return nil, err
 	}
 	defer r.s.release()
-	if r.p.kind != kindHead {
-		return r.chunk(offset, buf)
-	}
-	n := uint32(offset / partSize)
-	if r.part == nil || r.part.p.part != n {
-		part, err := r.s.openPart(r, n)
-		if err != nil {
-			return nil, err
+	body := r
+	if r.p.kind == kindHead {
+		n := uint32(offset / partSize)
+		if r.part == nil || r.part.p.part != n {
+			part, err := r.s.openPart(r, n)
+			if err != nil {
+				return nil, err
+			}
+			r.part = part
 		}
-		r.part = part
+		body, offset = r.part, offset%partSize
 	}
-	return r.part.chunk(offset%partSize, buf)
+	c, err := body.chunk(offset, buf)
+	if err != nil && body.reopen() {
+		c, err = body.chunk(offset, buf)
+	}
+	return c, err
+}
+
+// reopen finds the record again that has been moved since it was opened. Key, Meta and Seq stay what they were.
+func (r *Record) reopen() bool {
+	for _, f := range r.s.index.find(nil, r.p.hash, r.p.kind) {
+		if f.variant != r.p.variant || f.place == r.at {
+			continue
+		}
+		n, err := r.s.open(r.p.hash, f)
+		if err == nil && n.p.bodyLen == r.p.bodyLen && bytes.Equal(n.Key, r.Key) && bytes.Equal(n.Meta, r.Meta) && bytes.Equal(n.p.sums, r.p.sums) {
+			r.seg, r.at, r.p, r.data = n.seg, n.at, n.p, n.data
+			return true
+		}
+	}
+	return false
 }
 
 // chunk is Chunk of a record with its body.

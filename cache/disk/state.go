@@ -103,12 +103,17 @@ func (s *Store) recover(try *time.Duration) bool {
 	for {
 		t := time.NewTimer(*try)
 		*try = min(2**try, lastTry)
-		select {
-		case <-s.closing:
-			t.Stop()
-			s.leave()
-			return false
-		case <-t.C:
+		for waiting := true; waiting; {
+			select {
+			case <-s.closing:
+				t.Stop()
+				s.leave()
+				return false
+			case <-s.queue.wake:
+				s.mark()
+			case <-t.C:
+				waiting = false
+			}
 		}
 		err := error(nil)
 		if s.Status().Reason == reasonFull {
@@ -128,6 +133,33 @@ func (s *Store) recover(try *time.Duration) bool {
 		s.setStatus(Ready, nil)
 		s.log.Info("the disk cache can be written again")
 		return true
+	}
+}
+
+// mark notes in the directory that there are deletions which could not be written: should the process end now, the next one starts anew. It
+// takes no space.
+func (s *Store) mark() {
+	s.queue.mu.Lock()
+	pending := s.queue.deletes > 0
+	for _, o := range s.queue.ops {
+		pending = pending || o.wipe
+	}
+	s.queue.mu.Unlock()
+	if !pending || s.w.dirty {
+		return
+	}
+	if err := s.fs.Rename(formatName, dirtyName); err != nil {
+		s.log.Error("the disk cache can't note that deletions wait to be written: empty its directory if the process is killed", "error", err)
+		return
+	}
+	s.w.dirty = true
+	_ = s.fs.Sync()
+}
+
+// unmark takes the note back.
+func (s *Store) unmark() {
+	if err := s.fs.Rename(dirtyName, formatName); err == nil {
+		s.w.dirty = false
 	}
 }
 

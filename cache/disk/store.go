@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,6 +155,7 @@ const (
 	formatName = "nearcast-cache"
 	formatLine = "nearcast disk cache 1\n"
 	lockName   = "lock"
+	dirtyName  = "nearcast-cache.dirty" // formatName's other name, while deletions could not be written
 )
 
 // enter takes the directory and looks for segments.
@@ -161,10 +164,8 @@ func (s *Store) enter() (found []unlisted, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("disk: %w", err)
 	}
-	known := false
-	for _, n := range names {
-		known = known || n == formatName
-	}
+	dirty := slices.Contains(names, dirtyName)
+	known := dirty || slices.Contains(names, formatName)
 	for _, n := range names {
 		if !known && n != lockName && n != "lost+found" && n != formatName+tmpSuffix {
 			return nil, fmt.Errorf("disk: the directory is not empty and not a nearcast cache (it holds %q): name another one, or empty it", n)
@@ -173,6 +174,11 @@ func (s *Store) enter() (found []unlisted, err error) {
 	if s.lock, err = s.fs.Lock(lockName); err != nil {
 		return nil, fmt.Errorf("disk: %w", err)
 	}
+	if dirty {
+		if names, err = s.startAnew(names); err != nil {
+			return nil, fmt.Errorf("disk: %w", err)
+		}
+	}
 	if err := s.readFormat(known); err != nil {
 		return nil, err
 	}
@@ -180,6 +186,24 @@ func (s *Store) enter() (found []unlisted, err error) {
 		return nil, err
 	}
 	return s.openSegments(names)
+}
+
+// startAnew empties a directory that holds what has been deleted.
+func (s *Store) startAnew(names []string) (kept []string, err error) {
+	s.log.Warn("the disk cache starts anew: the last process could not write its deletions")
+	for _, n := range names {
+		if strings.HasSuffix(n, logSuffix) || strings.HasSuffix(n, listSuffix) {
+			if err := s.fs.Remove(n); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		kept = append(kept, n)
+	}
+	if err := s.fs.Sync(); err != nil {
+		return nil, err
+	}
+	return kept, s.fs.Rename(dirtyName, formatName)
 }
 
 // readFormat reads, or writes, the file that says what the directory is, and holds the salt of the hashes.

@@ -25,6 +25,7 @@ type writer struct {
 	current *op // being put into buf
 	moving  []byte
 	limit   int64 // the budget, or less while the disk has not so much
+	dirty   bool  // there are deletions that could not be written, and the directory says so
 }
 
 // pending is a record in buf, which is made known once it is written.
@@ -51,6 +52,9 @@ func (s *Store) write() {
 			well = s.now()
 			continue
 		}
+		if s.w.dirty {
+			s.unmark()
+		}
 		select {
 		case <-s.queue.wake:
 		case <-s.closing:
@@ -69,12 +73,19 @@ func (s *Store) leave() {
 		s.fail(err)
 	}
 	s.queue.mu.Lock()
-	defer s.queue.mu.Unlock()
 	for _, o := range s.queue.restore() {
 		s.drop(o)
 	}
-	if n := s.queue.deletes; n > 0 {
-		s.log.Error("the disk cache could not write its deletions: empty its directory before the next start", "deletions", n)
+	lost := s.queue.deletes > 0
+	for _, o := range s.queue.ops {
+		lost = lost || o.wipe
+	}
+	s.queue.mu.Unlock()
+	if !lost {
+		return
+	}
+	if err := s.removeAll(); err != nil { // what was deleted must not be back
+		s.log.Error("the disk cache could not write its deletions: empty its directory before the next start", "error", err)
 	}
 }
 
