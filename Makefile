@@ -24,7 +24,7 @@ test: setup unit race labtest ## install what the tests need (as root), then uni
 build: ## build bin/nearcast, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/nearcast ./cmd/nearcast
 
-setup: ## install BIRD, FRR, Chromium and the tools that the lab tests use (Debian, root)
+setup: ## install BIRD, FRR, Chromium and the tools that the lab tests use (Debian, root), and the suite of cache tests
 	./scripts/setup.sh
 
 unit: ## unit tests

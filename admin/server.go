@@ -24,6 +24,8 @@ type Source struct {
 	Status func() any
 	// Healthy says for /healthz whether the edge can serve, and if not, why.
 	Healthy func() (bool, string)
+	// Purger does what /purge asks for; nil: there is no /purge.
+	Purger Purger
 }
 
 // Server is the operator's listener. It is not for the public: bind it to a loopback or management address.
@@ -104,6 +106,9 @@ func (s Source) handler() http.Handler {
 		}
 		fmt.Fprintln(w, why)
 	})
+	if s.Purger != nil {
+		mux.HandleFunc("POST /purge", s.purge)
+	}
 	return mux
 }
 

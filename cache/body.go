@@ -160,6 +160,14 @@ func (b *body) end() error {
 	return io.EOF
 }
 
+// charge takes over a charge of n bytes for what goes with the body, and returns what it had before.
+func (b *body) charge(n int64) (before int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.charged += n
+	return b.charged - n
+}
+
 // settle gives the charge back once nobody holds the body any more.
 func (b *body) settle() {
 	if b.detached && b.readers == 0 && b.pins.Load() == -gone {

@@ -3,6 +3,7 @@ package cache
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 
 	"nearcast/proxy/message"
@@ -10,14 +11,15 @@ import (
 
 // A record is the byte form of a stored response without its body: no pointers, no offsets, the same on every machine.
 //
-//	record   = version flags status length received terms key selectors fields trailers
-//	flags    = one byte
+//	record   = version flags status length received terms key selectors fields trailers began tags
+//	flags    = one bit each, as flagsOf has them
 //	received = seconds nanoseconds                     of the wall clock
 //	terms    = initialAge lifetime staleWhileRevalidate staleIfError, in nanoseconds
 //	key      = service scheme authority path query
 //	lines    = count *( name value )                   selectors, fields and trailers alike
 //	name     = index in fieldNamesTable + 1, or 0 string
 //	string   = length *byte
+//	tags     = count *( eight bytes, the lowest first )   in rising order
 //
 // Numbers are varints, those that may be negative zigzag. Whoever adds a field to Object, terms, Key or selector adds it here and raises
 // recordVersion: a record of another version is not read, which costs one fetch.
@@ -31,14 +33,10 @@ const maxLines = 1 << 16
 // errRecord: the bytes are no record of this version.
 var errRecord = errors.New("cache: not a record of this version")
 
-const (
-	recordHasQuery = 1 << iota
-	recordStaleIfErrorSet
-	recordNoCache
-	recordNeverStale
-	recordStaleAsStated
-	recordFlagsEnd
-)
+// flagsOf are the parts of a record that are true or false, in their order.
+func flagsOf(key *Key, o *Object) [7]*bool {
+	return [...]*bool{&key.hasQuery, &o.staleIfErrorSet, &o.noCache, &o.neverStale, &o.staleAsStated, &o.softened, &o.tags.all}
+}
 
 // record is a decoded one. Its strings share one memory of their own.
 type record struct {
@@ -50,16 +48,13 @@ type record struct {
 
 // appendRecord appends the record of a complete object.
 func appendRecord(dst []byte, key Key, o *Object, sel []selector) []byte {
-	var flags byte
-	for _, f := range [...]struct {
-		set bool
-		bit byte
-	}{{key.hasQuery, recordHasQuery}, {o.staleIfErrorSet, recordStaleIfErrorSet}, {o.noCache, recordNoCache}, {o.neverStale, recordNeverStale}, {o.staleAsStated, recordStaleAsStated}} {
-		if f.set {
-			flags |= f.bit
+	var flags uint64
+	for i, set := range flagsOf(&key, o) {
+		if *set {
+			flags |= 1 << i
 		}
 	}
-	dst = append(dst, recordVersion, flags)
+	dst = binary.AppendUvarint(append(dst, recordVersion), flags)
 	dst = binary.AppendUvarint(dst, uint64(o.Status))
 	dst = binary.AppendVarint(dst, o.Length)
 	dst = binary.AppendVarint(dst, o.received.Unix())
@@ -79,7 +74,12 @@ func appendRecord(dst []byte, key Key, o *Object, sel []selector) []byte {
 	if o.body != nil {
 		trailers = o.Trailers()
 	}
-	return appendLines(dst, trailers)
+	dst = binary.AppendUvarint(appendLines(dst, trailers), o.began)
+	dst = binary.AppendUvarint(dst, uint64(len(o.tags.hashes)))
+	for _, h := range o.tags.hashes {
+		dst = binary.LittleEndian.AppendUint64(dst, h)
+	}
+	return dst
 }
 
 func appendLines(dst []byte, f message.Fields) []byte {
@@ -106,30 +106,33 @@ func appendString(dst []byte, s string) []byte {
 // parseRecord reads what appendRecord has written, and nothing else: every byte must be used, and every value be one that a stored
 // response can have. It keeps no part of b.
 func parseRecord(b []byte) (record, error) {
-	if len(b) < 2 || b[0] != recordVersion || b[1] >= recordFlagsEnd {
+	if len(b) < 2 || b[0] != recordVersion {
 		return record{}, errRecord
 	}
-	flags := b[1]
-	d := decoder{rest: string(b[2:])}
+	d := decoder{rest: string(b[1:])}
+	flags := d.uvarint()
 	o := &Object{Status: int(d.uvarint())}
 	o.Length = d.varint()
 	seconds, nanoseconds := d.varint(), d.uvarint()
 	o.received = time.Unix(seconds, int64(nanoseconds%1e9))
 	o.terms = terms{
 		initialAge: d.duration(), lifetime: d.duration(), staleWhileRevalidate: d.duration(), staleIfError: d.duration(),
-		staleIfErrorSet: flags&recordStaleIfErrorSet != 0, noCache: flags&recordNoCache != 0, neverStale: flags&recordNeverStale != 0, staleAsStated: flags&recordStaleAsStated != 0,
 	}
 	rec := record{obj: o}
 	rec.key = Key{
 		service: d.string(), scheme: d.string(), authority: d.string(), path: d.string(), query: d.string(),
-		hasQuery: flags&recordHasQuery != 0,
 	}
+	for i, set := range flagsOf(&rec.key, o) {
+		*set, flags = flags&(1<<i) != 0, flags&^(1<<i)
+	}
+	rec.key.selected = strings.IndexByte(rec.key.query, selectedMark) >= 0
 	for _, x := range d.lines(false) {
 		rec.sel = append(rec.sel, selector{x.Name, x.Value})
 	}
 	o.Fields = d.lines(true)
 	rec.trailers = d.lines(true)
-	if d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.query != "" {
+	o.began, o.tags.hashes = d.uvarint(), d.hashes()
+	if flags != 0 || d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.url().query != "" {
 		return record{}, errRecord
 	}
 	return rec, nil
@@ -224,6 +227,28 @@ func (d *decoder) name() string {
 		return ""
 	}
 	return s
+}
+
+// hashes reads those of tags.
+func (d *decoder) hashes() []uint64 {
+	n := d.uvarint()
+	if n > maxTags || 8*n > uint64(len(d.rest)) {
+		d.fail()
+	}
+	if n == 0 || d.bad {
+		return nil
+	}
+	all := make([]uint64, n)
+	for i := range all {
+		var b [8]byte
+		copy(b[:], d.rest)
+		d.rest = d.rest[8:]
+		if all[i] = binary.LittleEndian.Uint64(b[:]); i > 0 && all[i] <= all[i-1] {
+			d.fail()
+			return nil
+		}
+	}
+	return all
 }
 
 // isFieldText: nothing that could end a line (RFC 9110 §5.5).

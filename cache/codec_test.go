@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"reflect"
 	"testing"
@@ -57,8 +58,9 @@ func TestARecordCarriesEveryField(t *testing.T) {
 	want.obj = &Object{}
 	want.sel = make([]selector, 2)
 	n := 0
-	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded")
+	fillIn(t, reflect.ValueOf(want.obj).Elem(), &n, "body", "encoded", "serial")
 	fillIn(t, reflect.ValueOf(&want.key).Elem(), &n)
+	want.key.query += "\x00x-tier=gold" // which is what selected says
 	for i := range want.sel {
 		fillIn(t, reflect.ValueOf(&want.sel[i]).Elem(), &n)
 	}
@@ -69,11 +71,15 @@ func TestARecordCarriesEveryField(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\ngot  %+v %+v\nwant %+v %+v", err, got, got.obj, want, want.obj)
 	}
+	o = Object{Status: 200, received: time.Unix(0, 0)}
+	key := Key{path: "/", query: "\x00device=mobile", selected: true}
+	if got, err := parseRecord(appendRecord(nil, key, &o, nil)); err != nil || got.key != key {
+		t.Errorf("a key without a query: %v, %+v", err, got.key)
+	}
 	// Each flag by itself: two that share a bit would both be set above.
-	for i := range 4 {
+	for i := range flagsOf(&Key{}, &Object{}) {
 		key, o := Key{path: "/"}, &Object{Status: 200}
-		set := [...]*bool{&key.hasQuery, &o.staleIfErrorSet, &o.noCache, &o.neverStale}
-		*set[i] = true
+		*flagsOf(&key, o)[i] = true
 		o.received = time.Unix(0, 0)
 		if got, err := parseRecord(appendRecord(nil, key, o, nil)); err != nil || got.key != key || !reflect.DeepEqual(got.obj, o) {
 			t.Errorf("flag %d: %v, %+v", i, err, got.obj)
@@ -95,7 +101,7 @@ func TestARecordIsStrict(t *testing.T) {
 	}
 	for what, b := range map[string][]byte{
 		"another version":    append([]byte{recordVersion + 1}, good[1:]...),
-		"an unknown flag":    append([]byte{recordVersion, recordFlagsEnd}, good[2:]...),
+		"an unknown flag":    append(binary.AppendUvarint([]byte{recordVersion}, 1<<len(flagsOf(&key, o))), good[2:]...),
 		"a byte too much":    append(bytes.Clone(good), 0),
 		"a status below":     appendRecord(nil, key, &Object{Status: 199}, nil),
 		"a status above":     appendRecord(nil, key, &Object{Status: 600}, nil),

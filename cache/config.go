@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,8 @@ import (
 
 // Config is the store's part of the configuration.
 type Config struct {
-	// Memory is the hard budget in bytes for everything stored: bodies, fields, keys and index. Default 256 MiB.
+	// Memory is the hard budget in bytes for everything stored: bodies, fields, keys and index. Default 256 MiB, at least 1 MiB. With
+	// GOMEMLIMIT set it is reduced to what that leaves room for: see [Config.Fit].
 	Memory Size `yaml:"memory"`
 	// MaxObject is the largest body that is stored; larger responses pass through. Default 16 MiB, at most Memory.
 	MaxObject Size `yaml:"max_object"`
@@ -21,12 +23,15 @@ type Config struct {
 	Disk *DiskConfig `yaml:"disk"`
 }
 
+// minMemory is the smallest budget.
+const minMemory = 1 << 20
+
 // SetDefaults fills in the defaults.
 func (c *Config) SetDefaults() { c.Memory, c.MaxObject = 256<<20, 16<<20 }
 
 // Validate calls report with the key and the fault of each value that can't be.
 func (c *Config) Validate(report func(key, fault string)) {
-	if c.Memory < 1<<20 {
+	if c.Memory < minMemory {
 		report("memory", "must be at least 1MiB")
 	}
 	if c.MaxObject < 0 || c.MaxObject > c.Memory {
@@ -44,10 +49,14 @@ type Policy struct {
 	// StaleIfError is how long past its freshness a response may serve when every origin fails (RFC 5861 §4).
 	// A stale-if-error directive of the response wins. Default 0.
 	StaleIfError time.Duration `yaml:"stale_if_error"`
+	// Negative are lifetimes of errors that state none. Default: none, such an error is not stored; at most 24h for a 4xx, 10m for a 5xx.
+	Negative NegativeTTLs `yaml:"negative"`
 	// Key says what tells stored answers apart.
 	Key KeyRules `yaml:"key"`
-	// CacheStatus adds the Cache-Status field to responses (RFC 9211). Default true.
-	CacheStatus bool `yaml:"cache_status"`
+	// EarlyHints remembers the links of pages and sends them with 103 (RFC 8297) while the next client waits for the page. Default false.
+	EarlyHints bool `yaml:"early_hints"`
+	// CacheStatus adds the Cache-Status field to responses (RFC 9211): on, off, or full, which adds the key. Default on; true and false mean on and off.
+	CacheStatus StatusMode `yaml:"cache_status"`
 	// StaleOnDisconnect is how long past its freshness a response may serve when no origin can be reached, or none answers (RFC 9111
 	// §4.2.4). An origin that answers with an error is StaleIfError's. Default 24h; 0: never.
 	StaleOnDisconnect time.Duration `yaml:"stale_on_disconnect"`
@@ -61,6 +70,15 @@ type Policy struct {
 	// TargetedFields are the response fields that address this cache, in order of precedence: the first that can be parsed and is not
 	// empty replaces Cache-Control and Expires (RFC 9213 §2.2). At most 8; empty: none. Default CDN-Cache-Control.
 	TargetedFields []string `yaml:"targeted_fields"`
+	// TagFields are the response fields by which origins tag objects for purges. Tags are separated as each vendor has it (EachTag), their case does
+	// not count; of one object 1000 tags are kept, of 1024 bytes each: with more, every purge of a tag purges it. Default Surrogate-Key and
+	// Cache-Tag; empty: no tags. At most 8.
+	TagFields []string `yaml:"tag_fields"`
+	// ForwardTags passes these fields on to clients, as an edge in front of this one needs it. Default false.
+	ForwardTags bool `yaml:"forward_tags"`
+	// PurgeFrom are the addresses whose PURGE requests are obeyed, for URLs, tags and prefixes of this service; others get 403. It is the
+	// connection's address that counts, or the one in a PROXY protocol header. Default none: PURGE goes to the origin like any other method.
+	PurgeFrom []netip.Prefix `yaml:"purge_from"`
 }
 
 // What becomes of responses with Set-Cookie.
@@ -87,8 +105,9 @@ const maxTargeted = 8
 
 // SetDefaults fills in the defaults.
 func (p *Policy) SetDefaults() {
-	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, true, 24*time.Hour
+	p.Enabled, p.CacheStatus, p.StaleOnDisconnect = true, StatusOn, 24*time.Hour
 	p.SetCookie, p.RequestDirectives, p.TargetedFields = CookieStore, DirectivesHonour, []string{"CDN-Cache-Control"}
+	p.TagFields = []string{"surrogate-key", "cache-tag"}
 }
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -115,6 +134,7 @@ func (p *Policy) Validate(report func(key, fault string)) {
 	if fault := p.targetedFault(); fault != "" {
 		report("targeted_fields", fault)
 	}
+	p.validatePurges(report)
 }
 
 func (p *Policy) targetedFault() string {

@@ -39,7 +39,7 @@ func TestConfigValidates(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	p := on()
-	if got := faults(p.Validate); got != "" || !p.Enabled || !p.CacheStatus {
+	if got := faults(p.Validate); got != "" || !p.Enabled || p.CacheStatus != StatusOn {
 		t.Errorf("the defaults: %s", got)
 	}
 	p = &Policy{DefaultTTL: -1, StaleIfError: -1, StaleOnDisconnect: -1, SetCookie: "Store", RequestDirectives: "honor", TargetedFields: []string{"a b"}}

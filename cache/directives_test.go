@@ -107,6 +107,14 @@ func TestRFC9213_2_2_TargetedFieldReplaces(t *testing.T) {
 		{"stricter than Cache-Control", []string{"Cache-Control: max-age=60", "CDN-Cache-Control: no-store"}, -1},
 		{"unparsable: ignored", []string{"Cache-Control: max-age=60", "CDN-Cache-Control: no-store,"}, 60},
 		{"Expires is replaced too", []string{"Expires: Sun, 01 Mar 2026 13:00:00 GMT", "CDN-Cache-Control: none"}, -1},
+		{"none of an unparsable field is believed", []string{"Cache-Control: max-age=60", "CDN-Cache-Control: max-age=5, max-age=1.2.3"}, 60},
+		{"an empty one is ignored", []string{"Cache-Control: max-age=60", "CDN-Cache-Control:"}, 60},
+		{"members that are wrong in type are not there", []string{"Cache-Control: max-age=60", `CDN-Cache-Control: max-age=30, no-store=1, private=?0`}, 30},
+		{"a last member of the wrong type", []string{"Cache-Control: max-age=60", "CDN-Cache-Control: max-age=30, max-age=tok"}, -1},
+		{"as large as can be", []string{"CDN-Cache-Control: max-age=999999999999999"}, maxDelta},
+		{"larger than can be", []string{"Cache-Control: max-age=60", "CDN-Cache-Control: max-age=9999999999999999"}, 60},
+		{"upper case is no key", []string{"Cache-Control: max-age=60", "CDN-Cache-Control: Max-Age=30"}, 60},
+		{"s-maxage before max-age", []string{"CDN-Cache-Control: max-age=30, s-maxage=20"}, 20},
 		{"over several lines", []string{"Cache-Control: no-store", "CDN-Cache-Control: a", "CDN-Cache-Control: max-age=30"}, 30},
 	} {
 		r := get("/" + strings.ReplaceAll(tt.why, " ", "-"))
@@ -119,6 +127,29 @@ func TestRFC9213_2_2_TargetedFieldReplaces(t *testing.T) {
 		}
 		if res := h.look(0, r); int(res.TTL.Seconds()) != tt.ttl {
 			t.Errorf("%s: ttl %v, want %d s (%v)", tt.why, res.TTL, tt.ttl, reason)
+		}
+	}
+}
+
+func TestRFC9213_2_2_ListOfTargetedFields(t *testing.T) {
+	for _, tt := range []struct {
+		why    string
+		fields []string
+		lines  []string
+		ttl    int
+	}{
+		{"the first", []string{"Nearcast-Cache-Control", "CDN-Cache-Control"}, []string{"nearcast-cache-control: max-age=10", "CDN-Cache-Control: max-age=20"}, 10},
+		{"in the list's order", []string{"CDN-Cache-Control", "Nearcast-Cache-Control"}, []string{"nearcast-cache-control: max-age=10", "CDN-Cache-Control: max-age=20"}, 20},
+		{"the next where the first can't be parsed", []string{"Nearcast-Cache-Control", "CDN-Cache-Control"}, []string{"nearcast-cache-control: max-age=10,", "CDN-Cache-Control: max-age=20"}, 20},
+		{"the next where the first is empty", []string{"Nearcast-Cache-Control", "CDN-Cache-Control"}, []string{"nearcast-cache-control:", "CDN-Cache-Control: max-age=20"}, 20},
+		{"none that is not listed", []string{"Nearcast-Cache-Control"}, []string{"CDN-Cache-Control: max-age=20"}, 60},
+		{"none at all", nil, []string{"CDN-Cache-Control: max-age=20"}, 60},
+	} {
+		h := newHarness(t)
+		h.policy.TargetedFields = tt.fields
+		h.store(get("/"), answer(200, append(tt.lines, "Cache-Control: max-age=60")...), "x")
+		if res := h.look(0, get("/")); int(res.TTL.Seconds()) != tt.ttl {
+			t.Errorf("%s: ttl %v, want %d s", tt.why, res.TTL, tt.ttl)
 		}
 	}
 }

@@ -5,7 +5,8 @@
 //
 //	res := c.Lookup(now, key, r, policy)
 //	Hit           → answer with EvaluateConditional, ParseRange, ParseRanges and res.Object
-//	Bypass        → forward the request as it is; after an unsafe method's answer, call Invalidate
+//	Bypass        → forward the request as it is; after an unsafe method's answer, call Invalidate,
+//	                and Posted for one that may be stored all the same
 //	OnlyIfCached  → 504
 //	Stale         → when res.ServeStaleWhileRevalidate, answer with res.Object and do the rest in the background
 //	Miss, Stale   → f, leader := c.Begin(now, key, r)
@@ -31,10 +32,18 @@
 // Where the RFCs leave the choice:
 //
 //   - A request's no-cache and max-age=0 validate (as browsers' reloads expect), no-store goes past the cache, only-if-cached gets
-//     504; requestDirectives is the one place for it.
-//   - Set-Cookie is stored only with public or s-maxage, or when a qualified no-cache or private keeps the field out.
-//   - s-maxage forbids stale use (RFC 9111 §5.2.2.10), stale-while-revalidate and stale-if-error beside it included; an origin that wants
-//     both says so with max-age, or with CDN-Cache-Control.
+//     504. A service may ignore them (request_directives), but for no-store and only-if-cached.
+//   - Set-Cookie is stored where the origin states the freshness or says public, as for any other field, and never on heuristic or default
+//     freshness (RFC 9111 §7.3). A service may refuse such responses, or strip the field (set_cookie).
+//   - s-maxage forbids stale use (RFC 9111 §5.2.2.10), stale-while-revalidate and stale-if-error beside it included, unless the service has it
+//     otherwise (stale_with_s_maxage); an origin that wants both says so with max-age, or with CDN-Cache-Control.
+//   - When no origin can be reached, a stale response serves for a day unless its directives forbid it (stale_on_disconnect): the answer is
+//     then a 504. An origin that answers with an error has been reached, and stale-if-error decides.
+//   - A 304 is about the response whose validators were sent, whatever validators it has itself.
+//   - The answer to a POST is stored where it is a 200 with explicit freshness and its own URL in Content-Location, never any other method's.
+//   - A fresh variant in the one language that a request prefers to all others serves it, whatever else its Accept-Language says. The
+//     order of languages of one weight is never taken for meaningless: origins may go by it.
+//   - A date whose weekday is another date's is none.
 //   - The service's default TTL is for statuses that report success or a lasting redirect, never for errors.
 //   - A response that must be validated before every use is stored when it has a validator, but not shared as it arrives.
 //   - A Range request of something that is not stored goes past the cache, so that a part of a large file does not fetch it all.

@@ -52,6 +52,18 @@ func (e *encoded) keep(p message.Protocol, b []byte) {
 	e.charged += n
 }
 
+// retire leaves what the forms have cost to the body, until nobody reads it any more: who sends the one sends the other.
+func (e *encoded) retire(b *body) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	n := e.charged
+	e.gone, e.charged = true, 0
+	e.mu.Unlock()
+	b.charge(n)
+}
+
 // release gives back what the forms have cost. Whoever sends one still may: like the object's fields, it is gone with its last user.
 func (e *encoded) release() {
 	if e == nil {

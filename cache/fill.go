@@ -33,10 +33,11 @@ type Response struct {
 // Fill is one fetch that any number of requests share.
 type Fill struct {
 	// immutable
-	c    *Cache
-	key  Key
-	hash uint64
-	born uint64 // the shard's purges by then
+	c     *Cache
+	key   Key
+	hash  uint64
+	born  uint64 // the shard's purges by then
+	began uint64 // the number of the last purge by then (purge.go)
 
 	// settled is set by the leader's first decision; decided is closed once it can be read.
 	settled atomic.Bool
@@ -55,10 +56,10 @@ type Fill struct {
 
 // newFill makes a fill. The shard is locked.
 func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
-	if key.selected() {
+	if key.selected {
 		c.kinned.Store(true)
 	}
-	return &Fill{c: c, key: key.clone(), hash: hash, born: s.purges, decided: make(chan struct{})}
+	return &Fill{c: c, key: key.clone(), hash: hash, born: s.purges, began: c.purges.seq.Load(), decided: make(chan struct{})}
 }
 
 // Refused reports whether the last answer to such a request could not be shared, so that a fetch in nobody's name is hardly worth while.
@@ -94,15 +95,17 @@ func (c *Cache) Begin(now time.Time, key Key, r *message.Request) (f *Fill, lead
 		}
 	}
 	f = c.newFill(s, key, hash)
-	if res := s.resource(hash, key); res != nil {
+	if variants := c.current(s, hash, key); len(variants) > 0 {
 		// A fill may have ended between Lookup and here.
-		if e := res.match(r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
-			f.obj, f.sel = e.obj, e.sel
-			f.settled.Store(true)
-			close(f.decided)
-			return f, false
+		if e := match(variants, r); e != nil && judge(now, e.obj, &d, &Policy{}).State == Hit {
+			if e = c.serving(s, e); e != nil {
+				f.obj, f.sel = e.obj, e.sel
+				f.settled.Store(true)
+				close(f.decided)
+				return f, false
+			}
 		}
-		f.sel = reselect(res.variants[len(res.variants)-1].sel, r)
+		f.sel = reselect(variants[0].sel, r)
 	}
 	if r.Method == "GET" {
 		f.listed, f.next, s.fills[hash] = true, s.fills[hash], f
@@ -121,7 +124,7 @@ func crowd(hash uint64, r *message.Request) uint64 {
 
 // serves reports whether what the fill brings may serve r, as far as is known.
 func (f *Fill) serves(now time.Time, r *message.Request, d *directives) bool {
-	if !matches(f.sel, r) {
+	if !matches(f.sel, r) || f.purged() {
 		return false
 	}
 	if f.obj == nil {
@@ -133,7 +136,7 @@ func (f *Fill) serves(now time.Time, r *message.Request, d *directives) bool {
 
 // Wait returns when the leader knows the header section:
 //   - an object, to be read as it arrives;
-//   - ReasonOtherVariant: the response is not for this request; Begin again (a few times at most);
+//   - ReasonOtherVariant: the response is not for this request, or purged; Begin again (a few times at most);
 //   - another Reason, without object and error: fetch for yourself, without Begin;
 //   - an error: ctx ended, or what the leader gave to Fail.
 //
@@ -149,7 +152,7 @@ func (f *Fill) Wait(ctx context.Context, r *message.Request) (*Object, Reason, e
 		return nil, ReasonFailed, f.err
 	case f.obj == nil:
 		return nil, f.reason, nil
-	case !matches(f.sel, r):
+	case !matches(f.sel, r), f.purged(): // r may have come after the purge
 		return nil, ReasonOtherVariant, nil
 	}
 	return f.obj, ReasonNone, nil

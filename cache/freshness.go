@@ -37,34 +37,53 @@ func traitsOf(status int) statusTraits {
 	return 0
 }
 
-// lifetime is how long a response stays fresh from its origin (RFC 9111 §4.2.1). explicit tells that the origin has said so.
-func lifetime(resp *Response, d *directives, targeted bool, p *Policy) (life time.Duration, explicit bool) {
+// lifetimeSource is what a response's lifetime was taken from.
+type lifetimeSource uint8
+
+const (
+	fromNothing lifetimeSource = iota
+	fromSMaxAge
+	fromMaxAge
+	fromExpires
+	fromNegative     // Policy.Negative
+	fromLastModified // a heuristic (RFC 9111 §4.2.2)
+	fromDefault      // Policy.DefaultTTL
+)
+
+// explicit tells that the origin has said it.
+func (s lifetimeSource) explicit() bool { return fromSMaxAge <= s && s <= fromExpires }
+
+// lifetime is how long a response stays fresh from its origin, and by what (RFC 9111 §4.2.1).
+func lifetime(resp *Response, d *directives, targeted bool, p *Policy) (life time.Duration, from lifetimeSource) {
 	switch {
 	case d.sMaxAge != absent: // the first that is there counts, in this order, for a shared cache
-		return seconds(d.sMaxAge), true
+		return seconds(d.sMaxAge), fromSMaxAge
 	case d.maxAge != absent:
-		return seconds(d.maxAge), true
+		return seconds(d.maxAge), fromMaxAge
 	}
 	if !targeted {
 		if expires, valid, found := dateField(resp.Fields, "expires", resp.Received); found {
 			if !valid {
-				return 0, true // a date in the past, above all "0" (RFC 9111 §5.3)
+				return 0, fromExpires // a date in the past, above all "0" (RFC 9111 §5.3)
 			}
-			return max(expires.Sub(dateOf(resp)), 0), true
+			return max(expires.Sub(dateOf(resp)), 0), fromExpires
 		}
+	}
+	if ttl, ok := p.Negative.of(resp.Status); ok {
+		return ttl, fromNegative
 	}
 	traits := traitsOf(resp.Status)
 	if traits&heuristic == 0 && !d.has(flagPublic) {
-		return 0, false
+		return 0, fromNothing
 	}
 	if modified, valid, _ := dateField(resp.Fields, "last-modified", resp.Received); valid {
 		life = dateOf(resp).Sub(modified) / heuristicFraction
-		return min(max(life, 0), maxHeuristic), false
+		return min(max(life, 0), maxHeuristic), fromLastModified
 	}
 	if traits&affirmative != 0 {
-		return p.DefaultTTL, false
+		return p.DefaultTTL, fromDefault
 	}
-	return 0, false
+	return 0, fromNothing
 }
 
 // dateOf is when the response was generated: its Date, or the time of its receipt when that can't be read (RFC 9110 §6.6.1).

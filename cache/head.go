@@ -33,12 +33,16 @@ func personal(r *message.Request, resp *Response, p *Policy) bool {
 // selected is the stored response that r would select; nil when there is none.
 func (f *Fill) selected(r *message.Request) *Object {
 	s := f.c.shard(f.hash)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if e := f.stored(s, r); e != nil {
-		return e.obj
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := f.stored(s, r)
+	if e == nil {
+		return nil
 	}
-	return nil
+	if e = f.c.serving(s, e); e == nil {
+		return nil
+	}
+	return e.obj
 }
 
 // describes reports whether an answer to HEAD is about the stored response: what it has of validators and length is the same.
@@ -56,11 +60,12 @@ func (f *Fill) outdate(r *message.Request, stored *Object, resp *Response) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entryOf(f, stored)
+	e := f.c.entryOf(s, f, stored)
 	if e == nil {
 		return
 	}
 	o := *e.obj
 	o.lifetime, o.staleWhileRevalidate = min(o.lifetime, o.Age(resp.Received)), 0
+	f.c.repack(s, e, &o)
 	e.obj = &o
 }

@@ -11,6 +11,7 @@ import (
 // whether something was stored.
 func (c *Cache) Purge(key Key) bool {
 	key = key.url()
+	c.purgeHints(key)
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()
@@ -23,6 +24,7 @@ func (c *Cache) Purge(key Key) bool {
 	}
 	dropped := c.dropAll(s, hash, key) + c.purgeKin(s, key, hash)
 	c.counters.invalidations.Add(dropped)
+	c.trim(s)
 	return c.tier.purged(key) || dropped > 0
 }
 

@@ -14,8 +14,8 @@ import (
 // A key made from a request refers to that request's strings; the store keeps a copy of its own.
 type Key struct {
 	service, scheme, authority, path string
-	query                            string // and, behind a NUL, what the service's rules add
-	hasQuery                         bool
+	query                            string // and behind it, with a NUL before each part, what the service's rules add
+	hasQuery, selected               bool   // selected: rules added something
 }
 
 // KeyOf is the key of r within a service. A port that is the scheme's default is left out (RFC 9110 §4.2.3);
@@ -40,9 +40,9 @@ func trimDefaultPort(scheme, authority string) string {
 // String is the key as a URL, without the service, and what the service's rules add to it, such as "https://example.com/a?b=1 device=mobile".
 func (k Key) String() string {
 	s := k.scheme + "://" + k.authority + k.path
-	query, selected := splitQuery(k.query)
+	url, selected := k.split()
 	if k.hasQuery {
-		s += "?" + query
+		s += "?" + url.query
 	}
 	return s + strings.ReplaceAll(selected, string(selectedMark), " ")
 }
@@ -61,7 +61,7 @@ func (k Key) clone() Key {
 	}
 	return Key{
 		service: next(k.service), scheme: next(k.scheme), authority: next(k.authority),
-		path: next(k.path), query: next(k.query), hasQuery: k.hasQuery,
+		path: next(k.path), query: next(k.query), hasQuery: k.hasQuery, selected: k.selected,
 	}
 }
 
@@ -73,18 +73,15 @@ func (k Key) size() int {
 // hash is the key's place in an index that has its own seed, so that no client can choose keys that collide.
 func (k Key) hash(seed maphash.Seed) uint64 {
 	const mix = 0x9e3779b97f4a7c15
+	if k.selected {
+		url, selected := k.split()
+		return kinHash(seed, url.hash(seed), selected)
+	}
 	h := (maphash.String(seed, k.path) ^ maphash.String(seed, k.authority)*mix) * mix
-	selected := ""
-	if k.query != "" || k.hasQuery {
-		var query string
-		if query, selected = splitQuery(k.query); k.hasQuery {
-			h = (h ^ maphash.String(seed, query)) * mix
-		}
+	if k.hasQuery {
+		h = (h ^ maphash.String(seed, k.query)) * mix
 	}
 	// Services and schemes are few, and not the client's to choose freely: where two of one length meet under one URL, the index chains them.
 	h = (h ^ uint64(len(k.service))<<8 ^ uint64(len(k.scheme))) * mix
-	if h ^= h >> 32; selected != "" {
-		return kinHash(seed, h, selected)
-	}
-	return h
+	return h ^ h>>32
 }

@@ -14,11 +14,10 @@ type KeyBuffer []byte
 // KeyOf is the key of r within a service under the policy's rules. The key may refer to buf's memory, as it does to r's strings; a nil buf
 // gives it memory of its own.
 func (p *Policy) KeyOf(service string, r *message.Request, buf *KeyBuffer) Key {
-	k := KeyOf(service, r)
-	if rules := &p.Key; rules.any() {
-		rules.apply(&k, r, buf)
+	if p.Key.any() {
+		return p.Key.keyOf(service, r, buf)
 	}
-	return k
+	return KeyOf(service, r)
 }
 
 // any reports whether there is any rule.
@@ -31,7 +30,8 @@ func (q *QueryRules) any() bool { return q.Mode != QueryAll || q.Sort }
 // selects reports whether more than the URL is part of the key.
 func (k *KeyRules) selects() bool { return k.Device || len(k.Headers) > 0 || len(k.Cookies) > 0 }
 
-func (k *KeyRules) apply(key *Key, r *message.Request, buf *KeyBuffer) {
+func (k *KeyRules) keyOf(service string, r *message.Request, buf *KeyBuffer) Key {
+	key := KeyOf(service, r)
 	if k.IgnoreHost {
 		key.authority = ""
 	}
@@ -39,7 +39,7 @@ func (k *KeyRules) apply(key *Key, r *message.Request, buf *KeyBuffer) {
 		key.scheme = ""
 	}
 	if !k.Query.any() && !k.selects() {
-		return
+		return key
 	}
 	var b []byte
 	if buf != nil {
@@ -52,10 +52,12 @@ func (k *KeyRules) apply(key *Key, r *message.Request, buf *KeyBuffer) {
 		b = append(b, key.query...)
 	}
 	b = k.appendSelected(b, r.Fields)
+	key.selected = k.selects()
 	if buf != nil {
 		*buf = b
 	}
 	key.query = unsafe.String(unsafe.SliceData(b), len(b)) // valid as long as b is not written again
+	return key
 }
 
 // A key's query has behind it, each after a NUL, what rules add to the URL: a field, a cookie, the device class. No part holds a NUL of its own:
@@ -99,21 +101,22 @@ func appendCookie(b []byte, f message.Fields, name string) []byte {
 	return b
 }
 
-// url is the key of the URL alone, without what rules add.
-func (k Key) url() Key {
-	k.query, _ = splitQuery(k.query)
-	return k
+// split cuts what rules added, marks included, off the key of the URL alone.
+func (k Key) split() (url Key, selected string) {
+	if !k.selected {
+		return k, ""
+	}
+	if i := strings.IndexByte(k.query, selectedMark); i >= 0 {
+		k.query, selected = k.query[:i], k.query[i:]
+	}
+	k.selected = false
+	return k, selected
 }
 
-// selected reports whether rules added something to the URL.
-func (k Key) selected() bool { return strings.IndexByte(k.query, selectedMark) >= 0 }
-
-// splitQuery cuts a key's query from what rules added, marks included.
-func splitQuery(s string) (query, selected string) {
-	if i := strings.IndexByte(s, selectedMark); i >= 0 {
-		return s[:i], s[i:]
-	}
-	return s, ""
+// url is the key of the URL alone.
+func (k Key) url() Key {
+	k, _ = k.split()
+	return k
 }
 
 // kinBits are the bits of a hash that choose the shard and the slot of a purge: keys of one URL share them, so that one purge finds them all.

@@ -8,42 +8,58 @@ const maxKin = 1024
 // kinOverhead is what such a key takes in the budget besides its strings.
 const kinOverhead = 64
 
-// kinIndex finds, by the hash of a URL, the keys of that URL that rules tell apart: a purge concerns them all (RFC 9111 §4.4). It is a part of
-// a shard, guarded by its lock. Keys without such parts are not in it.
-type kinIndex map[uint64][]uint64
+// minKin is the number of keys below which a shard does not look for those that have gone.
+const minKin = 64
 
-// addKin enters a resource that is new in the index, after it has made room.
-func (c *Cache) addKin(s *shard, res *resource) {
-	if !res.key.selected() {
-		return
-	}
-	url := res.key.url().hash(c.seed)
-	if all := s.kin[url]; len(all) >= maxKin {
-		c.counters.evictions.Inc()
-		if c.dropAll(s, all[0], res.key.url()) == 0 {
-			s.kin[url] = all[1:] // another URL with the same hash has gone, and taken its entry along
-		}
-	}
-	if s.kin == nil {
-		s.kin = make(kinIndex)
-	}
-	s.kin[url] = append(s.kin[url], res.hash)
+// kinIndex finds, by the hash of a URL, the keys of that URL that rules tell apart: a purge concerns them all (RFC 9111 §4.4). It is a part of
+// a shard, guarded by its lock. Keys without such parts are not in it. What is evicted stays in it until there is twice as much as was
+// left the last time that somebody looked: an eviction need not unpack the key.
+type kinIndex struct {
+	keys  map[uint64][]uint64 // by the URL's hash, the keys' hashes, the oldest first
+	count int
+	most  int // the count at which those that have gone are looked for
 }
 
-// removeKin takes a resource out that has gone.
-func (c *Cache) removeKin(s *shard, res *resource) {
-	if !res.key.selected() {
+// addKin enters the key of something that has just been given its slot.
+func (c *Cache) addKin(s *shard, key Key, hash uint64) {
+	if !key.selected {
 		return
 	}
-	url := res.key.url().hash(c.seed)
-	all := s.kin[url]
-	if i := slices.Index(all, res.hash); i >= 0 {
-		all = slices.Delete(all, i, i+1)
+	k, url := &s.kin, key.url()
+	h := url.hash(c.seed)
+	if slices.Contains(k.keys[h], hash) {
+		return
 	}
-	if len(all) == 0 {
-		delete(s.kin, url)
+	if k.count >= max(k.most, minKin) {
+		k.prune(s)
+	}
+	if all := k.keys[h]; len(all) >= maxKin {
+		c.counters.evictions[noQueue].Add(c.dropAll(s, all[0], url))
+		k.keys[h] = all[1:]
+		k.count--
+	}
+	if k.keys == nil {
+		k.keys = make(map[uint64][]uint64)
+	}
+	k.keys[h] = append(k.keys[h], hash)
+	k.count++
+}
+
+// prune takes out the keys under which nothing is stored any more.
+func (k *kinIndex) prune(s *shard) {
+	for h := range k.keys {
+		k.pruneURL(s, h)
+	}
+	k.most = 2 * k.count
+}
+
+func (k *kinIndex) pruneURL(s *shard, url uint64) {
+	all := k.keys[url]
+	left := slices.DeleteFunc(slices.Clone(all), func(hash uint64) bool { return !s.table.has(hash) })
+	if k.count -= len(all) - len(left); len(left) == 0 {
+		delete(k.keys, url)
 	} else {
-		s.kin[url] = all
+		k.keys[url] = left
 	}
 }
 
@@ -53,9 +69,10 @@ func (c *Cache) purgeKin(s *shard, url Key, hash uint64) (dropped int) {
 	if !c.kinned.Load() {
 		return 0
 	}
-	for _, h := range slices.Clone(s.kin[hash]) {
+	for _, h := range s.kin.keys[hash] {
 		dropped += c.dropAll(s, h, url)
 	}
+	s.kin.pruneURL(s, hash)
 	for _, first := range s.fills {
 		for f := first; f != nil; f = f.next {
 			if f.key.url() == url {
@@ -68,13 +85,7 @@ func (c *Cache) purgeKin(s *shard, url Key, hash uint64) (dropped int) {
 
 // dropAll drops every variant of the URL's keys with that hash, and returns their number.
 func (c *Cache) dropAll(s *shard, hash uint64, url Key) (dropped int) {
-	var entries []*entry
-	for res := s.resources[hash]; res != nil; res = res.next {
-		if res.key.url() == url {
-			entries = append(entries, res.variants...)
-		}
-	}
-	for _, e := range entries {
+	for _, e := range c.variantsWhere(s, hash, func(k *Key) bool { return k.url() == url }) {
 		if c.drop(s, e) {
 			dropped++
 		}

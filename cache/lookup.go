@@ -93,6 +93,9 @@ func judgeFor(now time.Time, o *Object, missing Reason, r *message.Request, p *P
 	}
 	res := judge(now, o, d, p)
 	res.Conditional = conditional
+	if res.State != Hit && missing == ReasonNoVariant {
+		return unanswered(r, d, Result{State: Miss, Reason: missing, Conditional: conditional})
+	}
 	if res.State == Hit || res.ServeStaleWhileRevalidate {
 		return res
 	}
@@ -132,6 +135,10 @@ func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
 	age := o.Age(now)
 	res := Result{State: Stale, Object: o, Age: age, TTL: o.lifetime - age}
 	t := &o.terms
+	expired := ReasonExpired
+	if t.softened {
+		res.TTL, expired = min(res.TTL, 0), ReasonPurged
+	}
 	past := -res.TTL
 	switch {
 	case t.noCache:
@@ -143,7 +150,7 @@ func judge(now time.Time, o *Object, d *directives, p *Policy) Result {
 	case res.TTL <= 0 && d.maxStale != absent && !t.neverStale && (d.maxStale == anyStale || past <= seconds(d.maxStale)):
 		res.State, res.Reason = Hit, ReasonMaxStale
 	case res.TTL <= 0:
-		res.Reason = ReasonExpired
+		res.Reason = expired
 		res.ServeStaleWhileRevalidate = t.within(past, t.revalidateWindow())
 	case d.minFresh != absent && res.TTL < seconds(d.minFresh):
 		res.Reason = ReasonRequestMinFresh

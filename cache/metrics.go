@@ -14,14 +14,34 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_fills":               "Fetches under way that other requests may join.",
 	"nearcast_cache_collapsed_total":     "Requests that joined another request's fetch.",
 	"nearcast_cache_inserts_total":       "Responses stored.",
-	"nearcast_cache_evictions_total":     "Stored responses that made room for others.",
+	"nearcast_cache_packed_objects":      "Of these, the small ones that are kept packed.",
+	"nearcast_cache_unpacked_objects":    "Of the packed ones, those that were asked for lately and are unpacked as well.",
+	"nearcast_cache_cells_bytes":         "Bytes of the memory of packed objects, free or not.",
+	"nearcast_cache_arriving_bytes":      "Bytes that responses under way have taken.",
+	"nearcast_cache_refused_total":       "Times that the memory budget had no room: everything that is left was being read, or arriving.",
+	"nearcast_cache_evictions_total":     "Stored responses that made room for others, by their queue; variants: the oldest of too many of one key.",
 	"nearcast_cache_invalidations_total": "Stored responses removed by unsafe requests and purges.",
+	"nearcast_cache_hints":               "Keys whose links are remembered for 103 Early Hints.",
+	"nearcast_cache_hints_evicted_total": "Keys whose links were forgotten since the table was full.",
+	"nearcast_cache_hints_sent_total":    "Responses 103 made of remembered links.",
 	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
+
+	"nearcast_cache_purges_total":             "Purges asked for, by what they name, and soft or hard.",
+	"nearcast_cache_purges_pending":           "Purges that not everything stored has been compared with yet.",
+	"nearcast_cache_purge_targets":            "Purges that are kept for comparison.",
+	"nearcast_cache_purge_overflows_total":    "Times that purges had to be forgotten too early: everything stored before them counts as purged.",
+	"nearcast_cache_purge_reclaimed_total":    "Stored responses removed when a purge was found to concern them.",
+	"nearcast_cache_purge_softened_total":     "Stored responses that a soft purge made stale.",
+	"nearcast_cache_overtagged_objects_total": "Responses stored with more or longer tags than are kept: a purge of any tag purges them.",
 }
 
 type counters struct {
-	collapsed, inserts, evictions, invalidations *metrics.Counter
-	rejected                                     [reasonCount]*metrics.Counter
+	collapsed, inserts, invalidations *metrics.Counter
+	refused, refusedViews             *metrics.Counter
+	hintsEvicted, hintsSent           *metrics.Counter
+	reclaimed, softened, overtagged   *metrics.Counter
+	evictions                         [queueCount]*metrics.Counter // by queueNames
+	rejected                          [reasonCount]*metrics.Counter
 }
 
 func newCounters(c *Cache, set *metrics.Set) *counters {
@@ -31,13 +51,28 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 	set.NewGauge("nearcast_cache_bytes", func() float64 { return float64(c.budget.used.Load()) })
 	set.NewGauge("nearcast_cache_limit_bytes", func() float64 { return float64(c.budget.limit) })
 	set.NewGauge("nearcast_cache_objects", func() float64 { return float64(c.objects.Load()) })
+	set.NewGauge("nearcast_cache_packed_objects", func() float64 { return float64(c.packed.Load()) })
+	set.NewGauge("nearcast_cache_unpacked_objects", func() float64 { return float64(c.views.Load()) })
+	set.NewGauge("nearcast_cache_cells_bytes", func() float64 { return float64(c.cells.held()) })
+	set.NewGauge("nearcast_cache_arriving_bytes", func() float64 { return float64(c.arriving.Load()) })
 	set.NewGauge("nearcast_cache_fills", func() float64 { return float64(c.fills.Load()) })
+	set.NewGauge("nearcast_cache_hints", func() float64 { return float64(c.hints.count()) })
 	m := &counters{
 		collapsed:     set.NewCounter("nearcast_cache_collapsed_total"),
 		inserts:       set.NewCounter("nearcast_cache_inserts_total"),
-		evictions:     set.NewCounter("nearcast_cache_evictions_total"),
+		hintsEvicted:  set.NewCounter("nearcast_cache_hints_evicted_total"),
+		hintsSent:     set.NewCounter("nearcast_cache_hints_sent_total"),
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
+		refused:       set.NewCounter(`nearcast_cache_refused_total{for="objects"}`),
+		reclaimed:     set.NewCounter("nearcast_cache_purge_reclaimed_total"),
+		softened:      set.NewCounter("nearcast_cache_purge_softened_total"),
+		overtagged:    set.NewCounter("nearcast_cache_overtagged_objects_total"),
+		refusedViews:  set.NewCounter(`nearcast_cache_refused_total{for="unpacked"}`),
 	}
+	for i, name := range queueNames {
+		m.evictions[i] = set.NewCounter(fmt.Sprintf("nearcast_cache_evictions_total{queue=%q}", name))
+	}
+	c.purges.count(set)
 	for r := ReasonStored + 1; r < ReasonOtherVariant; r++ {
 		m.rejected[r] = set.NewCounter(fmt.Sprintf("nearcast_cache_rejected_total{reason=%q}", r.String()))
 	}

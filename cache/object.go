@@ -19,8 +19,10 @@ type Object struct {
 
 	received time.Time
 	terms
+	purgeable
 	body    *body
 	encoded *encoded // nil unless it is in the index
+	serial  uint32   // the slot's, when it was stored
 }
 
 // newObject is the stored form of a response whose terms have been worked out.
@@ -37,7 +39,13 @@ func (o *Object) Age(now time.Time) time.Duration {
 }
 
 // TTL is the freshness that is left; negative when the object is stale.
-func (o *Object) TTL(now time.Time) time.Duration { return o.lifetime - o.Age(now) }
+func (o *Object) TTL(now time.Time) time.Duration {
+	ttl := o.lifetime - o.Age(now)
+	if o.softened {
+		ttl = min(ttl, 0)
+	}
+	return ttl
+}
 
 // Bytes returns the whole body when it is complete and in one piece: the short way for small objects. The slice is shared and
 // must not be modified.
@@ -84,8 +92,8 @@ const (
 
 // metaCost is what an object under the key takes in the budget, its body apart.
 func metaCost(key Key, o *Object, sel []selector) int64 {
-	n := objectOverhead + key.size() + stringBytes(o.Fields) + lineOverhead*len(o.Fields)
-	if key.selected() {
+	n := objectOverhead + key.size() + stringBytes(o.Fields) + lineOverhead*len(o.Fields) + o.tags.size()
+	if key.selected {
 		n += kinOverhead
 	}
 	for _, s := range sel {

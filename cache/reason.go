@@ -23,6 +23,7 @@ const (
 	ReasonRange           // a Range request, and no complete response is stored
 	ReasonPrecondition    // If-Match or If-Unmodified-Since that the stored response does not meet: the origin's to answer
 	ReasonOnlyIfCached    // only-if-cached, and nothing that may serve
+	ReasonPurged          // a soft purge has made the stored response stale
 
 	// Storing.
 	ReasonStored        // stored
@@ -31,7 +32,7 @@ const (
 	ReasonAuthorization // the request had Authorization and the response does not allow sharing (RFC 9111 §3.5)
 	ReasonStatus        // the status code is not one that may be stored, or not understood though must-understand asks for it
 	ReasonPartial       // 206: partial content is not stored
-	ReasonSetCookie     // Set-Cookie without public or s-maxage
+	ReasonSetCookie     // Set-Cookie that nobody has called reusable, or that the service refuses
 	ReasonVaryStar      // Vary: *
 	ReasonNoFreshness   // no freshness, no ground for a heuristic, no validator
 	ReasonUnusable      // stored, but good for nothing without validation: nobody else may have it as it arrives
@@ -40,13 +41,16 @@ const (
 	ReasonInvalidated   // an unsafe request or a purge came in while the response was on its way
 	ReasonSuperseded    // a newer response was stored while the body was on its way
 	ReasonIncomplete    // the body ended before its length, or failed
+	ReasonStaleKept     // an error, in whose place something stays stored that may still serve
 	ReasonHead          // the answer to HEAD has no body to store
-	ReasonHeadMatches   // the answer to HEAD has updated the stored response (RFC 9111 §4.3.5)
 	ReasonHeadDiffers   // the answer to HEAD is another one's than the stored response, which is stale from now on
 
 	// Waiting.
 	ReasonOtherVariant // the response that came is another variant's: Begin again
 	ReasonFailed       // the fetch failed
+
+	// Serving and updating what is stored.
+	ReasonHeadMatches  // the answer to HEAD has updated the stored response (RFC 9111 §4.3.5)
 	ReasonDisconnected // no origin could be reached, and the stored response serves although it is stale
 
 	reasonCount
@@ -69,6 +73,7 @@ var reasonWords = [reasonCount]string{
 	ReasonRange:           "range",
 	ReasonPrecondition:    "precondition",
 	ReasonOnlyIfCached:    "only-if-cached",
+	ReasonPurged:          "purged",
 	ReasonStored:          "stored",
 	ReasonNoStore:         "no-store",
 	ReasonPrivate:         "private",
@@ -84,6 +89,7 @@ var reasonWords = [reasonCount]string{
 	ReasonInvalidated:     "invalidated",
 	ReasonSuperseded:      "superseded",
 	ReasonIncomplete:      "incomplete",
+	ReasonStaleKept:       "stale kept",
 	ReasonHead:            "head",
 	ReasonHeadMatches:     "head matches",
 	ReasonHeadDiffers:     "head differs",

@@ -18,14 +18,23 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 	if reason == ReasonStored && resp.Length > c.maxObject && !c.tier.takes(resp.Length) {
 		reason = ReasonTooLarge
 	}
+	if reason == ReasonStored && f.outlives(r, &resp, p) {
+		reason = ReasonStaleKept
+	}
 	if reason != ReasonStored {
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
+	tags, _ := p.tags(resp.Fields)
+	if tags.all {
+		c.counters.overtagged.Inc()
+	}
+	resp.Fields = p.withoutTags(resp.Fields)
 	o := newObject(&resp, t, &d, nil)
+	o.purgeable = purgeable{f.began, tags}
 	sel := selectorsOf(resp.Fields, r)
 	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
-	if !c.reserve(cost + first) {
+	if !c.reserveFill(0, cost+first) {
 		f.refuse(r, &resp, ReasonNoMemory)
 		return nil, ReasonNoMemory
 	}
@@ -42,7 +51,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		c.shard(f.hash).remember(crowd(f.hash, r), resp.Received.Add(refusalTime))
 	})
 	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
-	return &Writer{fill: f, obj: o, request: own, cost: cost, sel: sel}, ReasonStored
+	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel}, ReasonStored
 }
 
 // firstChunkOf is the size of a body's first chunk.
@@ -80,15 +89,13 @@ func (f *Fill) endStaleUse(r *message.Request, resp *Response, reason Reason) {
 	}
 	o := *e.obj
 	o.staleWhileRevalidate = 0
+	f.c.repack(f.c.shard(f.hash), e, &o)
 	e.obj = &o
 }
 
 // stored is the entry that r would select; nil when there is none. The shard is locked.
 func (f *Fill) stored(s *shard, r *message.Request) *entry {
-	if res := s.resource(f.hash, f.key); res != nil {
-		return res.match(r)
-	}
-	return nil
+	return match(f.c.variants(s, f.hash, f.key), r)
 }
 
 // Writer takes the body of a response that is being stored. It is used by one goroutine, and must end by Commit or Abort: until
@@ -99,6 +106,7 @@ type Writer struct {
 	request *message.Request // its fields, which select the variants that the object replaces
 	sel     []selector
 	cost    int64
+	held    int64  // what it has taken of the budget as a fill
 	gaveUp  Reason // why the body is not kept; ReasonNone while it is
 	done    bool
 	tee     *tee // to the disk, of a body that memory does not keep; nil: none
@@ -140,7 +148,8 @@ func (w *Writer) makeRoom() error {
 	b := w.obj.body
 	if w.gaveUp == ReasonNone {
 		n := w.nextChunk()
-		if w.fill.c.reserve(n) {
+		if w.fill.c.reserveFill(w.held, n) {
+			w.held += n
 			b.grow(n)
 			return nil
 		}
@@ -169,10 +178,19 @@ func (w *Writer) giveUp(reason Reason) {
 	s.remember(crowd(f.hash, w.request), w.obj.received.Add(refusalTime))
 	s.mu.Unlock()
 	f.c.budget.release(w.cost)
+	w.letGo(w.held - window)
 	if reason == ReasonTooLarge {
 		w.tee = f.c.tier.begin(w)
 	}
 	w.obj.body.pass()
+}
+
+// letGo takes n bytes off what fills under way hold.
+func (w *Writer) letGo(n int64) {
+	if n > 0 {
+		w.held -= n
+		w.fill.c.arriving.Add(-n)
+	}
 }
 
 // Commit ends the body and stores the object. trailers may be nil. The Reason is ReasonStored or why it was not stored.
@@ -186,12 +204,14 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		return ReasonIncomplete
 	case w.gaveUp != ReasonNone:
 		w.done = true
+		w.letGo(w.held)
 		b.finish(nil, trailers)
 		w.tee.commit(w)
 		b.detach()
 		return w.gaveUp
 	}
 	w.done = true
+	w.letGo(w.held)
 	reason, extra := ReasonStored, int64(stringBytes(trailers)+lineOverhead*len(trailers))
 	if !f.c.reserve(extra) {
 		reason, extra = ReasonNoMemory, 0
@@ -210,13 +230,21 @@ func (w *Writer) publish(reason Reason) Reason {
 	if !w.loaded {
 		ch = f.c.tier.prepare(f.key, &final, w.sel, w.request.Fields)
 	}
+	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
+	if reason == ReasonStored {
+		e.packed, _ = f.c.pack(f.key, &final, w.sel)
+	}
 
 	s := f.c.shard(f.hash)
-	s.mu.Lock()
+	room := f.c.lockForInsert(s)
 	defer s.mu.Unlock()
 	f.c.unlist(s, f)
+	v, checked := f.comparedWithPurges(&final)
+	e.checked = checked
 	switch newest := f.stored(s, w.request); {
-	case s.purgedSince(f):
+	case !room:
+		reason = ReasonNoMemory
+	case s.purgedSince(f), v.hard:
 		reason = ReasonInvalidated
 	case newest != nil && newest.obj.received.After(final.received): // whose body was quicker (RFC 9111 §4)
 		reason = ReasonSuperseded
@@ -224,11 +252,21 @@ func (w *Writer) publish(reason Reason) Reason {
 	if reason != ReasonStored {
 		f.c.counters.reject(reason)
 		f.c.budget.release(w.cost)
+		f.c.freeCells(e.packed.cell)
 		b.detach()
+		f.c.trim(s)
 		return reason
 	}
-	f.c.insert(s, f.key, f.hash, w.request, &entry{obj: &final, sel: w.sel, cost: w.cost})
+	f.c.insert(s, f.key, f.hash, w.request, e)
+	if v.soft && !f.c.repack(s, e, &final) { // it was packed before
+		f.c.drop(s, e)
+	}
+	if v.soft && !w.loaded { // a restart might not know of it
+		ch = change{}
+		f.c.tier.removed(f.key, w.sel)
+	}
 	ch.put()
+	f.c.counters.inserts.Inc()
 	return ReasonStored
 }
 
@@ -238,6 +276,7 @@ func (w *Writer) Abort(err error) {
 		return
 	}
 	w.done = true
+	w.letGo(w.held)
 	if err == nil {
 		err = ErrIncomplete
 	}

@@ -22,7 +22,16 @@ func (f *Fill) freshen(r *message.Request, resp Response, stored *Object, p *Pol
 	merged.Status, merged.Length = stored.Status, stored.Length
 	merged.Fields = updated(stored.Fields, resp.Fields, p)
 	t, d, reason := storable(&asGet, &merged, p)
+	tags, found := p.tags(resp.Fields)
+	if !found {
+		tags = stored.tags
+	}
+	merged.Fields = p.withoutTags(merged.Fields)
 	o := newObject(&merged, t, &d, stored.body)
+	o.purgeable = purgeable{f.began, tags}
+	if r.Method == "HEAD" && stored.softened { // whose answer validates nothing
+		o.soften(o.received)
+	}
 	switch reason {
 	case ReasonStored:
 		f.refresh(&asGet, stored, o, p)
@@ -68,27 +77,41 @@ func keepsStored(name string, p *Policy) bool {
 func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 	c := f.c
 	sel := selectorsOf(o.Fields, r)
-	cost := metaCost(f.key, o, sel)
-	before := metaCost(f.key, stored, sel)
-	more := max(cost-before, 0)
+	// o takes the place of a packed object packed; that of another takes what it costs more.
+	form, isPacked := c.pack(f.key, o, sel)
+	cost, more := metaCost(f.key, o, sel), int64(0)
+	if !isPacked {
+		more = max(cost-metaCost(f.key, stored, sel), 0)
+	}
 	affordable := c.reserve(more)
 	none := newDirectives()
 	shared := judge(o.received, o, &none, p)
-	decided := f.decide(func() {
+	f.decide(func() {
 		s := c.shard(f.hash)
-		if e := s.entryOf(f, stored); e != nil && affordable && cost-e.cost <= more {
-			c.budget.release(more - (cost - e.cost))
-			c.queues.resize(e, cost-e.cost)
-			o.encoded = &encoded{c: c}
+		e := c.entryOf(s, f, stored)
+		if e != nil && !c.settle(s, e) {
+			e = nil // purged meanwhile
+		}
+		v, checked := f.comparedWithPurges(o)
+		if v.soft {
+			shared = Result{} // nobody who came after the purge may have it as fresh
+		}
+		switch {
+		case e != nil && v.hard:
+			c.drop(s, e)
+		case e != nil && isPacked:
+			c.replace(s, e, &entry{obj: o, sel: sel, packed: form, checked: checked}, r)
+			form.cell = 0
+		case e != nil && affordable && s.table.slot(e.id).cell == 0 && cost-e.cost <= more:
+			more -= cost - e.cost
+			c.resize(s.table.slot(e.id), cost-e.cost)
+			e.body.charge(cost - e.cost)
+			o.encoded, o.serial = &encoded{c: c}, e.obj.serial
 			e.obj.encoded.release()
 			e.obj, e.sel, e.cost = o, sel, cost
-		} else {
-			if e != nil {
-				c.drop(s, e)
-			}
-			if affordable {
-				c.budget.release(more)
-			}
+			s.table.slot(e.id).checked.Store(checked)
+		case e != nil:
+			c.drop(s, e)
 		}
 		c.tier.refreshed(f, s, r, o, sel)
 		if f.sel = sel; shared.State == Hit || shared.ServeStaleWhileRevalidate {
@@ -98,19 +121,16 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		f.reason = ReasonUnusable
 		s.remember(crowd(f.hash, r), o.received.Add(refusalTime))
 	})
-	if !decided && affordable {
+	if affordable {
 		c.budget.release(more)
 	}
+	c.freeCells(form.cell)
 }
 
-// entryOf is the entry that holds exactly that object.
-func (s *shard) entryOf(f *Fill, o *Object) *entry {
-	res := s.resource(f.hash, f.key)
-	if res == nil {
-		return nil
-	}
-	for _, e := range res.variants {
-		if e.obj == o {
+// entryOf is the entry that holds exactly that object, or the bytes that it was unpacked from.
+func (c *Cache) entryOf(s *shard, f *Fill, o *Object) *entry {
+	for _, e := range c.variants(s, f.hash, f.key) {
+		if e.obj == o || o.serial != 0 && e.obj.serial == o.serial {
 			return e
 		}
 	}
@@ -122,8 +142,9 @@ func (f *Fill) remove(o *Object, sel []selector) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.entryOf(f, o); e != nil {
+	if e := f.c.entryOf(s, f, o); e != nil {
 		f.c.drop(s, e)
+		f.c.trim(s)
 	}
 	f.c.tier.removed(f.key, sel)
 }

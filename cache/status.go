@@ -7,9 +7,11 @@ import (
 
 // Outcome is what became of a request that Lookup could not answer. Its zero value: Lookup did.
 type Outcome struct {
-	Forwarded bool   // the request went to an origin, by itself or through a fill it waited for
-	Status    int    // the origin's status code, 0 when there was none
-	Stored    bool   // the answer is being stored
+	Forwarded bool // the request went to an origin, by itself or through a fill it waited for
+	Status    int  // the origin's status code, 0 when there was none
+	Stored    bool // the answer is being stored
+	// TTL is how long what is stored stays fresh, when Stored.
+	TTL       time.Duration
 	Collapsed bool   // another request's fetch answered it
 	Reason    Reason // of Respond or Wait: why it was not stored
 }

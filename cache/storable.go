@@ -19,37 +19,75 @@ type terms struct {
 	neverStale bool
 	// staleAsStated: but for what the response's own directives allow, as the service has it for s-maxage.
 	staleAsStated bool
+	// softened: a soft purge has made it stale, whatever clocks say.
+	softened bool
+}
+
+// storing is a response on its way to the store: what the rules of storing decide by.
+type storing struct {
+	r    *message.Request
+	resp *Response
+	p    *Policy
+	directives
+	from lifetimeSource
+	terms
+}
+
+// storingRule keeps a response out of the store where it applies.
+type storingRule struct {
+	reason  Reason
+	applies func(s *storing) bool
 }
 
 // storable decides whether the response to r may be stored, and on which terms (RFC 9111 §3).
 func storable(r *message.Request, resp *Response, p *Policy) (t terms, d directives, reason Reason) {
+	s := newStoring(r, resp, p)
+	if reason = s.refused(forbidding); reason == ReasonNone {
+		reason = s.refused(wanting)
+	}
+	if reason != ReasonNone {
+		return terms{}, s.directives, reason
+	}
+	return s.terms, s.directives, ReasonStored
+}
+
+func newStoring(r *message.Request, resp *Response, p *Policy) *storing {
 	d, targeted := responseDirectives(resp.Fields, p)
 	if p.SetCookie == CookieStrip {
 		d.noCacheFields = append(d.noCacheFields, "set-cookie")
 	}
-	if reason = forbidden(r, resp, &d, p); reason != ReasonNone {
-		return t, d, reason
-	}
-	life, explicit := lifetime(resp, &d, targeted, p)
-	if !explicit && traitsOf(resp.Status)&heuristic == 0 && !d.has(flagPublic) {
-		return t, d, ReasonNoFreshness
-	}
-	if !explicit && !d.has(flagPublic) && setsCookie(resp.Fields, &d) {
-		return t, d, ReasonSetCookie // nobody has said that it is for everybody (RFC 9111 §7.3)
-	}
+	life, from := lifetime(resp, &d, targeted, p)
 	forbids := d.has(flagMustRevalidate | flagProxyRevalidate | flagNoCache)
-	t = terms{
+	return &storing{r: r, resp: resp, p: p, directives: d, from: from, terms: terms{
 		initialAge: initialAge(resp), lifetime: life,
 		staleWhileRevalidate: seconds(d.staleWhileRevalidate),
 		staleIfError:         seconds(d.staleIfError), staleIfErrorSet: d.staleIfError != absent,
-		noCache:       d.has(flagNoCache),
-		neverStale:    forbids || d.sMaxAge != absent,
+		noCache: d.has(flagNoCache),
+		// An error that is stored for the service's sake keeps requests from a failing origin for its lifetime, and says nothing afterwards.
+		neverStale:    forbids || d.sMaxAge != absent || resp.Status >= 500 && from == fromNegative,
 		staleAsStated: !forbids && p.StaleWithSMaxAge,
+	}}
+}
+
+// refused returns the reason of the first rule that applies.
+func (s *storing) refused(rules []storingRule) Reason {
+	for i := range rules {
+		if rules[i].applies(s) {
+			return rules[i].reason
+		}
 	}
-	if !t.useful(p) && !hasValidator(resp.Fields) {
-		return t, d, ReasonNoFreshness
-	}
-	return t, d, ReasonStored
+	return ReasonNone
+}
+
+// wanting are the rules that look for what a response must have to be of use, once nothing forbids storing it.
+var wanting = []storingRule{
+	{ReasonNoFreshness, func(s *storing) bool { // RFC 9111 §3, last list
+		return !s.from.explicit() && s.from != fromNegative && traitsOf(s.resp.Status)&heuristic == 0 && !s.has(flagPublic)
+	}},
+	{ReasonSetCookie, func(s *storing) bool { // nobody has said that it is for everybody (RFC 9111 §7.3)
+		return !s.from.explicit() && !s.has(flagPublic) && setsCookie(s.resp.Fields, &s.directives)
+	}},
+	{ReasonNoFreshness, func(s *storing) bool { return !s.useful(s.p) && !hasValidator(s.resp.Fields) }},
 }
 
 // useful tells whether the response can ever serve without being validated.
@@ -63,35 +101,32 @@ func (t *terms) useful(p *Policy) bool {
 
 // forbidden looks for what rules storing out, whatever the freshness (RFC 9111 §3, §3.5, §4.1).
 func forbidden(r *message.Request, resp *Response, d *directives, p *Policy) Reason {
-	traits := traitsOf(resp.Status)
-	obeyNoStore := !(d.has(flagMustUnderstand) && traits&understood != 0) // RFC 9111 §5.2.2.3
-	shared := d.has(flagPublic) || d.sMaxAge != absent
-	switch {
-	case r.Method == "HEAD":
-		return ReasonHead
-	case r.Method != "GET":
-		return ReasonMethod
-	case requestDirectives(r).has(flagNoStore):
-		return ReasonRequestNoStore
-	case resp.Status == 206:
-		return ReasonPartial
-	case resp.Status < 200 || resp.Status > 599 || resp.Status == 304 || resp.Status == 425: // 425 is about the client's connection (RFC 8470 §5.2)
-		return ReasonStatus
-	case d.has(flagMustUnderstand) && traits&understood == 0:
-		return ReasonStatus
-	case d.has(flagNoStore) && obeyNoStore:
-		return ReasonNoStore
-	case d.has(flagPrivate):
-		return ReasonPrivate
-	case r.Fields.Has("authorization") && !shared && !d.has(flagMustRevalidate):
-		return ReasonAuthorization
-	case varyStar(resp.Fields):
-		return ReasonVaryStar
-	case p.SetCookie == CookieRefuse && setsCookie(resp.Fields, d):
-		return ReasonSetCookie
-	}
-	return ReasonNone
+	s := &storing{r: r, resp: resp, p: p, directives: *d}
+	return s.refused(forbidding)
 }
+
+// forbidding are the rules that look for what rules storing out, whatever the freshness.
+var forbidding = []storingRule{
+	{ReasonHead, func(s *storing) bool { return s.r.Method == "HEAD" }},
+	{ReasonMethod, func(s *storing) bool { return s.r.Method != "GET" }},
+	{ReasonRequestNoStore, func(s *storing) bool { d := requestDirectives(s.r); return d.has(flagNoStore) }},
+	{ReasonPartial, func(s *storing) bool { return s.resp.Status == 206 }},
+	{ReasonStatus, func(s *storing) bool { // 425 is about the client's connection (RFC 8470 §5.2)
+		return s.resp.Status < 200 || s.resp.Status > 599 || s.resp.Status == 304 || s.resp.Status == 425 ||
+			s.has(flagMustUnderstand) && !s.understood()
+	}},
+	{ReasonNoStore, func(s *storing) bool { return s.has(flagNoStore) && !(s.has(flagMustUnderstand) && s.understood()) }}, // RFC 9111 §5.2.2.3
+	{ReasonPrivate, func(s *storing) bool { return s.has(flagPrivate) }},
+	{ReasonAuthorization, func(s *storing) bool {
+		return s.r.Fields.Has("authorization") && !s.has(flagPublic|flagMustRevalidate) && s.sMaxAge == absent
+	}},
+	{ReasonVaryStar, func(s *storing) bool { return varyStar(s.resp.Fields) }},
+	{ReasonSetCookie, func(s *storing) bool {
+		return s.p.SetCookie == CookieRefuse && setsCookie(s.resp.Fields, &s.directives)
+	}},
+}
+
+func (s *storing) understood() bool { return traitsOf(s.resp.Status)&understood != 0 }
 
 // setsCookie reports whether a cookie would be stored.
 func setsCookie(f message.Fields, d *directives) bool {

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -148,4 +150,33 @@ func TestRFC9111_5_2_1_RequestDirectives(t *testing.T) {
 	h.want("only-if-cached, nothing stored", 0, get("/", "Cache-Control: only-if-cached"), OnlyIfCached, ReasonOnlyIfCached)
 	h.want("a range of what is not stored", 0, get("/", "Range: bytes=0-1"), Bypass, ReasonRange)
 	h.want("a range that would be ignored", 0, get("/", "Range: lines=0-1"), Miss, ReasonNotStored)
+}
+
+func TestRFC9111_3_EveryFinalStatusWithExplicitFreshness(t *testing.T) {
+	h := newHarness(t)
+	for status := 100; status < 1000; status++ {
+		want := status >= 200 && status < 600 && status != 206 && status != 304 && status != 425 // the last is RFC 8470's
+		for _, line := range []string{"Cache-Control: max-age=60", "Cache-Control: s-maxage=60", "Expires: Sun, 01 Mar 2026 13:00:00 GMT"} {
+			r := get("/"+strconv.Itoa(status), "X-Kind: "+line)
+			if h.store(r, answer(status, line, "Vary: X-Kind"), "x"); (h.look(time.Second, r).State == Hit) != want {
+				t.Errorf("%d with %s: reused %v, want %v", status, line, !want, want)
+			}
+		}
+	}
+}
+
+func TestRFC9110_15_1_HeuristicallyCacheable(t *testing.T) {
+	listed := []int{200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501} // and 206
+	h := newHarness(t)
+	for status := 200; status < 600; status++ {
+		for line, want := range map[string]bool{"X: y": slices.Contains(listed, status), "Cache-Control: public": status != 206 && status != 304 && status != 425} {
+			r := get("/"+strconv.Itoa(status), "X-Kind: "+line)
+			if h.store(r, answer(status, line, "Vary: X-Kind", "Last-Modified: Sun, 01 Mar 2026 11:00:00 GMT"), "x"); (h.look(5*time.Minute, r).State == Hit) != want {
+				t.Errorf("%d with %s: reused %v, want %v", status, line, !want, want)
+			}
+			if h.look(6*time.Minute, r).State == Hit {
+				t.Errorf("%d with %s: fresh for more than a tenth of its age", status, line)
+			}
+		}
+	}
 }

@@ -2,7 +2,7 @@ package cache
 
 import (
 	"hash/maphash"
-	"slices"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,25 +15,35 @@ import (
 const (
 	shardCount = 16 // a power of two
 	// ghostBytes: the memory of what was evicted has a slot for so many bytes of the budget.
-	ghostBytes = 16 << 10
+	ghostBytes = 2 << 10
 	// refusals is the number of keys a shard remembers as not worth waiting for.
 	refusals = 128
 	// refusalTime is how long it does.
 	refusalTime = 10 * time.Second
 	// purgeSlots is the number of slots by which a shard tells the fills that a purge concerns.
 	purgeSlots = 256
+	// emptySpare: a page of cells is emptied when one cell in so many is free, and there is need for memory.
+	emptySpare = 16
 )
 
 // Cache is the memory store. It is safe for concurrent use.
 type Cache struct {
 	maxObject int64
 	seed      maphash.Seed
+	start     time.Time
 	budget    budget
 	counters  *counters
+	cells     *cells
 	shards    [shardCount]shard
-	queues    queues
+	queued    [queueCount]atomic.Int64 // bytes
+	stamps    atomic.Uint64
+	purges    *purgeTable
 	objects   atomic.Int64
+	packed    atomic.Int64 // of these, in cells
+	views     atomic.Int64 // of these, with a view
+	arriving  atomic.Int64 // bytes that fills under way have taken
 	fills     atomic.Int64
+	hints     hints
 	tier      *tier       // nil: memory only
 	diskErr   error       // why there is no tier although one is configured
 	kinned    atomic.Bool // there has been a key that a service's rules added something to
@@ -41,21 +51,46 @@ type Cache struct {
 
 // shard is a part of the index.
 type shard struct {
-	mu        sync.RWMutex
-	resources map[uint64]*resource // by the key's hash; keys that share one are chained
-	fills     map[uint64]*Fill     // under way, likewise, the newest first
-	kin       kinIndex
-	refused   [refusals]refusal  // direct-mapped
-	purges    uint64             // so far
-	purged    [purgeSlots]uint64 // the number of the last purge of each key, or of another one that shares its slot
+	mu      sync.RWMutex
+	number  uint32
+	table   slotTable
+	queues  [queueCount]queue
+	ghosts  []ghost
+	evicted uint32 // from the small queue, so far
+	serial  uint32
+	loose   []*entry // what is not packed
+	views   []*entry // what is packed, and unpacked as well
+	hand    int      // of the views' clock
+	scratch []byte
+
+	viewBytes, viewLimit int64
+
+	fills   map[uint64]*Fill // under way, by the key's hash, the newest first
+	kin     kinIndex
+	refused [refusals]refusal  // direct-mapped
+	purges  uint64             // so far
+	purged  [purgeSlots]uint64 // the number of the last purge of each key, or of another one that shares its slot
 }
 
-// resource is what is stored under one key.
-type resource struct {
-	key      Key
-	hash     uint64
-	variants []*entry // the newest last
-	next     *resource
+// entry is a stored variant that serves: one that is not packed, or the view of one that is. It also stands for one that is packed while
+// the shard is locked.
+type entry struct {
+	// immutable once it is stored
+	id     uint32 // of the slot
+	hash   uint64
+	key    Key
+	body   *body  // obj's, whatever obj is replaced by
+	packed packed // what is to be stored instead of obj
+	// checked is slot.checked, when it is stored.
+	checked uint64
+
+	// guarded by the shard's lock
+	obj  *Object
+	sel  []selector
+	cost int64 // obj's metaCost; of a view, all it has taken
+	gone bool  // no longer in the index
+
+	used atomic.Bool // since the clock's hand came by
 }
 
 // refusal is a key whose last response could not be shared.
@@ -66,119 +101,286 @@ type refusal struct {
 
 // New returns an empty store. set may be nil: nothing is counted then.
 func New(cfg Config, set *metrics.Set) *Cache {
-	c := &Cache{maxObject: int64(cfg.MaxObject), seed: maphash.MakeSeed(), budget: budget{limit: int64(cfg.Memory)}}
-	slots := 16
-	for int64(slots)*ghostBytes < c.budget.limit {
-		slots *= 2
+	c := &Cache{maxObject: int64(cfg.MaxObject), seed: maphash.MakeSeed(), start: time.Now(), budget: budget{limit: int64(cfg.Memory)}}
+	c.cells = newCells(c.budget.limit)
+	ghosts := 16
+	for int64(ghosts)*ghostBytes*shardCount < c.budget.limit {
+		ghosts *= 2
 	}
+	bits := slotBits(c.budget.limit)
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.resources, s.fills = make(map[uint64]*resource), make(map[uint64]*Fill)
+		s.number, s.table, s.ghosts, s.fills = uint32(i), newSlotTable(bits), make([]ghost, ghosts), make(map[uint64]*Fill)
+		s.viewLimit = min(c.budget.limit/viewShare, maxViewBytes) / shardCount
 	}
-	c.queues.ghost = make([]uint64, slots)
-	c.budget.used.Store(int64(slots)*8 + shardCount*(refusals*32+purgeSlots*8)) // the tables of fixed size
+	c.purges = newPurgeTable(purgeLimit(c.budget.limit))
+	// the tables of fixed size
+	c.budget.used.Store(c.cells.tableBytes() + shardCount*int64(ghosts*8+4<<bits+refusals*32+purgeSlots*8) +
+		int64(c.purges.limit)*2*purgeEntryBytes)
 	c.counters = newCounters(c, set)
 	return c
 }
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash%shardCount] }
 
-// find returns the stored variant for r, or why there is none.
+// find returns the stored variant for r, or why there is none: ReasonNoVariant with an object means one that may serve while it is fresh, but
+// that r does not select.
 func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	res := s.resource(hash, key)
-	if res == nil {
-		return nil, ReasonNotStored
+	o, size, reason := c.search(s, hash, &key, r)
+	s.mu.RUnlock()
+	if size == 0 {
+		return o, reason
 	}
-	e := res.match(r)
-	if e == nil {
-		return nil, ReasonNoVariant
-	}
-	e.touch()
-	return e.obj, ReasonNone
+	return c.findPacked(s, hash, &key, r, size)
 }
 
-func (s *shard) resource(hash uint64, key Key) *resource {
-	res := s.resources[hash]
-	for res != nil && res.key != key {
-		res = res.next
+// search looks among what needs no unpacking. When something that may be it does, or a purge concerns it, size is not 0. The shard is locked for reading.
+func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *Object, size uint32, reason Reason) {
+	reason = ReasonNotStored
+	var x *slot
+	var second *entry
+	for id := *s.table.head(hash); id != 0; id = x.chain {
+		if x = s.table.slot(id); x.hash != hash {
+			continue
+		}
+		e := s.resident(x)
+		if e == nil {
+			return nil, x.size, reason
+		}
+		if e.key != *key {
+			continue
+		}
+		if !c.untouched(x, e) {
+			return nil, max(x.size, 1), reason
+		}
+		if reason = ReasonNoVariant; matches(e.sel, r) {
+			if !c.untouched(x, e) {
+				return nil, max(x.size, 1), reason
+			}
+			x.touch()
+			if !e.used.Load() {
+				e.used.Store(true)
+			}
+			return e.obj, 0, ReasonNone
+		}
+		if second == nil && e.inFirstLanguage(r) {
+			second = e
+		}
 	}
-	return res
+	if second != nil {
+		x = s.table.slot(second.id)
+		if !c.untouched(x, second) {
+			return nil, max(x.size, 1), reason
+		}
+		x.touch()
+		second.used.Store(true)
+		return second.obj, 0, reason
+	}
+	return nil, 0, reason
+}
+
+// findPacked is find where something must be unpacked, whose size is given, or done as a purge wants.
+func (c *Cache) findPacked(s *shard, hash uint64, key *Key, r *message.Request, size uint32) (*Object, Reason) {
+	credit := c.roomForView(s, size)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() { c.budget.release(credit) }()
+	reason := ReasonNotStored
+	var second *entry
+	var next uint32
+	for id := *s.table.head(hash); id != 0; id = next {
+		x := s.table.slot(id)
+		if next = x.chain; x.hash != hash {
+			continue
+		}
+		e := s.resident(x)
+		if e == nil {
+			e, credit = c.makeView(s, id, credit), 0
+		}
+		if e == nil || e.key != *key || !c.settle(s, e) {
+			continue
+		}
+		if reason = ReasonNoVariant; matches(e.sel, r) {
+			x.touch()
+			return e.obj, ReasonNone
+		}
+		if second == nil && e.inFirstLanguage(r) {
+			second = e
+		}
+	}
+	if second != nil {
+		s.table.slot(second.id).touch()
+		return second.obj, reason
+	}
+	return nil, reason
+}
+
+// resident is the slot's entry; nil when it is packed only.
+func (s *shard) resident(x *slot) *entry {
+	switch {
+	case x.entry == 0:
+		return nil
+	case x.cell != 0:
+		return s.views[x.entry-1]
+	}
+	return s.loose[x.entry-1]
+}
+
+// variants are what is stored under the key, the newest first. Of what is packed only, the entries have no body, and end with the lock.
+func (c *Cache) variants(s *shard, hash uint64, key Key) []*entry {
+	return c.variantsWhere(s, hash, func(k *Key) bool { return *k == key })
+}
+
+// variantsWhere are those of the keys with the hash that are wanted.
+func (c *Cache) variantsWhere(s *shard, hash uint64, wanted func(*Key) bool) (found []*entry) {
+	var x *slot
+	for id := *s.table.head(hash); id != 0; id = x.chain {
+		if x = s.table.slot(id); x.hash != hash {
+			continue
+		}
+		e := s.resident(x)
+		if e == nil {
+			e = c.unpacked(s, id, false)
+		}
+		if e != nil && wanted(&e.key) {
+			found = append(found, e)
+		}
+	}
+	return found
 }
 
 // match selects the variant for r: of several the newest (RFC 9111 §4.1).
-func (res *resource) match(r *message.Request) *entry {
-	for i := len(res.variants) - 1; i >= 0; i-- {
-		if e := res.variants[i]; matches(e.sel, r) {
+func match(variants []*entry, r *message.Request) *entry {
+	for _, e := range variants {
+		if matches(e.sel, r) {
 			return e
 		}
 	}
 	return nil
 }
 
-// insert stores an object whose cost and body have been charged. It replaces every variant that r would have selected.
-func (c *Cache) insert(s *shard, key Key, hash uint64, r *message.Request, e *entry) {
-	if res := s.resource(hash, key); res != nil {
-		for _, old := range slices.Clone(res.variants) {
-			if matches(old.sel, r) {
-				c.drop(s, old)
-			}
-		}
+// serving is the entry with a body that may serve. The shard is locked.
+func (c *Cache) serving(s *shard, e *entry) *entry {
+	x := s.table.slot(e.id)
+	if x.cell == 0 || x.entry != 0 {
+		return e
 	}
-	res := s.resource(hash, key) // which goes with its last variant
-	if res == nil {
-		res = &resource{key: key, hash: hash, next: s.resources[hash]}
-		s.resources[hash] = res
-		c.addKin(s, res)
-	}
-	if len(res.variants) >= maxVariants {
-		c.drop(s, res.variants[0])
-		c.counters.evictions.Inc()
-	}
-	e.res, e.body, e.size = res, e.obj.body, e.cost+e.obj.body.charged
-	res.variants = append(res.variants, e)
-	c.queues.insert(e)
-	c.objects.Add(1)
-	c.counters.inserts.Inc()
+	return c.makeView(s, e.id, 0)
 }
 
-// drop takes an entry out of index and queue, and gives its bytes back. The shard is locked.
+// lockForInsert locks the shard, with a slot that is free; false when there is no room for one.
+func (c *Cache) lockForInsert(s *shard) bool {
+	s.mu.Lock()
+	for s.table.free == 0 {
+		s.mu.Unlock()
+		n := s.table.chunkBytes()
+		ok := c.reserve(n)
+		s.mu.Lock()
+		switch {
+		case !ok:
+			return s.table.free != 0
+		case s.table.free != 0: // somebody has been quicker
+			c.budget.release(n)
+		default:
+			s.table.add()
+		}
+	}
+	return true
+}
+
+// insert stores an object whose cost and body have been charged. It replaces every variant that r would have selected. There must be a free
+// slot: see lockForInsert.
+func (c *Cache) insert(s *shard, key Key, hash uint64, r *message.Request, e *entry) {
+	kept := 0
+	var last *entry
+	for _, old := range c.variants(s, hash, key) {
+		if matches(old.sel, r) {
+			c.drop(s, old)
+			continue
+		}
+		kept, last = kept+1, old
+	}
+	if kept >= maxVariants {
+		c.drop(s, last)
+		c.counters.evictions[noQueue].Inc()
+	}
+	id, x := s.table.take(hash)
+	c.addKin(s, key, hash)
+	s.serial = max(s.serial+1, 1)
+	x.serial, e.obj.serial = s.serial, s.serial
+	x.checked.Store(e.checked)
+	e.id, e.hash, e.key, e.body = id, hash, key, e.obj.body
+	if p := e.packed; p.cell != 0 {
+		x.cell, x.size, x.weight = p.cell, p.size, int64(chainLength(int(p.size)))*cellCost+slotCost
+		c.cells.own(p.cell, s.owner(id))
+		c.packed.Add(1)
+		c.budget.release(e.cost)
+		e.body.detach()
+	} else {
+		x.weight = e.cost + e.body.charge(e.cost)
+		s.loose = append(s.loose, e)
+		x.entry = uint32(len(s.loose))
+	}
+	number := uint32(smallQueue)
+	if s.returns(hash) {
+		number = mainQueue
+	}
+	c.push(s, id, number)
+	c.objects.Add(1)
+}
+
+// drop takes an entry out of index and queue. Its bytes are given back when nobody reads them any more. The shard is locked.
 func (c *Cache) drop(s *shard, e *entry) bool {
 	if e.gone {
 		return false
 	}
+	c.dropSlot(s, e.id)
 	e.gone = true
-	c.queues.remove(e)
-	res := e.res
-	res.variants = slices.DeleteFunc(res.variants, func(x *entry) bool { return x == e })
-	if len(res.variants) == 0 {
-		s.unlink(res)
-		c.removeKin(s, res)
-	}
-	c.budget.release(e.cost)
-	e.obj.encoded.release()
-	e.body.detach()
-	c.objects.Add(-1)
 	return true
 }
 
-func (s *shard) unlink(res *resource) {
-	if s.resources[res.hash] == res {
-		if res.next == nil {
-			delete(s.resources, res.hash)
-		} else {
-			s.resources[res.hash] = res.next
+func (c *Cache) dropSlot(s *shard, id uint32) {
+	x := s.table.slot(id)
+	e := s.resident(x)
+	switch {
+	case x.cell == 0:
+		last := len(s.loose) - 1
+		moved := s.loose[last]
+		s.loose[x.entry-1], s.loose[last] = moved, nil
+		s.loose = s.loose[:last]
+		s.table.slot(moved.id).entry = x.entry
+		e.gone = true
+		e.obj.encoded.retire(e.body)
+		e.body.detach()
+	default:
+		if e != nil {
+			c.dropView(s, e)
 		}
-		return
+		c.freeCells(x.cell)
+		c.packed.Add(-1)
 	}
-	for p := s.resources[res.hash]; p != nil; p = p.next {
-		if p.next == res {
-			p.next = res.next
-			return
-		}
+	c.pull(s, id)
+	s.table.release(id)
+	c.objects.Add(-1)
+}
+
+// trim gives the shard's slots back when it is empty. It is not called between lockForInsert and insert.
+func (c *Cache) trim(s *shard) { c.budget.release(s.table.reset()) }
+
+// replace puts an entry in the place of an old one, in the same queue. The shard is locked.
+func (c *Cache) replace(s *shard, old, e *entry, r *message.Request) {
+	x := s.table.slot(old.id)
+	number, hits := x.queue, x.hits.Load()
+	c.drop(s, old)
+	c.insert(s, old.key, old.hash, r, e)
+	x = s.table.slot(e.id)
+	x.hits.Store(hits)
+	if number == mainQueue && x.queue != mainQueue {
+		c.pull(s, e.id)
+		c.push(s, e.id, mainQueue)
 	}
 }
 
@@ -188,24 +390,21 @@ func (c *Cache) reserve(n int64) bool {
 		return false
 	}
 	for !c.budget.take(n) {
-		if !c.evictOne() {
-			return false
+		if c.shrink(emptySpare) || c.evictOne() || c.shrink(math.MaxInt32) {
+			continue
 		}
+		c.counters.refused.Inc()
+		return false
 	}
 	return true
 }
 
-// evictOne evicts one object. It fails when there is none that nobody reads.
-func (c *Cache) evictOne() bool {
-	e := c.queues.victim()
-	if e == nil {
+// reserveFill takes n bytes for a body that is arriving. held is what it has already. However slowly they arrive, the bodies under way take no
+// more than half of the budget, but for one that is alone.
+func (c *Cache) reserveFill(held, n int64) bool {
+	if sum := c.arriving.Add(n); sum-held-n > 0 && sum > c.budget.limit/2 || !c.reserve(n) {
+		c.arriving.Add(-n)
 		return false
-	}
-	s := c.shard(e.res.hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.drop(s, e) { // else somebody has been quicker
-		c.counters.evictions.Inc()
 	}
 	return true
 }

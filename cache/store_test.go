@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,7 +196,7 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 		}
 		for h.evictOne() {
 		}
-		if got := h.budget.used.Load(); got != base || h.objects.Load() != 0 || h.fills.Load() != 0 {
+		if got := h.budget.used.Load() - h.slots(); got != base || h.arriving.Load() != 0 || h.objects.Load() != 0 || h.fills.Load() != 0 {
 			t.Fatalf("seed %d: an empty store counts %d bytes, %d objects, %d fills", seed, got-base, h.objects.Load(), h.fills.Load())
 		}
 	}
@@ -219,6 +220,9 @@ func (h harness) exchange(now time.Time, r *message.Request, rnd *rand.Rand) {
 	resp := answer(200, "Cache-Control: max-age=100", `ETag: "a"`, "Vary: Accept").at(now)
 	size := rnd.IntN(400 << 10)
 	if rnd.IntN(2) == 0 {
+		size /= 200 // one that is packed
+	}
+	if rnd.IntN(2) == 0 {
 		resp.Length = int64(size)
 	}
 	w, _ := f.Respond(r, resp, h.policy)
@@ -240,22 +244,31 @@ func (h harness) exchange(now time.Time, r *message.Request, rnd *rand.Rand) {
 	w.Commit(fields("X-Checksum: 12345678")[:rnd.IntN(2)])
 }
 
-// held adds up what the index refers to.
+// held adds up what the index refers to, and the memory that it has taken for that.
 func (h harness) held() (n int64) {
+	n = h.cells.held()
 	for i := range h.shards {
-		for _, res := range h.shards[i].resources {
-			for ; res != nil; res = res.next {
-				for _, e := range res.variants {
-					n += metaCost(res.key, e.obj, e.sel)
-					for _, x := range e.obj.Trailers() {
-						n += int64(len(x.Name) + len(x.Value) + lineOverhead)
-					}
-					for _, c := range e.obj.body.chunks {
-						n += int64(cap(c.data))
-					}
+		s := &h.shards[i]
+		n += int64(len(s.table.slots)) * s.table.chunkBytes()
+		for _, e := range append(slices.Clone(s.loose), s.views...) {
+			n += metaCost(e.key, e.obj, e.sel)
+			if s.table.slot(e.id).cell == 0 {
+				for _, x := range e.obj.Trailers() {
+					n += int64(len(x.Name) + len(x.Value) + lineOverhead)
 				}
 			}
+			for _, c := range e.obj.body.chunks {
+				n += int64(cap(c.data))
+			}
 		}
+	}
+	return n
+}
+
+// slots is what the tables of slots have grown by: they never shrink.
+func (h harness) slots() (n int64) {
+	for i := range h.shards {
+		n += int64(len(h.shards[i].table.slots)) * h.shards[i].table.chunkBytes()
 	}
 	return n
 }
@@ -286,7 +299,7 @@ func TestEvictionResistsAScan(t *testing.T) {
 	if kept < 36 {
 		t.Errorf("%d of 40 hot objects survived a scan of 2000", kept)
 	}
-	if h.counters.evictions.Get() == 0 {
+	if h.counters.evictions[smallQueue].Get() == 0 {
 		t.Error("evictions are not counted")
 	}
 }
@@ -307,28 +320,41 @@ func TestAnObjectThatIsReadIsNotEvicted(t *testing.T) {
 }
 
 func TestKeysThatCollide(t *testing.T) {
-	h := newHarness(t)
-	s := &h.shards[0]
-	reqs := []*message.Request{get("/1"), get("/2"), get("/3")}
-	s.mu.Lock()
-	for _, r := range reqs {
-		o := &Object{Status: 200, Length: 1, body: newBody(&h.budget, 0)}
-		h.insert(s, h.key(r).clone(), 7, r, &entry{obj: o})
-	}
-	for i, r := range reqs {
-		if res := s.resource(7, h.key(r)); res == nil || res.key != h.key(r) {
-			t.Errorf("key %d is not found", i)
+	for _, packed := range []bool{false, true} {
+		h := newHarness(t)
+		s := &h.shards[7]
+		reqs := []*message.Request{get("/1"), get("/2"), get("/3")}
+		for _, r := range reqs {
+			e := &entry{obj: &Object{Status: 200, body: newBody(&h.budget, 0)}}
+			if e.obj.body.keep(nil, 0); packed {
+				e.packed, _ = h.pack(h.key(r), e.obj, nil)
+			}
+			h.lockForInsert(s)
+			h.insert(s, h.key(r).clone(), 7, r, e)
+			s.mu.Unlock()
 		}
-	}
-	for _, i := range []int{1, 0, 2} {
-		h.drop(s, s.resource(7, h.key(reqs[i])).variants[0])
-		if s.resource(7, h.key(reqs[i])) != nil {
-			t.Errorf("key %d is still found", i)
+		find := func(r *message.Request) *Object {
+			key := h.key(r)
+			o, size, _ := h.search(s, 7, &key, r)
+			if size > 0 {
+				o, _ = h.findPacked(s, 7, &key, r, size)
+			}
+			return o
 		}
-	}
-	s.mu.Unlock()
-	if len(s.resources) != 0 {
-		t.Error("the index is not empty")
+		for i, r := range reqs {
+			if v := h.variants(s, 7, h.key(r)); len(v) != 1 || v[0].key != h.key(r) || find(r) == nil {
+				t.Errorf("key %d is not found", i)
+			}
+		}
+		for _, i := range []int{1, 0, 2} {
+			h.drop(s, h.variants(s, 7, h.key(reqs[i]))[0])
+			if len(h.variants(s, 7, h.key(reqs[i]))) > 0 || find(reqs[i]) != nil {
+				t.Errorf("key %d is still found", i)
+			}
+		}
+		if s.table.count != 0 || len(s.loose) != 0 || len(s.views) != 0 {
+			t.Error("the index is not empty")
+		}
 	}
 }
 
@@ -360,19 +386,24 @@ func TestLookupOfAHitDoesNotAllocate(t *testing.T) {
 }
 
 func TestASearchForAVictimIsBounded(t *testing.T) {
-	var q queues
-	q.ghost = make([]uint64, 16)
-	for range 10 * maxSpared {
-		e := &entry{res: &resource{hash: 1 << 40}, body: newBody(&budget{}, 0), size: 1}
-		e.frequency.Store(maxFrequency)
-		q.insert(e)
+	h := newHarness(t)
+	s := &h.shards[1]
+	for i := range 4 * maxSpared {
+		r := get(fmt.Sprintf("/%d", i))
+		e := &entry{obj: &Object{Status: 200, body: newBody(&h.budget, 0)}}
+		e.obj.body.keep(nil, 0)
+		e.packed, _ = h.pack(h.key(r), e.obj, nil)
+		h.lockForInsert(s)
+		h.insert(s, h.key(r), uint64(i)<<20|1, r, e)
+		s.table.slot(e.id).hits.Store(maxFrequency)
+		s.mu.Unlock()
 	}
-	if q.victim() == nil {
+	if !h.evictOne() {
 		t.Fatal("no victim")
 	}
 	spared := 0
-	for e := q.main.head; e != nil; e = e.next {
-		if e.frequency.Load() < maxFrequency {
+	for id := s.queues[mainQueue].newest; id != 0; id = s.table.slot(id).older {
+		if s.table.slot(id).hits.Load() < maxFrequency {
 			spared++
 		}
 	}

@@ -53,6 +53,7 @@ type tier struct {
 	c         *Cache
 	store     *disk.Store
 	maxObject int64
+	purges    *purgeWriter
 
 	mu    sync.Mutex
 	loads map[uint64]chan struct{} // reads under way, closed when they end
@@ -72,6 +73,7 @@ func (c *Cache) OpenDisk(cfg DiskConfig, log *slog.Logger, set *metrics.Set) err
 		return err
 	}
 	c.tier = newTier(c, s, min(int64(cfg.MaxObject), int64(cfg.Size)/4))
+	c.tier.startPurges()
 	return nil
 }
 
@@ -84,6 +86,7 @@ func (c *Cache) Close() error {
 	if c.tier == nil {
 		return nil
 	}
+	c.tier.purges.close()
 	return c.tier.store.Close()
 }
 
@@ -202,7 +205,11 @@ func (t *tier) refreshed(f *Fill, s *shard, r *message.Request, o *Object, sel [
 	if t == nil || s.purgedSince(f) {
 		return
 	}
-	if e := f.stored(s, r); e != nil && e.obj != o {
+	if e := f.stored(s, r); e != nil && e.obj.received.After(o.received) {
+		return
+	}
+	if v, _ := f.comparedWithPurges(o); !v.untouched() {
+		t.removed(f.key, sel)
 		return
 	}
 	ch := t.prepare(f.key, o, sel, compact(r.Fields))
@@ -306,7 +313,8 @@ func (x *tee) commit(w *Writer) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if newest := f.stored(s, w.request); s.purgedSince(f) || newest != nil && newest.obj.received.After(final.received) {
+	v, _ := f.comparedWithPurges(&final)
+	if newest := f.stored(s, w.request); !v.untouched() || s.purgedSince(f) || newest != nil && newest.obj.received.After(final.received) {
 		x.abort()
 		return
 	}

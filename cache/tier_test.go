@@ -247,6 +247,47 @@ func TestLargeBodiesAreServedFromDisk(t *testing.T) {
 	}
 }
 
+func TestPurgesHoldAfterARestart(t *testing.T) {
+	h := newOnDisk(t, t.TempDir())
+	for range 3 {
+		for _, path := range []string{"/tag", "/dir/a", "/soft", "/kept"} {
+			h.store(get(path), now(200, "Cache-Control: max-age=600", `ETag: "1"`, "Surrogate-Key: "+path[1:]), "body")
+		}
+		h = h.restart()
+		if h.bodyOf(get("/tag")) != "body" {
+			t.Fatal("not there")
+		}
+		if _, err := h.PurgeTag(time.Now(), "shop", "tag", false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.PurgePrefix(time.Now(), "shop", "https://shop.example.com/dir/", false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.PurgeTag(time.Now(), "shop", "soft", true); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if h.bodyOf(get("/tag")) != "none" || h.bodyOf(get("/dir/a")) != "none" {
+				t.Error("purged, and served")
+			}
+			if res := h.find(get("/soft")); res.State != Stale {
+				t.Errorf("softly purged: %v", res.State)
+			}
+			if res := h.find(get("/kept")); res.State != Hit {
+				t.Errorf("not purged: %v", res.State)
+			}
+			if err := h.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h = h.restart()
+		}
+		h.PurgeAll(time.Now(), "", false)
+		if h = h.restart(); h.bodyOf(get("/kept")) != "none" {
+			t.Error("everything was purged, and it is served")
+		}
+	}
+}
+
 func TestARevalidationReachesTheDisk(t *testing.T) {
 	h := newOnDisk(t, t.TempDir())
 	r := get("/a")

@@ -78,6 +78,11 @@ func (t *tier) read(ctx context.Context, hash uint64, key Key, r *message.Reques
 		return nil
 	}
 	rec.obj.Length = got.Length
+	if !t.afterPurges(&rec) {
+		t.store.DeleteVariant(hash, got.Variant)
+		return nil
+	}
+	f.began = rec.obj.began
 	if got.Length <= c.maxObject {
 		if o, ok := t.admit(ctx, f, rec, got, r); ok {
 			return o

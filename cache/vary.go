@@ -6,8 +6,12 @@ import (
 	"nearcast/proxy/message"
 )
 
-// maxVariants bounds the variants of one key; the oldest makes room.
-const maxVariants = 32
+const (
+	// maxVariants bounds the variants of one key; the oldest makes room.
+	maxVariants = 32
+	// maxSelectors bounds the fields that select one. A response that varies by more is hardly the same for two clients.
+	maxSelectors = 32
+)
 
 // selector is one request field that selects a variant, with the value that the stored response was made for.
 type selector struct {
@@ -18,11 +22,22 @@ type selector struct {
 // absentField is no normalised value: a field that is absent matches only absence (RFC 9111 §4.1).
 const absentField = "\x00"
 
-// varyStar reports whether Vary has a member "*", which no later request matches.
+// varyStar reports whether Vary has a member "*", which no later request matches. What is no field name can't be compared, and a list that is
+// too long is not: they count as that.
 func varyStar(f message.Fields) bool {
+	members := 0
 	for i := range f {
-		if f[i].Name == "vary" && listHas(f[i].Value, "*") {
-			return true
+		if f[i].Name != "vary" {
+			continue
+		}
+		for rest := f[i].Value; rest != ""; {
+			var m string
+			if m, rest = cutMember(rest); m == "" {
+				continue
+			}
+			if members++; m == "*" || !message.IsToken(m) || members > maxSelectors {
+				return true
+			}
 		}
 	}
 	return false
@@ -65,10 +80,13 @@ func names(sel []selector, name string) bool {
 }
 
 // matches reports whether r selects the variant.
-func matches(sel []selector, r *message.Request) bool {
+func matches(sel []selector, r *message.Request) bool { return matchesBut("", sel, r) }
+
+// matchesBut leaves one field out of account.
+func matchesBut(name string, sel []selector, r *message.Request) bool {
 	var buf [256]byte
 	for i := range sel {
-		if string(appendNormalised(buf[:0], r.Fields, sel[i].name)) != sel[i].value {
+		if sel[i].name != name && string(appendNormalised(buf[:0], r.Fields, sel[i].name)) != sel[i].value {
 			return false
 		}
 	}

@@ -2,11 +2,78 @@ package cache
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"nearcast/proxy/message"
 )
+
+func TestRFC9111_4_1_LanguageThatIsPreferredToAllElse(t *testing.T) {
+	for _, tt := range []struct {
+		why, content, request string
+		want                  State
+	}{
+		{"by weight", "de", "fr;q=0.5, de;q=1.0", Hit},
+		{"whatever the case", "de-AT", "en;q=0.1,DE-at;Q=0.9", Hit},
+		{"by the default weight", "de", "fr;q=0.999, de", Hit},
+		{"alone", "de", "de", Hit},
+		{"another one", "de", "fr, de;q=0.9", Miss},
+		{"two firsts: the origin weighs", "de", "de, fr", Miss},
+		{"a range that only begins so", "de-AT", "de", Miss},
+		{"anything", "de", "*, de;q=0.5", Miss},
+		{"not wanted", "de", "de;q=0", Miss},
+		{"in two languages", "de, en", "de", Miss},
+		{"in none that is said", "", "de", Miss},
+		{"a weight that is none", "de", "de;q=1.1, fr;q=0.5", Miss},
+		{"a weight that can't be read", "de", "de, fr;q=x", Miss},
+		{"a parameter", "de", "de;x=1", Miss},
+		{"no member", "de", ", ,", Miss},
+	} {
+		h := newHarness(t)
+		lines := []string{"Cache-Control: max-age=60", "Vary: Accept-Language, X-A"}
+		if tt.content != "" {
+			lines = append(lines, "Content-Language: "+tt.content)
+		}
+		h.store(get("/", "Accept-Language: en, de"), answer(200, lines...), "x")
+		if res := h.look(time.Second, get("/", "Accept-Language: "+tt.request)); res.State != tt.want || res.State == Miss && res.Reason != ReasonNoVariant {
+			t.Errorf("%s: %v (%v)", tt.why, res.State, res.Reason)
+		}
+		if h.look(time.Second, get("/", "Accept-Language: "+tt.request, "X-A: 1")).State != Miss {
+			t.Errorf("%s: another field is another too", tt.why)
+		}
+		if res := h.look(61*time.Second, get("/", "Accept-Language: "+tt.request)); res.State != Miss || res.Object != nil {
+			t.Errorf("%s: stale, it is %v", tt.why, res.State)
+		}
+	}
+	h := newHarness(t)
+	h.store(get("/", "Accept-Language: en, de"), answer(200, "Cache-Control: max-age=60", "Vary: Accept-Language", "Content-Language: de"), "x")
+	h.want("a request without", time.Second, get("/"), Miss, ReasonNoVariant)
+}
+
+func TestRFC9111_4_1_VaryThatMatchesNothing(t *testing.T) {
+	long := strings.Repeat("a, ", maxSelectors)
+	for vary, want := range map[string]Reason{
+		"*": ReasonVaryStar, "a, *": ReasonVaryStar, ", *,": ReasonVaryStar, "a b": ReasonVaryStar, `"a"`: ReasonVaryStar, "a;b": ReasonVaryStar,
+		long + "b": ReasonVaryStar, long: ReasonStored, "": ReasonStored, ",, ,": ReasonStored, "A ,\tb": ReasonStored,
+	} {
+		h := newHarness(t)
+		if got := h.store(get("/"), answer(200, "Cache-Control: max-age=60", "Vary:", "Vary: "+vary), "x"); got != want {
+			t.Errorf("%q: %v, want %v", vary, got, want)
+		}
+	}
+}
+
+func FuzzFirstLanguage(f *testing.F) {
+	for _, s := range []string{"fr;q=0.5, de;q=1.0", "de;q=1.001", "*;q=0", ";q=1", "a;q=,b", "de ; q=0.3"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if first := firstLanguage(fields("Accept-Language: " + s)); first == "*" || !strings.Contains(s, first) {
+			t.Fatalf("%q: %q", s, first)
+		}
+	})
+}
 
 func TestRFC9111_4_1_Vary(t *testing.T) {
 	for _, tt := range []struct {

@@ -105,6 +105,7 @@ type exchange struct {
 
 	found
 	outcome cache.Outcome
+	hinted  message.Fields // the links that a 103 of ours had
 
 	// what became of it, for record
 	body       *requestBody
@@ -171,6 +172,9 @@ func (p *Proxy) serve(x *exchange) error {
 	}
 	if x.r.Upgrade == websocket && x.r.Method == "GET" {
 		return p.tunnel(x)
+	}
+	if x.purges() {
+		return p.purge(x)
 	}
 	x.r.Upgrade = "" // any other is as if it were not there (RFC 9110 §7.8)
 	if !x.asked {

@@ -114,9 +114,9 @@ func (q *quick) addLines(now time.Time, rg cache.Range) {
 		b = rg.AppendContentRange(b, o.Length)
 		q.lines = append(q.lines, message.Field{Name: "content-range", Value: text(b[n:])})
 	}
-	if q.service.policy.CacheStatus {
+	if mode := q.service.policy.CacheStatus; mode != cache.StatusOff {
 		n := len(b)
-		b = cache.AppendStatus(b, q.result, cache.Outcome{})
+		b = mode.Append(b, &q.key, q.result, cache.Outcome{})
 		q.lines = append(q.lines, message.Field{Name: "cache-status", Value: text(b[n:])})
 	}
 }

@@ -44,16 +44,12 @@ func clientLeft(err error) *message.Error {
 	return &message.Error{Blame: message.BlameClient, Status: 499, Reason: "client went away", Err: err}
 }
 
-// inform passes 1xx responses on.
-func (p *Proxy) inform(x *exchange) func(int, message.Fields) {
-	return func(status int, f message.Fields) { _ = x.w.WriteInformational(status, f) }
-}
-
 // live is the field section of an origin's answer, with what this hop adds.
 func (p *Proxy) live(x *exchange, res *upstream.Response, extra ...message.Field) message.Fields {
 	out := make(message.Fields, 0, len(res.Fields)+len(extra)+3)
 	for _, f := range res.Fields {
-		if f.Name != "alt-svc" { // the origin's own alternatives are none of this edge's (RFC 7838 §3)
+		// The origin's own alternatives are none of this edge's (RFC 7838 §3), and its tags are for the edge alone.
+		if f.Name != "alt-svc" && !x.service.policy.HidesField(f.Name) {
 			out = append(out, f)
 		}
 	}
@@ -70,8 +66,11 @@ func (p *Proxy) stored(x *exchange, fields message.Fields, extra ...message.Fiel
 
 // status adds Cache-Status.
 func (p *Proxy) status(x *exchange, out message.Fields) message.Fields {
-	if x.asked && x.service.policy.CacheStatus {
-		out.Add("cache-status", cache.StatusField(x.result, x.outcome))
+	if !x.asked {
+		return out
+	}
+	if mode := x.service.policy.CacheStatus; mode != cache.StatusOff {
+		out.Add("cache-status", string(mode.Append(nil, &x.key, x.result, x.outcome)))
 	}
 	return out
 }
@@ -278,7 +277,8 @@ func (p *Proxy) fail(x *exchange, err error) {
 	if e.Status == http.StatusMethodNotAllowed {
 		fields.Add("allow", allowed)
 	}
-	if err := p.writeHeader(x, e.Status, fields, int64(len(body))); err == nil && x.r.Method != "HEAD" {
+	x.outcome.Forwarded = x.outcome.Forwarded || x.attempts > 0
+	if err := p.writeHeader(x, e.Status, p.status(x, fields), int64(len(body))); err == nil && x.r.Method != "HEAD" {
 		_ = p.write(x, []byte(body))
 	}
 }

@@ -17,9 +17,8 @@ func (p *Proxy) orStale(x *exchange, err error) error {
 	case e.Blame == message.BlameClient:
 	case x.result.ServeStaleOnError, cut && x.result.ServeStaleOnDisconnect:
 		x.stale, x.fault = true, e
-		x.outcome = cache.Outcome{}
 		if cut {
-			x.outcome.Reason = cache.ReasonDisconnected
+			x.outcome = cache.Outcome{Reason: cache.ReasonDisconnected}
 		}
 		return p.respondObject(x, x.result.Object)
 	case cut && x.result.MustRevalidate:

@@ -17,14 +17,16 @@ const maxJoins = 3
 
 // pass forwards the request as it is: the cache has no part in it, but an unsafe method may make stored responses obsolete.
 func (p *Proxy) pass(x *exchange) error {
+	requested := time.Now()
 	res, err := p.forward(x.ctx, x, x.r.Fields, p.inform(x))
 	if err != nil {
-		return err
+		return p.orStale(x, err)
 	}
-	defer res.Body.Close() // also ends what is still under way
+	defer func() { res.Body.Close() }() // also ends what is still under way
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
 	if p.cache != nil && x.service.policy.Enabled {
 		p.cache.Invalidate(x.service.name, x.r, x.service.policy, res.Status, res.Fields)
+		p.keepPosted(x, res, requested)
 	}
 	return p.respondLive(x, res)
 }
@@ -34,6 +36,7 @@ func (p *Proxy) fill(x *exchange) error {
 	if x.result.State == cache.Miss && x.result.Conditional && p.cache.Refused(time.Now(), x.key, x.r) {
 		return p.pass(x) // what comes is nobody else's, and a fetch for all would go without the client's condition
 	}
+	p.hint(x)
 	asked := x.service.policy.Asked(x.r)
 	for range maxJoins {
 		f, leader := p.cache.Begin(time.Now(), x.key, asked)
@@ -188,15 +191,22 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 	head := p.headOf(res, requested)
 	if conditions != nil && res.Status == 304 {
 		res.Body.Close()
-		x.outcome.Stored = true
-		return fetched{object: f.NotModified(x.r, head, x.result.Object, x.service.policy)}, nil
+		obj := f.NotModified(x.r, head, x.result.Object, x.service.policy)
+		x.outcome.Stored, x.outcome.TTL = true, obj.TTL(head.Received)
+		return fetched{object: obj}, nil
 	}
 	if x.result.ServeStaleOnError && staleOnStatus(res.Status) {
 		res.Body.Close()
 		return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
 	}
+	if x.service.policy.EarlyHints {
+		p.cache.NoteHints(x.key, x.r, &head, x.service.policy)
+	}
 	w, reason := f.Respond(x.r, head, x.service.policy)
 	x.outcome.Stored, x.outcome.Reason = w != nil || reason == cache.ReasonHeadMatches, reason
+	if w != nil {
+		x.outcome.TTL = w.Object().TTL(head.Received)
+	}
 	return fetched{writer: w, res: res}, nil
 }
 

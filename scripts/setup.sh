@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the lab's tests need: BIRD, FRR, Chromium and network tools. Debian 12, root. May be run again and again: what is there
-# stays as it is. Without root, or on another system, it says what is missing and leaves it at that.
+# Installs what the tests need: BIRD, FRR, Chromium and network tools for the lab's, Node.js and the suite that it runs for
+# internal/conformance. Debian 12, root. May be run again and again: what is there stays as it is. Without root, or on another system,
+# it says what is missing and leaves it at that; the suite needs no root.
 set -euo pipefail
 
 # program:package. A program that is there is enough, wherever it came from.
 needs=(
   ip:iproute2 ss:iproute2 nft:nftables ping:iputils-ping curl:curl
   bird:bird2 vtysh:frr /usr/lib/frr/bgpd:frr chromium:chromium
+  node:nodejs npm:npm
 )
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # not in every root shell's, such as that of a plain su
 
@@ -17,9 +19,41 @@ for need in "${needs[@]}"; do
   [[ " ${missing[*]-} " == *" $package "* ]] || missing+=("$package")
 done
 
+# The suite of HTTP cache tests, and what it needs of its dependencies, in a directory of its own. The archive is checked, no script of a
+# package runs, and a directory that is not whole does not take its place.
+suite_version=0.4.5
+suite_sha512=0e3bb037d9d46572d35bec1abf52d1112099355c65f12b21c0ecb8cf5a71b966d6b79fdacbab0cf5043595e6c16833ba3f520c0682ba99d7fe3ee54ffd034bf0
+suite=${NEARCAST_CONFORMANCE:-$HOME/.cache/nearcast-conformance/http-cache-tests-$suite_version}
+install_suite() {
+  [ -e "$suite/package" ] && [ -e "$suite/node_modules/node-fetch" ] && return
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    echo "setup: without node and npm the test of internal/conformance will be skipped"
+    return
+  fi
+  echo "setup: installing http-cache-tests $suite_version into $suite"
+  mkdir -p "$(dirname "$suite")"
+  local new
+  new=$(mktemp -d "$suite.XXXXXX")
+  if ( # in a condition errexit is off
+    cd "$new" &&
+      npm pack --silent "http-cache-tests@$suite_version" >/dev/null &&
+      echo "$suite_sha512  http-cache-tests-$suite_version.tgz" | sha512sum --check --quiet &&
+      tar -xzf "http-cache-tests-$suite_version.tgz" &&
+      rm "http-cache-tests-$suite_version.tgz" &&
+      npm install --prefix . --no-save --no-audit --no-fund --ignore-scripts --silent node-fetch@2.7.0
+  ); then
+    rm -rf "$suite"
+    mv "$new" "$suite"
+  else
+    rm -rf "$new"
+    echo "setup: that failed; the test of internal/conformance will be skipped"
+  fi
+}
+
 if [ "$(id -u)" -ne 0 ]; then
+  install_suite
   if [ ${#missing[@]} -gt 0 ]; then
-    echo "setup: not root, so nothing was installed. Missing for the lab tests: ${missing[*]}"
+    echo "setup: not root, so no package was installed. Missing for the tests: ${missing[*]}"
   else
     echo "setup: everything is there. The lab tests need root and will be skipped."
   fi
@@ -46,11 +80,13 @@ join_frr_group() {
 
 if [ ${#missing[@]} -eq 0 ]; then
   join_frr_group
+  install_suite
   echo "setup: everything is there"
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  echo "setup: this is no Debian. Missing for the lab tests: ${missing[*]}"
+  install_suite
+  echo "setup: this is no Debian. Missing for the tests: ${missing[*]}"
   exit 0
 fi
 
@@ -64,4 +100,5 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 join_frr_group
+install_suite
 echo "setup: done"

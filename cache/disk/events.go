@@ -165,7 +165,7 @@ func (s *Store) trim() {
 	}
 	s.mu.RUnlock()
 	kept := e.list
-	for len(kept) > 0 && kept[0].Seq < oldest {
+	for len(kept) > 1 && kept[0].Seq < oldest { // the last one has the caller's last number
 		kept = kept[1:]
 	}
 	if len(kept) < len(e.list) {

@@ -103,6 +103,7 @@ func (e *edge) list(access *logWriter) {
 	}
 	e.stages = append(e.stages,
 		stage{"admin", e.admin.Run},
+		stage{"cache", always(e.cache.Run)},
 		stage{"health", always(e.monitor.Run)},
 		stage{"http", func(ctx context.Context) error { return e.front.Run(ctx, e.proxy) }})
 	if e.speaker != nil {
@@ -140,6 +141,9 @@ func accessOutput(where string, s std, set *metrics.Set) *logWriter {
 }
 
 func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *logWriter, set *metrics.Set) proxy.Options {
+	if asked := cfg.Cache.Memory; cfg.Cache.Fit() {
+		log.Warn("cache.memory is more than GOMEMLIMIT leaves room for, and has been reduced", "memory", asked.String(), "reduced", cfg.Cache.Memory.String())
+	}
 	o := proxy.Options{
 		Edge: cfg.Edge.Name, Region: cfg.Edge.Region, Regions: cfg.Regions, Services: cfg.Services,
 		MaxBody: int64(cfg.Limits.MaxBodySize), MaxHeader: int64(cfg.Limits.MaxHeaderSize),
@@ -220,5 +224,6 @@ func helpTexts() map[string]string {
 func (e *edge) source(set *metrics.Set) admin.Source {
 	admin.Expose()
 	set.GetOrCreateGauge(fmt.Sprintf(`nearcast_info{edge=%q,region=%q,version=%q}`, e.cfg.Edge.Name, e.cfg.Edge.Region, version), func() float64 { return 1 })
-	return admin.Source{Set: set, Help: helpTexts(), Status: func() any { return e.status() }, Healthy: e.healthy}
+	return admin.Source{Set: set, Help: helpTexts(), Status: func() any { return e.status() }, Healthy: e.healthy,
+		Purger: e.proxy}
 }

@@ -27,6 +27,8 @@ const (
 type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
 	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
+	Purge    purgeCmd    `cmd:"" help:"Have a running edge forget URLs, prefixes, tags or everything that it has cached."`
+	Explain  explainCmd  `cmd:"" help:"Say which rules of caching decide about a URL, and what to change."`
 	Lab      labCmd      `cmd:"" help:"A miniature internet in network namespaces: BIRD, FRR, real edges, links with delay (root)."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job on this machine, without root: three edges, a router, a route that moves."`
 	Bench    benchCmd    `cmd:"" help:"Put load on an HTTP server and measure it, alone or against others."`
@@ -51,6 +53,7 @@ func execute(args []string, stdout, stderr io.Writer) (code int) {
 		kong.Name("nearcast"),
 		kong.Description("An anycast-aware edge: HTTP/1.1, HTTP/2 and HTTP/3, a cache, the nearest healthy origin, and the BGP route that is there exactly while it can serve."),
 		kong.UsageOnError(),
+		kong.Vars{"admin": defaultAdmin},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code; panic(exitPanic{}) }),
 	)

@@ -35,6 +35,8 @@ var rules = []rule{
 		"the configuration composes what the components declare"},
 	{[]string{"internal/archtest"}, nil,
 		"the diagram is read, not linked"},
+	{[]string{"internal/conformance"}, []string{"internal/config", "proxy", "proxy/front", "cache", "health"},
+		"what a cache must do is tried on the pipeline as the configuration builds it"},
 	{[]string{"internal/pki"}, nil,
 		"certificates for trials need nothing of the product"},
 	{[]string{"bench/load", "bench/process", "bench/compare"}, []string{"bench/load", "bench/process", "bench/compare"},

@@ -141,7 +141,7 @@ log: {level: debug, access: off}
 		"hosts in lower case":      reflect.DeepEqual(s.Hosts, []string{"shop.example.com", "192.0.2.1"}),
 		"default of a list":        reflect.DeepEqual(s.Paths, []string{"/"}),
 		"a list replaces":          reflect.DeepEqual(u.Paths, []string{"/a", "/b/"}),
-		"switched off":             !s.Cache.Enabled && s.Cache.CacheStatus && u.Cache.Enabled,
+		"switched off":             !s.Cache.Enabled && s.Cache.CacheStatus == cache.StatusOn && u.Cache.Enabled,
 		"duration":                 s.Cache.DefaultTTL == 90*time.Second,
 		"defaults beside a value":  s.Health.Interval == 2*time.Second && s.Health.Timeout == 500*time.Millisecond && s.Health.Fall == 3,
 		"sizes":                    c.Cache.Memory == 2<<30 && c.Cache.MaxObject == 4096,

@@ -57,7 +57,7 @@ func typePath(path string) string {
 	for _, prefix := range []string{"regions.", "services."} {
 		path = starAfter(path, prefix)
 	}
-	return starAfter(path, "services.*.origins.")
+	return starAfter(starAfter(path, "services.*.origins."), "services.*.cache.negative.")
 }
 
 func starAfter(path, prefix string) string {

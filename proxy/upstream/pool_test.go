@@ -71,6 +71,24 @@ func TestABodyThatEndsWithTheConnection(t *testing.T) {
 	})
 }
 
+// TestRFC9112_6_3_ACodingThatIsNone: what follows such a response can be nothing but its body, and no other exchange sees the connection.
+func TestRFC9112_6_3_ACodingThatIsNone(t *testing.T) {
+	const next = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+	synctest.Test(t, func(t *testing.T) {
+		s := staged(t, quick, func(_ int, p *peer) {
+			p.head()
+			p.say("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: x-made-up\r\n\r\n4\r\nbody\r\n0\r\n\r\n" + next)
+		})
+		res, body, err := fetch(t.Context(), s.Origin, &Attempt{Request: get("/")})
+		if err != nil || body != "4\r\nbody\r\n0\r\n\r\n"+next || res.ContentLength != -1 || s.saw() != closeAsked || s.idle() != 0 {
+			t.Errorf("%q, length %d, %v, closed %q, %d idle", body, res.ContentLength, err, s.saw(), s.idle())
+		}
+		if res.Fields.Has("transfer-encoding") || res.Fields.Has("connection") {
+			t.Errorf("%v", res.Fields)
+		}
+	})
+}
+
 func TestABodyThatIsNotReadCostsTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := staged(t, quick, func(_ int, p *peer) {

@@ -39,7 +39,7 @@ func TestAMalformedResponseIsRefusedAndItsConnectionDropped(t *testing.T) {
 		"empty length":             ok + "Content-Length:\r\n\r\n",
 		"length and chunked":       ok + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"two codings":              ok + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-		"another coding":           ok + "Transfer-Encoding: identity\r\n\r\n",
+		"another coding":           ok + "Transfer-Encoding: deflate\r\n\r\n",
 		"coding twice":             ok + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"chunked in HTTP/1.0":      "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"a change not asked for":   "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",

@@ -68,14 +68,18 @@ func (p *Response) line(b []byte) (next int, f fault) {
 func (p *Response) body(method string) fault {
 	s := &p.section
 	length, chunked, f := s.framing(p.Minor)
+	untilClose := f == faultCoding && unregistered(s.coding)
+	if untilClose {
+		length, f = -1, 0
+	}
 	if f != 0 {
 		return f
 	}
 	p.ContentLength = length
-	p.KeepAlive = s.persistent(p.Minor)
+	p.KeepAlive = s.persistent(p.Minor) && !untilClose
 	switch {
 	case p.Status < 200:
-		if chunked || length > 0 { // RFC 9110 §8.6, RFC 9112 §6.1
+		if chunked || untilClose || length > 0 { // RFC 9110 §8.6, RFC 9112 §6.1
 			return faultNoBody
 		}
 		if p.Status == 101 && s.switches && s.upgrades == 1 && p.Minor > 0 {
@@ -99,4 +103,25 @@ func (p *Response) body(method string) fault {
 		p.Framing, p.KeepAlive = UntilClose, false
 	}
 	return 0
+}
+
+// unregistered reports whether the coding is one token that no registry has ever explained but as nothing at all. Such a response is framed
+// by the end of its connection (RFC 9112 §6.3), which is what servers do whose application has set the field by itself; the field goes no
+// further, so that the next hop gets one framing, this proxy's. The codings that are real, or were, are refused: their bytes
+// would be passed on as what they are not. Of a list nothing is believed: "chunked, x" and "x, chunked" are each read in two ways.
+func unregistered(coding []byte) bool {
+	if len(coding) == 0 {
+		return false
+	}
+	for _, c := range coding {
+		if lower[c] == 0 {
+			return false
+		}
+	}
+	for _, known := range [...]string{"chunked", "gzip", "x-gzip", "compress", "x-compress", "deflate", "x-deflate", "br", "zstd", "trailers"} {
+		if equalFold(coding, known) {
+			return false
+		}
+	}
+	return true
 }
