@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"nearcast/cache/disk"
 	"nearcast/proxy/message"
 )
 
@@ -39,6 +40,7 @@ func (c *chunk) full() bool { return len(c.data) == cap(c.data) }
 // body is the shared body of an object: one writer, any number of readers.
 type body struct {
 	budget *budget
+	source *disk.Record // of a body that is on disk only; it has no chunks then
 
 	// frozen is set when chunks and trailers have reached their final state.
 	frozen atomic.Bool

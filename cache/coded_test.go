@@ -23,7 +23,7 @@ var prose = strings.Repeat("It is a truth universally acknowledged, that a cache
 func newCoding(t testing.TB) harness {
 	h := newHarness(t)
 	h.policy.Compress.Enabled = true
-	t.Cleanup(h.Close)
+	t.Cleanup(h.StopCoding)
 	return h
 }
 

@@ -193,8 +193,8 @@ func (s *codedSink) Write(p []byte) (int, error) {
 	}
 }
 
-// Close gives up the work in the background and waits until it has ended. The cache still serves afterwards.
-func (c *Cache) Close() {
+// StopCoding gives up the making of coded forms and waits until it has ended. The cache still serves afterwards.
+func (c *Cache) StopCoding() {
 	m := &c.coder
 	m.mu.Lock()
 	m.closed.Store(true)

@@ -30,7 +30,7 @@ func TestTheCodingQueueIsBounded(t *testing.T) {
 		t.Errorf("full %d times", n)
 	}
 	h.coder.running = 0
-	h.Close()
+	h.StopCoding()
 	if h.coder.waits.Load() != 0 || h.coder.queue != nil {
 		t.Error("a closed cache has work to do")
 	}
@@ -126,7 +126,7 @@ func TestCloseEndsWhatIsBeingCoded(t *testing.T) {
 	r := get("/", "Accept-Encoding: br")
 	h.look(0, r).Object.Form(r)
 	<-begun
-	h.Close()
+	h.StopCoding()
 	if h.counters.codingError.Get() != 0 {
 		t.Error("the end is no failure")
 	}
@@ -196,7 +196,7 @@ func TestFormsOfWhatComesAndGoes(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	h.Close()
+	h.StopCoding()
 	for i := range 12 {
 		h.Purge(h.key(get(fmt.Sprintf("/%d", i))))
 	}

@@ -19,6 +19,8 @@ type Config struct {
 	Memory Size `yaml:"memory"`
 	// MaxObject is the largest body that is stored; larger responses pass through. Default 16 MiB, at most Memory.
 	MaxObject Size `yaml:"max_object"`
+	// Disk is a second tier, which survives a restart. nil: memory only.
+	Disk *DiskConfig `yaml:"disk"`
 }
 
 // minMemory is the smallest budget.

@@ -25,7 +25,7 @@ func (c *Cache) Purge(key Key) bool {
 	dropped := c.dropAll(s, hash, key) + c.purgeKin(s, key, hash)
 	c.counters.invalidations.Add(dropped)
 	c.trim(s)
-	return dropped > 0
+	return c.tier.purged(key) || dropped > 0
 }
 
 // Invalidate removes what an unsafe request's answer has made obsolete (RFC 9111 §4.4): after a 2xx or 3xx, the target, and Location

@@ -60,6 +60,8 @@ type Result struct {
 	// MustRevalidate, with Stale: Object must not serve without validation, and when no origin can be reached the answer is a 504
 	// (RFC 9111 §5.2.2.2).
 	MustRevalidate bool
+
+	absent bool // nothing that fits is in memory
 }
 
 // Lookup finds the stored variant for r and judges it. It never blocks on anything but a short lock.
@@ -71,6 +73,11 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		return Result{State: Bypass, Reason: ReasonDisabled}
 	}
 	o, missing := c.find(key, r)
+	return c.judgeFor(now, key, o, missing, r, p)
+}
+
+// judgeFor judges what was found for r; with nothing found, missing says why.
+func (c *Cache) judgeFor(now time.Time, key Key, o *Object, missing Reason, r *message.Request, p *Policy) Result {
 	wishes, conditional := asks(r.Fields)
 	d := &noDirectives
 	if wishes {
@@ -81,7 +88,9 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 		d = &own
 	}
 	if o == nil {
-		return c.lookupParts(now, key, r, d, p, Result{State: Miss, Reason: missing, Conditional: conditional})
+		res := c.lookupParts(now, key, r, d, p, Result{State: Miss, Reason: missing, Conditional: conditional})
+		res.absent = res.State != Hit
+		return res
 	}
 	if conditional && !meetsPreconditions(r, o) {
 		if d.has(flagOnlyIfCached) { // the origin is not to be asked, whatever else stands against what is stored

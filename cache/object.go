@@ -87,6 +87,9 @@ func (o *Object) NewReader(ctx context.Context, rg Range) (*Reader, error) {
 		return nil, ErrNotHeld
 	}
 	r := &Reader{ctx: ctx, body: o.body, skip: rg.Start, left: max(rg.End-rg.Start, 0)}
+	if src := o.body.source; src != nil {
+		r.stored = newStoredReader(src, rg.Start)
+	}
 	if !o.body.open(r) {
 		return nil, ErrGone
 	}

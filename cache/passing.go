@@ -56,7 +56,7 @@ func (b *body) growPassing() error {
 func (b *body) cut(number int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.first != number || len(b.chunks) == 0 {
+	if b.first != number || len(b.chunks) == 0 || b.readers == 1 { // which holds up nobody but itself
 		return
 	}
 	b.readers -= b.chunks[0].readers

@@ -15,10 +15,14 @@ type Reader struct {
 	left   int64 // bytes of the range that are still to come
 	rest   []byte
 	closed bool
+	stored *storedReader // of a body that is on disk only
 }
 
 // Next returns the next bytes, blocking until some have arrived; io.EOF at the end. The slice is shared and must not be modified.
 func (r *Reader) Next() ([]byte, error) {
+	if r.stored != nil {
+		return r.nextStored()
+	}
 	for r.left > 0 {
 		p, wait, err := r.advance()
 		if err != nil {

@@ -15,7 +15,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		return nil, f.head(r, &resp, p)
 	}
 	t, d, reason := storable(r, &resp, p)
-	if reason == ReasonStored && resp.Length > c.maxObject {
+	if reason == ReasonStored && resp.Length > c.maxObject && !c.tier.takes(resp.Length) {
 		reason = ReasonTooLarge
 	}
 	if reason == ReasonStored && f.outlives(r, &resp, p) {
@@ -110,6 +110,8 @@ type Writer struct {
 	held    int64  // what it has taken of the budget as a fill
 	gaveUp  Reason // why the body is not kept; ReasonNone while it is
 	done    bool
+	tee     *tee // to the disk, of a body that memory does not keep; nil: none
+	loaded  bool // from the disk
 }
 
 // Object is what the writer fills.
@@ -131,6 +133,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	if w.gaveUp == ReasonNone && b.size+int64(total) > w.fill.c.maxObject {
 		w.giveUp(ReasonTooLarge)
 	}
+	w.tee.write(p)
 	for {
 		if p = b.fill(p); len(p) == 0 {
 			return total, nil
@@ -177,6 +180,9 @@ func (w *Writer) giveUp(reason Reason) {
 	s.mu.Unlock()
 	f.c.budget.release(w.cost)
 	w.letGo(w.held - window)
+	if reason == ReasonTooLarge {
+		w.tee = f.c.tier.begin(w)
+	}
 	w.obj.body.pass()
 }
 
@@ -201,6 +207,7 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		w.done = true
 		w.letGo(w.held)
 		b.finish(nil, trailers)
+		w.tee.commit(w)
 		b.detach()
 		return w.gaveUp
 	}
@@ -222,6 +229,10 @@ func (w *Writer) publish(reason Reason) Reason {
 		final.Length = b.size
 	}
 	final.encoded, final.coded = &encoded{c: f.c}, w.obj.coded.fitting(b.size)
+	var ch change
+	if !w.loaded {
+		ch = f.c.tier.prepare(f.key, &final, w.sel, w.request.Fields)
+	}
 	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
 	if reason == ReasonStored {
 		e.packed, _ = f.c.pack(f.key, &final, w.sel)
@@ -258,6 +269,11 @@ func (w *Writer) publish(reason Reason) Reason {
 	if v.soft && !f.c.repack(s, e, &final) { // it was packed before
 		f.c.drop(s, e)
 	}
+	if v.soft && !w.loaded { // a restart might not know of it
+		ch = change{}
+		f.c.tier.removed(f.key, w.sel)
+	}
+	ch.put()
 	f.c.counters.inserts.Inc()
 	return ReasonStored
 }
@@ -277,6 +293,7 @@ func (w *Writer) Abort(err error) {
 	s.mu.Lock()
 	f.c.unlist(s, f)
 	s.mu.Unlock()
+	w.tee.abort()
 	w.obj.body.finish(err, nil)
 	w.obj.body.detach()
 	if w.gaveUp == ReasonNone {

@@ -41,7 +41,7 @@ func (f *Fill) freshen(r *message.Request, resp Response, stored *Object, p *Pol
 	case ReasonAuthorization, ReasonRequestNoStore: // says nothing about other requests for it
 		f.refuse(r, &merged, reason)
 	default:
-		f.remove(stored)
+		f.remove(stored, selectorsOf(stored.Fields, &asGet))
 		f.refuse(r, &merged, reason)
 	}
 	return o
@@ -123,6 +123,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		case e != nil:
 			c.drop(s, e)
 		}
+		c.tier.refreshed(f, s, r, o, sel)
 		if f.sel = sel; shared.State == Hit || shared.ServeStaleWhileRevalidate {
 			f.obj = o
 			return
@@ -150,7 +151,7 @@ func (c *Cache) entryOf(s *shard, f *Fill, o *Object) *entry {
 }
 
 // remove takes an object out of the store.
-func (f *Fill) remove(o *Object) {
+func (f *Fill) remove(o *Object, sel []selector) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,4 +159,5 @@ func (f *Fill) remove(o *Object) {
 		f.c.drop(s, e)
 		f.c.trim(s)
 	}
+	f.c.tier.removed(f.key, sel)
 }

@@ -95,7 +95,7 @@ func (p *Proxy) Close() {
 	p.end()
 	p.fetches.Wait()
 	if p.cache != nil {
-		p.cache.Close()
+		p.cache.StopCoding()
 	}
 	p.table.close()
 }
@@ -183,6 +183,9 @@ func (p *Proxy) serve(x *exchange) error {
 	x.r.Upgrade = "" // any other is as if it were not there (RFC 9110 §7.8)
 	if !x.asked {
 		p.lookup(x, time.Now())
+	}
+	if p.cache != nil {
+		x.result = p.cache.Load(x.ctx, time.Now(), x.key, x.r, x.service.policy, x.result)
 	}
 	switch x.result.State {
 	case cache.Hit:

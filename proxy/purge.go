@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 
 // purgeSoft is the request field of PURGE that makes it a soft one: "1".
 const purgeSoft = "purge-soft"
+
+// purgeSync is how long a purge waits to be on disk.
+const purgeSync = 2 * time.Second
 
 // Purge purges what q names; by is who asked, for the log. The error is about the request as a whole: nothing was done then.
 func (p *Proxy) Purge(q cache.PurgeRequest, by string) (cache.PurgeResult, error) {
@@ -44,6 +48,11 @@ func (p *Proxy) Purge(q cache.PurgeRequest, by string) (cache.PurgeResult, error
 		purge.add(cache.PurgeTag, tag, done, err)
 	}
 	purge.result.Seq = p.cache.PurgeSeq()
+	ctx, cancel := context.WithTimeout(p.life, purgeSync)
+	defer cancel()
+	if err := p.cache.Sync(ctx); err != nil {
+		p.log.Warn("a purge holds, and is not yet on disk", "error", err)
+	}
 	return purge.result, nil
 }
 

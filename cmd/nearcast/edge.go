@@ -14,6 +14,7 @@ import (
 	"nearcast/admin"
 	"nearcast/bgp"
 	"nearcast/cache"
+	"nearcast/cache/disk"
 	"nearcast/geo"
 	"nearcast/health"
 	"nearcast/internal/config"
@@ -81,6 +82,11 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 	}
 	if e.admin, err = admin.Listen(cfg.Admin, e.source(set), log); err != nil {
 		return nil, err
+	}
+	if d := cfg.Cache.Disk; d != nil { // last: what has failed before it leaves no store open
+		if err := e.cache.OpenDisk(*d, log, set); err != nil {
+			return nil, fmt.Errorf("cache.disk: %w", err)
+		}
 	}
 	e.monitor.SetTargets(append(e.proxy.Targets(), e.selfTargets()...))
 	e.list(access)
@@ -209,7 +215,7 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, bgp.MetricHelp} {
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nearcast/bgp"
+	"nearcast/cache"
 	"nearcast/health"
 )
 
@@ -20,6 +21,7 @@ type status struct {
 	Neighbors []bgp.NeighborStatus `json:"neighbors,omitempty"`
 	Listeners []targetStatus       `json:"listeners,omitempty"`
 	Origins   []targetStatus       `json:"origins"`
+	DiskCache *cache.DiskStatus    `json:"disk_cache,omitempty"`
 }
 
 // targetStatus is one probed target.
@@ -36,7 +38,7 @@ type targetStatus struct {
 }
 
 func (e *edge) status() status {
-	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}}
+	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}, DiskCache: e.cache.DiskStatus()}
 	if e.announcer != nil {
 		s.Prefixes, s.Neighbors = e.announcer.Status(), e.speaker.Status()
 	}

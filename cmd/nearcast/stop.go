@@ -90,6 +90,7 @@ func (e *edge) end() {
 	default:
 	}
 	e.proxy.Close()
+	_ = e.cache.Close() // writes what waits for the disk
 	_ = e.places.Close()
 }
 

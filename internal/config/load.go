@@ -76,4 +76,7 @@ func (c *Config) resolveFiles(dir string) {
 			*s = filepath.Join(dir, *s)
 		}
 	})
+	if d := c.Cache.Disk; d != nil && !filepath.IsAbs(d.Path) {
+		d.Path = filepath.Join(dir, d.Path)
+	}
 }

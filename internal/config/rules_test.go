@@ -69,6 +69,8 @@ func TestServices(t *testing.T) {
 		{"a probe that would be two requests", service("x", ", health: {path: \"/a HTTP/1.1\\r\\nX: y\"}"), []string{"1:78: services.a.health.path: must be ASCII without spaces"}},
 		{"no attempts", service("x", ", upstream: {max_attempts: 0, max_connections: 0, connect_timeout: 0s, response_timeout: 0s}"), []string{
 			"1:88: services.a.upstream.max_attempts: must be at least 1", "1:108:", "1:128:", "1:150:"}},
+		{"a disk without a place", "cache: {disk: {size: 1MiB, max_object: 0}}", []string{
+			"1:9: cache.disk.path: is missing", "1:22: cache.disk.size: must be at least 64MiB"}},
 		{"an object larger than the store", "cache: {memory: 8MiB}", []string{"1:1: cache.max_object: must be between 0 and the memory budget"}},
 	})
 }

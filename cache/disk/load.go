@@ -1,0 +1,137 @@
+package disk
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// unlisted is a segment that was found, with its list where that has been read already.
+type unlisted struct {
+	*segment
+	list    []listed
+	known   bool
+	rescued bool // it had no list
+	end     int64
+}
+
+// openSegments opens the segments that are there, the newest first, and finds the last sequence number.
+func (s *Store) openSegments(names []string) ([]unlisted, error) {
+	var numbers []uint32
+	for _, n := range names {
+		if k, ok := segmentOf(n, logSuffix); ok {
+			numbers = append(numbers, k)
+		}
+	}
+	slices.Sort(numbers)
+	for _, n := range names {
+		k, ok := segmentOf(n, listSuffix)
+		_, has := slices.BinarySearch(numbers, k)
+		if ok && !has || strings.HasSuffix(n, tmpSuffix) {
+			_ = s.fs.Remove(n) // left from a crash; harmless
+		}
+	}
+	s.w.next, s.w.limit = 1, s.limit
+	var found []unlisted
+	for _, k := range numbers {
+		f, err := s.fs.Open(logName(k))
+		if err != nil {
+			return nil, fmt.Errorf("disk: %w", err)
+		}
+		g := &segment{number: k, file: f}
+		s.segments[k] = g
+		if g.size, err = f.Size(); err != nil {
+			return nil, fmt.Errorf("disk: %w", err)
+		}
+		s.order = append(s.order, g)
+		s.used += g.size
+		found = append(found, unlisted{segment: g})
+		s.w.next = k + 1
+	}
+	slices.Reverse(found)
+	// The newest segments, which have no list after a crash, and the first that has one.
+	for i := range found {
+		s.queue.seq = max(s.queue.seq, s.read(&found[i]))
+		if !found[i].rescued {
+			break
+		}
+	}
+	// What a loss of power has taken may have had higher numbers.
+	s.queue.seq = max(s.queue.seq, s.events.last()) + 1<<20
+	return found, nil
+}
+
+// read finds a segment's list, and the last sequence number that it knows of.
+func (s *Store) read(u *unlisted) (seq uint64) {
+	if u.known {
+		return 0
+	}
+	u.known = true
+	if f, err := s.fs.Open(listName(u.number)); err == nil {
+		b, err := readAll(f)
+		f.Close()
+		if err == nil {
+			if list, seq, err := decodeList(b, u.number, u.size); err == nil {
+				u.list = list
+				s.account(u)
+				return seq
+			}
+		}
+	}
+	var err error
+	u.list, seq, u.end, err = scan(u.file, u.number)
+	if err != nil {
+		s.log.Warn("a segment of the disk cache can't be read", "segment", logName(u.number), "error", err)
+	}
+	u.rescued = true
+	s.account(u)
+	return seq
+}
+
+// account counts a segment's list, on disk or about to be.
+func (s *Store) account(u *unlisted) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := int64(listHeader + listEntry*len(u.list) + 4)
+	u.size += n
+	s.used += n
+	u.oldest = oldestOf(u.list)
+}
+
+// load fills the index, from the newest segment to the oldest: what is found first counts.
+func (s *Store) load(found []unlisted) {
+	defer close(s.loaded)
+	defer s.index.endLoading()
+	now := seconds(s.now())
+	began := s.now()
+	for i := range found {
+		select {
+		case <-s.closing:
+			return
+		default:
+		}
+		u := &found[i]
+		s.read(u)
+		for _, e := range slices.Backward(u.list) {
+			switch {
+			case e.kind == kindDelete:
+				s.index.bury(ident{hash: e.hash, all: true})
+			case e.kind == kindReplace:
+				s.index.bury(ident{hash: e.hash, variant: e.variant})
+			case e.expires != 0 && e.expires <= now:
+				if e.kind != kindPart {
+					s.index.bury(ident{hash: e.hash, variant: e.variant})
+				}
+			default:
+				s.index.putOlder(e.hash, e.variant, e.kind, e.place)
+			}
+		}
+		if u.rescued {
+			s.seals <- sealing{u.segment, u.list, u.end, s.Seq()}
+		}
+		u.list = nil
+	}
+	n, _ := s.index.size()
+	s.log.Info("the disk cache is loaded", "records", n, "segments", len(found), "seconds", s.now().Sub(began).Seconds())
+	s.setStatus(Ready, nil)
+}
