@@ -136,7 +136,7 @@ func (b *body) seize() bool {
 	if b.phase != complete || b.readers > 0 || b.detached || len(b.trailers) > 0 || !b.pins.CompareAndSwap(0, -gone) {
 		return false
 	}
-	b.detached = true
+	b.detached, b.seized = true, true
 	return true
 }
 
@@ -144,7 +144,7 @@ func (b *body) seize() bool {
 func (b *body) unseize() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.detached = false
+	b.detached, b.seized = false, false
 	b.pins.Add(gone)
 }
 

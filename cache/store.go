@@ -282,8 +282,8 @@ func (c *Cache) serving(s *shard, e *entry) *entry {
 func (c *Cache) lockForInsert(s *shard) bool {
 	s.mu.Lock()
 	for s.table.free == 0 {
-		s.mu.Unlock()
 		n := s.table.chunkBytes()
+		s.mu.Unlock()
 		ok := c.reserve(n)
 		s.mu.Lock()
 		switch {
