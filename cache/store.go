@@ -42,9 +42,10 @@ type Cache struct {
 	purges    *purgeTable
 	coder     coder
 	objects   atomic.Int64
-	packed    atomic.Int64 // of these, in cells
-	views     atomic.Int64 // of these, with a view
-	arriving  atomic.Int64 // bytes that fills under way have taken
+	packed    atomic.Int64  // of these, in cells
+	views     atomic.Int64  // of these, with a view
+	reclaimed atomic.Uint32 // counts shards whose views were looked at
+	arriving  atomic.Int64  // bytes that fills under way have taken
 	fills     atomic.Int64
 	hints     hints
 	tier      *tier       // nil: memory only
@@ -64,11 +65,9 @@ type shard struct {
 	evicted uint32 // from the small queue, so far
 	serial  uint32
 	loose   []*entry // what is not packed
-	views   []*entry // what is packed, and unpacked as well
-	hand    int      // of the views' clock
+	views   viewSet  // what is packed, and unpacked as well
 	scratch []byte
-
-	viewBytes, viewLimit int64
+	brief   brief
 
 	fills   map[uint64]*Fill // under way, by the key's hash, the newest first
 	kin     kinIndex
@@ -118,7 +117,7 @@ func New(cfg Config, set *metrics.Set) *Cache {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.number, s.table, s.ghosts, s.fills = uint32(i), newSlotTable(bits), make([]ghost, ghosts), make(map[uint64]*Fill)
-		s.viewLimit = min(c.budget.limit/viewShare, maxViewBytes) / shardCount
+		s.views.max, s.views.share = maxViews/shardCount, c.budget.limit/viewShare/shardCount
 	}
 	c.purges = newPurgeTable(purgeLimit(c.budget.limit))
 	// the tables of fixed size
@@ -191,8 +190,18 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 
 // findPacked is find where something must be unpacked, whose size is given, or done as a purge wants.
 func (c *Cache) findPacked(s *shard, hash uint64, key *Key, r *message.Request, size uint32) (*Object, Reason) {
-	credit := c.roomForView(s, size)
 	s.mu.Lock()
+	credit, evict := c.creditForView(s, size)
+	if evict {
+		s.mu.Unlock()
+		if n := viewCost(size); c.reserve(n) {
+			credit = n
+		}
+		s.mu.Lock()
+	}
+	if credit == 0 {
+		c.counters.refusedViews.Inc()
+	}
 	defer s.mu.Unlock()
 	defer func() { c.budget.release(credit) }()
 	reason := ReasonNotStored
@@ -231,7 +240,7 @@ func (s *shard) resident(x *slot) *entry {
 	case x.entry == 0:
 		return nil
 	case x.cell != 0:
-		return s.views[x.entry-1]
+		return s.views.all[x.entry-1]
 	}
 	return s.loose[x.entry-1]
 }
@@ -403,7 +412,7 @@ func (c *Cache) reserve(n int64) bool {
 		return false
 	}
 	for !c.budget.take(n) {
-		if c.shrink(emptySpare) || c.evictOne() || c.shrink(math.MaxInt32) {
+		if c.reclaimViews() || c.shrink(emptySpare) || c.evictOne() || c.shrink(math.MaxInt32) {
 			continue
 		}
 		c.counters.refused.Inc()

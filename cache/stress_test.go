@@ -66,7 +66,7 @@ func stress(t *testing.T, memory Size, onDisk bool) {
 		defer h.Close()
 	}
 	base := h.budget.used.Load()
-	steps := 1500
+	steps := 600
 	if testing.Short() {
 		steps = 300
 	}
@@ -102,8 +102,8 @@ func (h harness) drained(base int64) {
 		s := &h.shards[i]
 		s.mu.Lock()
 		h.trim(s)
-		if len(s.views)+len(s.loose) != 0 || s.viewBytes != 0 {
-			h.Errorf("%d views of %d bytes and %d objects are left", len(s.views), s.viewBytes, len(s.loose))
+		if len(s.views.all)+len(s.loose) != 0 || s.views.bytes.Load() != 0 {
+			h.Errorf("%d views of %d bytes and %d objects are left", len(s.views.all), s.views.bytes.Load(), len(s.loose))
 		}
 		s.mu.Unlock()
 	}
