@@ -48,7 +48,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 	f.decide(func() {
 		f.sel = sel
 		if shared.State == Hit || shared.ServeStaleWhileRevalidate {
-			f.obj = o
+			f.obj, f.writing = o, true
 			return
 		}
 		f.reason = ReasonUnusable
