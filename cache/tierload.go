@@ -13,10 +13,11 @@ import (
 // disk as it is served. It waits for the disk, and so is not for the goroutine that reads a connection. Without a disk, or without a
 // stored response, it returns found.
 func (c *Cache) Load(ctx context.Context, now time.Time, key Key, r *message.Request, p *Policy, found Result) Result {
-	if c.tier == nil || !found.absent || found.Reason == ReasonRequestNoStore {
+	t := c.tier()
+	if t == nil || !found.absent || found.Reason == ReasonRequestNoStore {
 		return found
 	}
-	o := c.tier.load(ctx, key, r, p)
+	o := t.load(ctx, key, r, p)
 	if o == nil {
 		return found
 	}
@@ -68,7 +69,7 @@ func (t *tier) read(ctx context.Context, hash uint64, key Key, r *message.Reques
 	f := c.newFill(s, key, memoryHash) // remembers which purges there have been
 	s.mu.Unlock()
 	var rec record
-	kin := kinOf(key)
+	kin, since := kinOf(key), t.purges.applied.Load()
 	got, err := t.store.GetAmong(ctx, hash, func(v uint32) bool { return v&^0xffff == kin }, func(_, meta []byte) bool {
 		var err error
 		rec, err = parseRecord(meta)
@@ -78,7 +79,7 @@ func (t *tier) read(ctx context.Context, hash uint64, key Key, r *message.Reques
 		return nil
 	}
 	rec.obj.Length = got.Length
-	if !t.afterPurges(&rec) {
+	if !t.afterPurges(&rec, since) {
 		t.store.DeleteVariant(hash, got.Variant)
 		return nil
 	}

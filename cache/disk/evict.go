@@ -108,15 +108,8 @@ func (s *Store) move(e *listed) (bool, error) {
 			return false, nil
 		}
 	}
-	if s.keep != nil && p.kind != kindPart {
-		seq := s.Seq()
-		if !s.keep(p.key, p.meta, p.seq) {
-			return false, nil
-		}
-		p.seq = seq
-	}
-	if p.kind != kindPart && p.seq < s.oldestActive.Load() {
-		s.oldestActive.Store(p.seq)
+	if s.keep != nil && p.kind != kindPart && !s.keep(p.key, p.meta) {
+		return false, nil
 	}
 	if err := s.room(len(rec)); err != nil {
 		return false, err

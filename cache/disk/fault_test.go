@@ -21,6 +21,8 @@ type faulty struct {
 	write atomic.Pointer[fault]
 	read  atomic.Pointer[error]
 	other atomic.Pointer[error] // of create, remove, rename and sync
+	// renamed is called after every rename; nil: nothing is.
+	renamed func()
 }
 
 // fault is a write that fails after some bytes.
@@ -73,6 +75,9 @@ func (f *faulty) Rename(from, to string) error {
 	}
 	f.files[to] = f.files[from]
 	delete(f.files, from)
+	if f.renamed != nil {
+		f.renamed()
+	}
 	return nil
 }
 

@@ -57,7 +57,10 @@ func (s *Store) openSegments(names []string) ([]unlisted, error) {
 		}
 	}
 	// What a loss of power has taken may have had higher numbers.
-	s.queue.seq = max(s.queue.seq, s.events.last()) + 1<<20
+	if n := len(s.events.found); n > 0 {
+		s.queue.seq = max(s.queue.seq, s.events.found[n-1].Seq)
+	}
+	s.queue.seq += 1 << 20
 	return found, nil
 }
 
@@ -95,7 +98,7 @@ func (s *Store) account(u *unlisted) {
 	n := int64(listHeader + listEntry*len(u.list) + 4)
 	u.size += n
 	s.used += n
-	u.oldest = oldestOf(u.list)
+	u.synced = !u.rescued
 }
 
 // load fills the index, from the newest segment to the oldest: what is found first counts.

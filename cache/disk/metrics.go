@@ -19,6 +19,7 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_disk_moved_bytes_total":    "Bytes written anew because their segment went while they were in use.",
 	"nearcast_cache_disk_dropped_total":        "Objects not written, because too much waited or the disk failed.",
 	"nearcast_cache_disk_evicted_total":        "Records that went with their segment.",
+	"nearcast_cache_disk_swept_total":          "Records deleted because a purge concerned them, and nobody had asked for them since.",
 	"nearcast_cache_disk_reads_total":          "Objects found and read.",
 	"nearcast_cache_disk_busy_total":           "Reads given up, because too many others were under way.",
 	"nearcast_cache_disk_read_errors_total":    "Records that could not be read or did not pass their checksum.",
@@ -29,7 +30,7 @@ var MetricHelp = map[string]string{
 }
 
 type meters struct {
-	stored, written, moved, dropped, evicted, reads, busy, readErrors, failures *metrics.Counter
+	stored, written, moved, dropped, evicted, swept, reads, busy, readErrors, failures *metrics.Counter
 }
 
 func newMeters(s *Store, set *metrics.Set) *meters {
@@ -53,11 +54,11 @@ func newMeters(s *Store, set *metrics.Set) *meters {
 	gauge("queue_bytes", func() int64 { s.queue.mu.Lock(); defer s.queue.mu.Unlock(); return s.queue.bytes })
 	gauge("deletions_waiting", func() int64 { s.queue.mu.Lock(); defer s.queue.mu.Unlock(); return int64(s.queue.deletes) })
 	gauge("streams", s.streams.Load)
-	gauge("events", func() int64 { s.events.mu.Lock(); defer s.events.mu.Unlock(); return int64(len(s.events.list)) })
+	gauge("events", s.events.count.Load)
 	counter := func(name string) *metrics.Counter { return set.NewCounter(p + name) }
 	return &meters{
 		stored: counter("stored_total"), written: counter("written_bytes_total"), moved: counter("moved_bytes_total"),
-		dropped: counter("dropped_total"), evicted: counter("evicted_total"), reads: counter("reads_total"), busy: counter("busy_total"),
+		dropped: counter("dropped_total"), evicted: counter("evicted_total"), swept: counter("swept_total"), reads: counter("reads_total"), busy: counter("busy_total"),
 		readErrors: counter("read_errors_total"), failures: counter("write_failures_total"),
 	}
 }

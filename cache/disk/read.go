@@ -98,12 +98,15 @@ func (s *Store) segment(n uint32) *segment {
 }
 
 // open reads and verifies the beginning of a record.
-func (s *Store) open(hash uint64, f found) (*Record, error) {
+func (s *Store) open(hash uint64, f found) (*Record, error) { return s.openAt(hash, f, firstRead) }
+
+// openAt is open with a first read of that size.
+func (s *Store) openAt(hash uint64, f found, first int) (*Record, error) {
 	g := s.segment(f.segment)
 	if g == nil {
 		return nil, ErrNotFound
 	}
-	data := make([]byte, min(int(f.size), firstRead))
+	data := make([]byte, min(int(f.size), first))
 	if err := readFull(g.file, data, f.start()); err != nil {
 		return nil, err
 	}

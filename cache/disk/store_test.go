@@ -296,7 +296,7 @@ func TestExpiredRecordsAreNotLoaded(t *testing.T) {
 
 func TestEventsSurvive(t *testing.T) {
 	dir := t.TempDir()
-	s := openTest(t, Options{Path: dir, Keep: func(_, _ []byte, _ uint64) bool { return true }})
+	s := openTest(t, Options{Path: dir, Keep: func(_, _ []byte) bool { return true }})
 	put(t, s, "before", 1, 10)
 	first, err := s.AppendEvent([]byte("purge everything"))
 	if err != nil {
@@ -318,7 +318,7 @@ func TestEventsSurvive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Write([]byte("torn"))
+	f.Write(appendEvent(nil, Event{1, []byte("torn")})[:19])
 	f.Close()
 	s = openTest(t, Options{Path: dir})
 	second, err := s.AppendEvent([]byte("again"))
