@@ -79,7 +79,7 @@ func (t *tier) read(ctx context.Context, hash uint64, key Key, r *message.Reques
 		return nil
 	}
 	rec.obj.Length = got.Length
-	if !t.afterPurges(&rec, since) {
+	if !t.afterPurges(&rec, since) || rec.obj.received.After(time.Now()) { // or the clock has gone back: nobody knows how old it is
 		t.store.DeleteVariant(hash, got.Variant)
 		return nil
 	}

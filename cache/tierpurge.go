@@ -20,8 +20,6 @@ const (
 	purgesAtOnce = 1024
 	// lifeGap is by how much the numbers of purges rise with each start: the last ones of the life before may not have been written.
 	lifeGap = 1 << 32
-	// compactEvents is the size in bytes from which on the events' file is compacted, whenever it has doubled.
-	compactEvents = 256 << 10
 	// sweepRetry is how long a sweep that failed is not tried again.
 	sweepRetry = 10 * time.Second
 )
@@ -38,8 +36,9 @@ type purgeWriter struct {
 	// applied is the number of the last purge that everything on disk has been compared with.
 	applied atomic.Uint64
 	failed  atomic.Bool // a purge could not be written
-	// compactAt is the size of the events' file at which the purges that still count take the place of all: the writer's own.
-	compactAt int64
+	// The writer's own: at a size of compactAt bytes the purges that still count take the place of all in the events' file, and again when slack
+	// more have come. So the file never has many more than the table, which a restart makes of it.
+	compactAt, slack int64
 
 	mu      sync.Mutex
 	waiting []PurgeEvent
@@ -65,8 +64,10 @@ func (t *tier) startPurges(anew bool) {
 	if anew {
 		known = nil
 	}
+	w := &purgeWriter{t: t, wake: make(chan struct{}, 1), sweep: make(chan struct{}, 1), slack: int64(t.c.purges.limit) * purgeEventSize / 2}
+	w.compactAt = w.slack
+	t.c.purges.makeRoom(known)
 	t.c.ApplyPurges(last+lifeGap, known...)
-	w := &purgeWriter{t: t, wake: make(chan struct{}, 1), sweep: make(chan struct{}, 1), compactAt: compactEvents}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	t.purges = w
 	t.c.AttachPurges(w)
@@ -153,7 +154,7 @@ func (w *purgeWriter) compact() bool {
 		list = append(list, b)
 	}
 	err := w.t.store.ReplaceEvents(list)
-	w.compactAt = max(2*w.t.store.EventBytes(), compactEvents)
+	w.compactAt = w.t.store.EventBytes() + w.slack
 	return err == nil
 }
 

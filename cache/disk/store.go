@@ -115,7 +115,7 @@ func Open(o Options) (*Store, error) {
 		s.segmentSize = segmentSizeOf(o.Size)
 	}
 	if s.fs == nil {
-		fs, err := openDir(o.Path)
+		fs, err := OpenDir(o.Path)
 		if err != nil {
 			return nil, err
 		}
