@@ -105,7 +105,7 @@ func (t *tier) admit(ctx context.Context, f *Fill, rec record, got *disk.Record,
 	obj.coded = newCoded(c, &obj, p)
 	w := &Writer{fill: f, obj: &obj, request: &message.Request{Method: "GET", Fields: r.Fields}, cost: cost, sel: rec.sel, loaded: true}
 	for at := int64(0); at < got.Length; {
-		p, err := got.Chunk(ctx, at, nil)
+		p, err := got.Chunk(ctx, at)
 		if err != nil {
 			w.Abort(err)
 			return nil, true
@@ -139,7 +139,8 @@ func (r *Reader) nextStored() ([]byte, error) {
 	if r.left <= 0 || s.at >= s.rec.Length {
 		return nil, io.EOF
 	}
-	p, err := s.rec.Chunk(r.ctx, s.at, nil)
+	p, err := s.rec.Chunk(r.ctx, s.at)
+	s.rec.Patient = true
 	switch {
 	case r.ctx.Err() != nil:
 		return nil, context.Cause(r.ctx)

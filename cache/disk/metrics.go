@@ -22,6 +22,8 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_disk_swept_total":          "Records deleted because a purge concerned them, and nobody had asked for them since.",
 	"nearcast_cache_disk_reads_total":          "Objects found and read.",
 	"nearcast_cache_disk_busy_total":           "Reads given up, because too many others were under way.",
+	"nearcast_cache_disk_slow_total":           "Reads given up after two seconds, or ten in the middle of a body.",
+	"nearcast_cache_disk_overdue":              "Of these, the ones that have still not ended. Until they have, nothing else is read from disk.",
 	"nearcast_cache_disk_read_errors_total":    "Records that could not be read or did not pass their checksum.",
 	"nearcast_cache_disk_write_failures_total": "Times that the disk could not be written.",
 	"nearcast_cache_disk_deletions_waiting":    "Deletions that wait to be written.",
@@ -30,7 +32,7 @@ var MetricHelp = map[string]string{
 }
 
 type meters struct {
-	stored, written, moved, dropped, evicted, swept, reads, busy, readErrors, failures *metrics.Counter
+	stored, written, moved, dropped, evicted, swept, reads, busy, slow, readErrors, failures *metrics.Counter
 }
 
 func newMeters(s *Store, set *metrics.Set) *meters {
@@ -53,12 +55,13 @@ func newMeters(s *Store, set *metrics.Set) *meters {
 	gauge("index_bytes", func() int64 { _, n := s.index.size(); return n })
 	gauge("queue_bytes", func() int64 { s.queue.mu.Lock(); defer s.queue.mu.Unlock(); return s.queue.bytes })
 	gauge("deletions_waiting", func() int64 { s.queue.mu.Lock(); defer s.queue.mu.Unlock(); return int64(s.queue.deletes) })
+	gauge("overdue", s.overdue.Load)
 	gauge("streams", s.streams.Load)
 	gauge("events", s.events.count.Load)
 	counter := func(name string) *metrics.Counter { return set.NewCounter(p + name) }
 	return &meters{
 		stored: counter("stored_total"), written: counter("written_bytes_total"), moved: counter("moved_bytes_total"),
-		dropped: counter("dropped_total"), evicted: counter("evicted_total"), swept: counter("swept_total"), reads: counter("reads_total"), busy: counter("busy_total"),
+		dropped: counter("dropped_total"), evicted: counter("evicted_total"), swept: counter("swept_total"), reads: counter("reads_total"), busy: counter("busy_total"), slow: counter("slow_total"),
 		readErrors: counter("read_errors_total"), failures: counter("write_failures_total"),
 	}
 }

@@ -17,8 +17,6 @@ import (
 var (
 	// ErrNotFound: there is no such record.
 	ErrNotFound = errors.New("disk: no such record")
-	// ErrBusy: too many reads are under way for this one to begin in time.
-	ErrBusy = errors.New("disk: too many reads are under way")
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("disk: closed")
 )
@@ -26,9 +24,6 @@ var (
 const (
 	// MinSize is the smallest budget.
 	MinSize = 64 << 20
-	// readSlots bounds the reads under way, readWait how long another one waits for its turn.
-	readSlots = 64
-	readWait  = 100 * time.Millisecond
 )
 
 // Options is what a store is made of. Path and Size are needed.
@@ -85,6 +80,7 @@ type Store struct {
 	seals   chan sealing
 	unsaved atomic.Pointer[segment] // holds deletions that are not synced
 	streams atomic.Int64
+	overdue atomic.Int64 // reads that have not ended in time
 	closing chan struct{}
 	stop    chan struct{} // closed when the writer has ended
 	once    sync.Once
@@ -171,6 +167,7 @@ func (s *Store) Close() error {
 		s.tasks.Wait()
 		close(s.seals)
 		s.sealed.Wait()
+		s.awaitReads()
 		s.closeFiles()
 		s.lock.Close()
 		s.setStatus(Closed, nil)

@@ -111,7 +111,7 @@ func TestBodiesComeBack(t *testing.T) {
 				if at < 0 || at >= n {
 					continue
 				}
-				c, err := r.Chunk(t.Context(), int64(at), nil)
+				c, err := r.Chunk(t.Context(), int64(at))
 				if err != nil || len(c) == 0 || !bytes.Equal(c, want[at:at+len(c)]) {
 					t.Fatalf("%s at %d: %v", key, at, err)
 				}

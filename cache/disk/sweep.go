@@ -69,7 +69,7 @@ func (s *indexShard) objects() []entry {
 func (s *Store) judge(e entry, keep func(key, meta []byte) bool) {
 	k := kind(e.flags & flagKind)
 	f := found{e.place, e.variant, k}
-	r, err := s.openAt(e.hash, f, sweepRead)
+	r, err := s.openAt(nil, e.hash, f, sweepRead)
 	if err == nil && keep(r.Key, r.Meta) {
 		return
 	}

@@ -152,7 +152,7 @@ func (s *Store) replaceOthers(o *op) error {
 		if f.variant == o.variant {
 			continue
 		}
-		r, err := s.open(o.hash, f)
+		r, err := s.open(nil, o.hash, f)
 		if err == nil && !o.replaces(r.Key, r.Meta) {
 			continue
 		}
