@@ -71,9 +71,12 @@ func (t *tier) read(ctx context.Context, hash uint64, key Key, r *message.Reques
 	var rec record
 	kin, since := kinOf(key), t.purges.applied.Load()
 	got, err := t.store.GetAmong(ctx, hash, func(v uint32) bool { return v&^0xffff == kin }, func(_, meta []byte) bool {
-		var err error
-		rec, err = parseRecord(meta)
-		return err == nil && rec.key == key && matches(rec.sel, r)
+		x, err := parseRecord(meta)
+		if err != nil || x.key != key || !matches(x.sel, r) {
+			return false
+		}
+		rec = x // the last one is the one
+		return true
 	})
 	if err != nil || rec.obj.Length >= 0 && rec.obj.Length != got.Length {
 		return nil

@@ -32,7 +32,8 @@ type Record struct {
 }
 
 // Get returns the newest record of the hash that match accepts, ErrNotFound when there is none, ErrBusy when too many other reads are under way. It
-// waits for the disk, [ErrSlow] after two seconds for each read. match must not keep its arguments, which stay unchanged.
+// waits for the disk, [ErrSlow] after two seconds for each read. match must not keep its arguments, which stay unchanged; the last
+// that it has accepted is the one.
 func (s *Store) Get(ctx context.Context, hash uint64, match func(key, meta []byte) bool) (*Record, error) {
 	return s.GetAmong(ctx, hash, func(uint32) bool { return true }, match)
 }
@@ -45,27 +46,27 @@ func (s *Store) GetAmong(ctx context.Context, hash uint64, among func(variant ui
 		return nil, ErrNotFound
 	}
 	rd := &reading{ctx: ctx}
-	for _, f := range all {
+	var newest *Record
+	for _, f := range all { // their order in the log is no longer that of their storing when one has been moved
 		r, err := s.open(rd, hash, f)
 		if unanswered(err) {
 			return nil, err
 		}
-		if err != nil {
+		if err != nil || !s.complete(r, s.index.has) {
 			s.forget(hash, f)
 			continue
 		}
-		if !match(r.Key, r.Meta) {
-			continue
+		if (newest == nil || newest.Seq < r.Seq) && match(r.Key, r.Meta) {
+			newest = r
 		}
-		if r.p.kind == kindHead && !s.complete(r) {
-			s.forget(hash, f)
-			continue
-		}
-		s.index.touch(hash, kindObject, f.place)
-		s.meters.reads.Inc()
-		return r, nil
 	}
-	return nil, ErrNotFound
+	if newest == nil {
+		return nil, ErrNotFound
+	}
+	s.index.touch(hash, kindObject, newest.at)
+	s.complete(newest, s.index.heat)
+	s.meters.reads.Inc()
+	return newest, nil
 }
 
 // Has reports whether there may be a record of the hash, without waiting for anything but a short lock.
@@ -232,14 +233,17 @@ func (f partRef) hashOf(i uint32) uint64 {
 
 func (r *Record) ref() partRef { return partRef{r.p.hash, r.p.variant, r.p.generation} }
 
-// complete reports whether all parts of a body are there, and marks them as read.
-func (s *Store) complete(r *Record) bool {
+// complete reports whether there is every part of a body that is in parts.
+func (s *Store) complete(r *Record, has func(hash uint64, k kind) bool) bool {
+	if r.p.kind != kindHead {
+		return true
+	}
 	if int64(r.p.part) != (r.Length+partSize-1)/partSize {
 		return false
 	}
 	ref := r.ref()
 	for i := range r.p.part {
-		if !s.index.heat(ref.hashOf(i), kindPart) {
+		if !has(ref.hashOf(i), kindPart) {
 			return false
 		}
 	}

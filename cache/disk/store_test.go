@@ -372,3 +372,37 @@ func TestCloseWritesWhatIsQueued(t *testing.T) {
 		}
 	}
 }
+
+// TestTheNewestVariantIsSelected after an older one has been moved behind it in the log (RFC 9111 §4.1).
+func TestTheNewestVariantIsSelected(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, Options{Path: dir, Segment: 4 << 20})
+	h := s.Hash([]byte("k"))
+	read := func(match func(meta string) bool) string {
+		t.Helper()
+		r, err := s.Get(t.Context(), h, func(_, m []byte) bool { return match(string(m)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(r.Meta)
+	}
+	fill := func(n, version int) {
+		for i := range n {
+			put(t, s, fmt.Sprint("filler", i), version, 300<<10)
+		}
+	}
+	s.Put(Object{Hash: h, Variant: 1, Key: []byte("k"), Meta: []byte("old")})
+	fill(20, 1)
+	s.Put(Object{Hash: h, Variant: 2, Key: []byte("k"), Meta: []byte("new")})
+	read(func(meta string) bool { return meta == "old" }) // and so it is moved
+	for version := 2; s.meters.moved.Get() == 0; version++ {
+		fill(10, version)
+	}
+	for range 2 {
+		if got := read(func(string) bool { return true }); got != "new" {
+			t.Errorf("%q", got)
+		}
+		s.Close()
+		s = openTest(t, Options{Path: dir, Segment: 4 << 20})
+	}
+}

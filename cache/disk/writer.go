@@ -173,7 +173,7 @@ func (s *Store) appendParts(o *op) error {
 	var part [][]byte
 	size := 0
 	emit := func() error {
-		h := header{kind: kindPart, seq: o.seq, hash: ref.hashOf(parts), expires: o.expires, part: parts, generation: o.seq}
+		h := header{kind: kindPart, seq: o.seq, hash: ref.hashOf(parts), part: parts, generation: o.seq}
 		err := s.append(nil, &h, key, nil, part)
 		part, size, parts = part[:0], 0, parts+1
 		return err
