@@ -149,14 +149,10 @@ func (t *purgeTable) rotate() {
 }
 
 // makeRoom lets the table hold the events of an earlier life, which may be some more than its limit.
-func (t *purgeTable) makeRoom(events []PurgeEvent) {
+func (t *purgeTable) makeRoom(events int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	targets := make(map[purgeTarget]struct{}, len(events))
-	for _, e := range events {
-		targets[purgeTarget{e.Service, e.Hash, e.Length, e.Kind}] = struct{}{}
-	}
-	t.limit = max(t.limit, min(len(targets)/2+1, t.limit*3/2))
+	t.limit = max(t.limit, min(events/2+1, t.limit*3/2))
 }
 
 // apply notes events that have their numbers already.

@@ -23,7 +23,8 @@ const lingerTime = 24 * time.Hour
 type DiskConfig struct {
 	// Path is the directory, absolute or relative to the configuration file. It is made when it is not there; its parent must be. Required.
 	Path string `yaml:"path"`
-	// Size is the hard budget in bytes of everything in the directory. At least 64 MiB. Default 10 GiB.
+	// Size is the hard budget in bytes of everything in the directory. At least 64 MiB. Default 10 GiB. Besides the memory budget the disk takes 40 bytes of
+	// memory for each object, at most a quarter of that budget, with more objects the oldest go; and up to 80 MiB for what waits to be written.
 	Size Size `yaml:"size"`
 	// MaxObject is the largest body that is stored on disk. Default 1 GiB; at most a quarter of Size is used.
 	MaxObject Size `yaml:"max_object"`

@@ -21,6 +21,9 @@ const (
 	closeLimit = 15 * time.Second
 )
 
+// indexShare: the index of what is on disk may take as much memory as one in so many bytes of the memory budget, besides that.
+const indexShare = 4
+
 var errSlowClose = errors.New("cache: the disk did not answer while it was being closed")
 
 // opener is how a disk comes to be in use.
@@ -66,6 +69,7 @@ func (o *opener) open(anew bool) error {
 	t := newTier(o.c, min(int64(o.config.MaxObject), int64(o.config.Size)/4))
 	s, err := disk.Open(disk.Options{
 		Path: o.config.Path, Size: int64(o.config.Size), FS: o.fs, Log: o.log, Set: o.set, Keep: t.worthKeeping, Anew: anew,
+		Index: o.c.budget.limit / indexShare,
 	})
 	if err != nil {
 		return err

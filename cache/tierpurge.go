@@ -66,7 +66,7 @@ func (t *tier) startPurges(anew bool) {
 	}
 	w := &purgeWriter{t: t, wake: make(chan struct{}, 1), sweep: make(chan struct{}, 1), slack: int64(t.c.purges.limit) * purgeEventSize / 2}
 	w.compactAt = w.slack
-	t.c.purges.makeRoom(known)
+	t.c.purges.makeRoom(len(known))
 	t.c.ApplyPurges(last+lifeGap, known...)
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	t.purges = w

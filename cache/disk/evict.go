@@ -10,9 +10,10 @@ import (
 func (s *Store) shrink() error {
 	moved, extra := int64(0), s.events.space()
 	for {
+		records, _ := s.index.size()
 		s.mu.RLock()
 		var oldest *segment
-		if s.used+s.segmentSize+extra > s.w.limit && len(s.order) > 0 {
+		if (s.used+s.segmentSize+extra > s.w.limit || records > s.maxRecords-s.listLimit) && len(s.order) > 0 {
 			oldest = s.order[0]
 		}
 		s.mu.RUnlock()

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -13,6 +14,7 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_disk_limit_bytes":          "The disk budget.",
 	"nearcast_cache_disk_objects":              "Records that can be read, parts of large bodies counted each.",
 	"nearcast_cache_disk_index_bytes":          "Memory that the index of the disk cache takes.",
+	"nearcast_cache_disk_index_limit_bytes":    "The most that it may take: with more objects the oldest go.",
 	"nearcast_cache_disk_queue_bytes":          "Bytes that wait to be written.",
 	"nearcast_cache_disk_stored_total":         "Objects written.",
 	"nearcast_cache_disk_written_bytes_total":  "Bytes written for new objects and deletions.",
@@ -53,6 +55,7 @@ func newMeters(s *Store, set *metrics.Set) *meters {
 	gauge("limit_bytes", func() int64 { return s.limit })
 	gauge("objects", func() int64 { n, _ := s.index.size(); return int64(n) })
 	gauge("index_bytes", func() int64 { _, n := s.index.size(); return n })
+	gauge("index_limit_bytes", func() int64 { return int64(min(s.maxRecords, math.MaxInt/indexCost)) * indexCost })
 	gauge("queue_bytes", func() int64 { s.queue.mu.Lock(); defer s.queue.mu.Unlock(); return s.queue.bytes })
 	gauge("deletions_waiting", func() int64 { s.queue.mu.Lock(); defer s.queue.mu.Unlock(); return int64(s.queue.deletes) })
 	gauge("overdue", s.overdue.Load)

@@ -84,7 +84,7 @@ func (s *Store) remove(hash uint64, variant uint32, all bool) bool {
 		k = kindDelete
 		known = s.index.removeAll(hash) > 0 || known
 	} else {
-		known = s.index.removeVariant(hash, variant) > 0 || known
+		known = s.index.removeVariant(hash, variant) > 0 || known || s.index.has(hash, kindObject) // which may have made it leave the index
 		s.index.bury(ident{hash: hash, variant: variant})
 	}
 	if !known && s.State() != Loading {

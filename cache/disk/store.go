@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,8 @@ type Options struct {
 	Segment int64
 	// QueueBytes bounds the bodies that wait to be written. 0: 32 MiB.
 	QueueBytes int64
+	// Index bounds the memory in bytes that the index takes, some 40 for a record: with more records the oldest go. 0: no bound but Size.
+	Index int64
 	// FS is used in the place of Path when it is not nil.
 	FS  FS
 	Log *slog.Logger
@@ -59,6 +62,8 @@ type Store struct {
 	anew        bool
 	limit       int64
 	segmentSize int64
+	maxRecords  int // in the index
+	listLimit   int // records of a segment
 	salt        [32]byte
 	lock        io.Closer
 	meters      *meters
@@ -109,6 +114,11 @@ func Open(o Options) (*Store, error) {
 	}
 	if s.segmentSize == 0 {
 		s.segmentSize = segmentSizeOf(o.Size)
+	}
+	s.maxRecords, s.listLimit = math.MaxInt, maxListed
+	if o.Index > 0 {
+		s.maxRecords = int(max(o.Index/indexCost, minRecords))
+		s.listLimit = min(maxListed, s.maxRecords/16)
 	}
 	if s.fs == nil {
 		fs, err := OpenDir(o.Path)

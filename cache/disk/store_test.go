@@ -406,3 +406,44 @@ func TestTheNewestVariantIsSelected(t *testing.T) {
 		s = openTest(t, Options{Path: dir, Segment: 4 << 20})
 	}
 }
+
+// TestTheIndexHasABound: with more records than that the oldest go, and are not back after a restart.
+func TestTheIndexHasABound(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{Path: dir, Index: 1}
+	s := openTest(t, Options{Path: dir})
+	for i := range 2 * minRecords {
+		for !s.Put(object(s, fmt.Sprint(i), 1, 8)) {
+			flush(t, s)
+		}
+		if i%(minRecords/16) == 0 { // a segment of its own
+			flush(t, s)
+			s.Close()
+			s = openTest(t, Options{Path: dir})
+		}
+	}
+	s.Close()
+	check := func() {
+		t.Helper()
+		if n := s.Len(); n > minRecords || n < minRecords/2 {
+			t.Fatalf("%d records", n)
+		}
+	}
+	s = openTest(t, o)
+	check()
+	for i := range 2 * minRecords {
+		for !s.Put(object(s, fmt.Sprint("new", i), 1, 8)) {
+			flush(t, s)
+		}
+	}
+	flush(t, s)
+	check()
+	if get(t, s, fmt.Sprint(2*minRecords-1)) != 0 || get(t, s, fmt.Sprint("new", 2*minRecords-1)) != 1 {
+		t.Error("not the oldest have gone")
+	}
+	s.Close()
+	s = openTest(t, Options{Path: dir}) // with room for more
+	if get(t, s, "0") != 0 {
+		t.Error("back")
+	}
+}

@@ -232,7 +232,7 @@ func (s *Store) note(p pending) {
 // room makes sure that a record fits into the active segment.
 func (s *Store) room(size int) error {
 	w := &s.w
-	if w.active != nil && w.tail+int64(len(w.buf)+size) <= s.segmentSize && len(w.list) < maxListed {
+	if w.active != nil && w.tail+int64(len(w.buf)+size) <= s.segmentSize && len(w.list) < s.listLimit {
 		return nil
 	}
 	return s.rotate()
