@@ -129,7 +129,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		case e != nil:
 			c.drop(s, e)
 		}
-		c.tier.refreshed(f, s, r, o, sel)
+		c.tier().refreshed(f, s, r, o, sel)
 		if f.sel = sel; shared.State == Hit || shared.ServeStaleWhileRevalidate {
 			f.obj = o
 			return
@@ -171,5 +171,5 @@ func (f *Fill) remove(o *Object, sel []selector) {
 		f.c.drop(s, e)
 		f.c.trim(s)
 	}
-	f.c.tier.removed(f.key, sel)
+	f.c.tier().removed(f.key, sel)
 }

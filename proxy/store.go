@@ -29,10 +29,19 @@ func (p *Proxy) pass(x *exchange) error {
 	defer func() { res.Body.Close() }() // also ends what is still under way
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
 	if p.cache != nil && x.service.policy.Enabled {
-		p.cache.Invalidate(x.service.name, x.r, x.service.policy, res.Status, res.Fields)
+		if p.cache.Invalidate(x.service.name, x.r, x.service.policy, res.Status, res.Fields) {
+			p.sync(x.ctx) // the client must not see the old response again, whatever happens to this process
+		}
 		p.keepPosted(x, res, requested)
 	}
 	return p.respondLive(x, res)
+}
+
+// sync waits until what has been deleted is on disk, as long as a purge does. A disk that fails notes that it has to start anew.
+func (p *Proxy) sync(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, purgeSync)
+	defer cancel()
+	_ = p.cache.Sync(ctx)
 }
 
 // fill makes or joins the one fetch for what the cache does not have.
