@@ -103,4 +103,3 @@ func TestRFC9111_4_1_PartsOfDifferentVaryStayApart(t *testing.T) {
 		t.Errorf("%v, %+v", res.State, res.Part)
 	}
 }
-

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +51,14 @@ func (o *Object) bodyLength() int64 {
 		return o.part.End - o.part.Start
 	}
 	return o.Length
+}
+
+// Extent is what of the representation the object's body is, and whether that may be less than all of it.
+func (o *Object) Extent() (rg Range, partial bool) {
+	if o.part == nil {
+		return Whole, false
+	}
+	return o.part.Range, true
 }
 
 // Holds reports whether the object has all of rg.
@@ -108,7 +117,8 @@ func (f *Fill) reaches(r *message.Request) bool {
 }
 
 // RespondPart is Respond for the answer to a request for a range. have is what the fetch is to complete, or nil: an answer of the same version updates its
-// fields, as a 304 would. Only a 206 with one range of a known length is stored as a part; any other status but 416 is an answer for the whole.
+// fields, as a 304 would. Only a 206 with one range of a known length is stored as a part, as far as its body goes (RFC 9111 §3.3, RFC 9112 §8); any
+// other status but 416 is an answer for the whole.
 func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *Policy) (*Writer, Reason) {
 	switch resp.Status {
 	case 416: // an answer to this range, and to no request without one
@@ -116,12 +126,15 @@ func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *P
 		return nil, ReasonStatus
 	case 206:
 		rg, total, ok := parseContentRange(resp.Fields)
-		if n := rg.End - rg.Start; !ok || total < 0 || resp.Length >= 0 && resp.Length != n {
+		if !ok || total < 0 || resp.Length == 0 || resp.Length > rg.End-rg.Start || isMultipart(resp.Fields) {
 			f.refuse(r, &resp, ReasonPartial)
 			return nil, ReasonPartial
 		}
+		if resp.Length > 0 {
+			rg.End = rg.Start + resp.Length
+		}
 		resp.part, resp.whole, resp.Length = &extent{rg, 0}, total, rg.End-rg.Start
-		resp.Fields = withoutContentRange(resp.Fields)
+		resp.Fields = ofRepresentation(resp.Fields)
 		if have != nil && have.Length == total && strongValidator(resp.Fields, resp.Received) == have.validator() && have.validator() != "" {
 			resp.Fields = updated(have.Fields, resp.Fields, p)
 		}
@@ -129,11 +142,26 @@ func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *P
 	return f.Respond(r, resp, p)
 }
 
-// withoutContentRange is a copy of f without what the store has in its own form.
-func withoutContentRange(f message.Fields) message.Fields {
-	f = f.Clone()
-	f.Del("content-range")
-	return f
+// isMultipart reports whether a 206 says that it has several ranges, whatever its Content-Range (RFC 9110 §15.3.7.2).
+func isMultipart(f message.Fields) bool {
+	const kind = "multipart/byteranges"
+	v := f.Get("content-type")
+	return len(v) >= len(kind) && strings.EqualFold(v[:len(kind)], kind)
+}
+
+// OfContent reports whether a field is about the bytes of one message and not about the representation: where it is (RFC 9110 §14.4), or a digest of
+// just these bytes (RFC 9530 §2, RFC 1864).
+func OfContent(name string) bool {
+	switch name {
+	case "content-range", "content-digest", "content-md5":
+		return true
+	}
+	return false
+}
+
+// ofRepresentation is a copy of f with what is true of any part.
+func ofRepresentation(f message.Fields) message.Fields {
+	return slices.DeleteFunc(f.Clone(), func(x message.Field) bool { return OfContent(x.Name) })
 }
 
 // publishExtent puts a part that has come beside those of its version, and takes the place of those of another. The shard is locked, with a free

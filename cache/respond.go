@@ -127,7 +127,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, ErrAbandoned
 	}
 	if n := w.obj.bodyLength(); n >= 0 && b.size+int64(total) > n {
-		w.Abort(ErrIncomplete)
+		w.abort(ErrIncomplete)
 		return 0, ErrIncomplete
 	}
 	if w.gaveUp == ReasonNone && b.size+int64(total) > w.fill.c.maxObject {
@@ -278,16 +278,21 @@ func (w *Writer) publish(reason Reason) Reason {
 	return ReasonStored
 }
 
-// Abort ends the body with an error, which its readers see. Nothing is stored. It does nothing after Commit.
+// Abort ends the body with an error, which its readers see. What has come is stored as a part, where the rest can be asked for: see prefix.go. It
+// does nothing after Commit.
 func (w *Writer) Abort(err error) {
-	if w.done {
-		return
-	}
-	w.done = true
-	w.letGo(w.held)
 	if err == nil {
 		err = ErrIncomplete
 	}
+	if !w.done && !w.keepPrefix(err) {
+		w.abort(err)
+	}
+}
+
+// abort is Abort for a body of which nothing is kept.
+func (w *Writer) abort(err error) {
+	w.done = true
+	w.letGo(w.held)
 	f := w.fill
 	s := f.c.shard(f.hash)
 	s.mu.Lock()

@@ -131,7 +131,7 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 		return nil, ReasonPartial
 	}
 	resp.part, resp.whole, resp.Length = &extent{rg, 0}, total, rg.End-rg.Start
-	resp.Fields = withoutContentRange(resp.Fields)
+	resp.Fields = ofRepresentation(resp.Fields)
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored && !t.useful(p) {
 		c.noteUnsliceable(f.key.whole(), r, resp.Received)

@@ -7,6 +7,7 @@ import (
 
 	"nearcast/cache"
 	"nearcast/proxy/message"
+	"nearcast/proxy/upstream"
 )
 
 // A part of a response is fetched as the whole is, by fill, lead and fetch: the functions here are what differs.
@@ -54,6 +55,20 @@ func (x *exchange) needsMore(status int) bool {
 		}
 	}
 	return false
+}
+
+// servesRange reports whether a part is, or has, what the request asks for.
+func servesRange(r *message.Request, o *cache.Object) bool {
+	rg, status := cache.ParseRange(r, o)
+	return status == http.StatusPartialContent && rg != cache.Several && o.Holds(rg)
+}
+
+// asItCame answers the client that caused a fetch with the origin's own 206, where that is of another range than was asked for, or shorter than it says.
+func (p *Proxy) asItCame(x *exchange, o *cache.Object, came cache.Range, live *upstream.Response) (*answer, error) {
+	a := &answer{status: http.StatusPartialContent, length: came.End - came.Start, object: o, fields: p.live(x, live)}
+	var err error
+	a.reader, err = o.NewReader(x.ctx, came)
+	return a, err
 }
 
 // planPieces answers with what is stored and what has come, o, put together (RFC 9111 §3.4). cache.ErrNotHeld means that they don't go together, and

@@ -200,12 +200,17 @@ func TestWhatOfA206IsNotStored(t *testing.T) {
 		}
 	}
 	for why, f := range map[string]func(h http.Header) string{
-		"a Content-Range that the body's length contradicts": func(h http.Header) string { h.Set("Content-Range", "bytes 4-9/10"); return "01234" },
-		"an unknown length": func(h http.Header) string { h.Set("Content-Range", "bytes 0-4/*"); return "01234" },
-		"no Content-Range":  func(http.Header) string { return "01234" },
+		"a body longer than the Content-Range": func(h http.Header) string { h.Set("Content-Range", "bytes 4-7/10"); return "01234" },
+		"an unknown length":                    func(h http.Header) string { h.Set("Content-Range", "bytes 0-4/*"); return "01234" },
+		"no Content-Range":                     func(http.Header) string { return "01234" },
 		"several of them": func(h http.Header) string {
 			h["Content-Range"] = []string{"bytes 0-4/10", "bytes 0-4/10"}
 			return "01234"
+		},
+		"a multipart answer with a Content-Range": func(h http.Header) string {
+			h.Set("Content-Type", "Multipart/Byteranges; boundary=x")
+			h.Set("Content-Range", "bytes 0-4/10")
+			return "--x--"
 		},
 		"a multipart answer":    func(h http.Header) string { h.Set("Content-Type", "multipart/byteranges; boundary=x"); return "--x--" },
 		"an impossible extent":  func(h http.Header) string { h.Set("Content-Range", "bytes 6-10/10"); return "01234" },

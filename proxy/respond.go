@@ -152,6 +152,9 @@ func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*an
 	if plan := x.result.Part; plan != nil && len(plan.Pieces) > 0 && o.Status == http.StatusPartialContent {
 		return p.planPieces(x, plan, o)
 	}
+	if came, partial := o.Extent(); partial && live != nil && !servesRange(x.r, o) && !x.needsMore(http.StatusPartialContent) {
+		return p.asItCame(x, o, came, live)
+	}
 	if live == nil {
 		extra = append(extra, age(o))
 	}
