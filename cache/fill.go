@@ -99,7 +99,7 @@ func (c *Cache) begin(now time.Time, key Key, r *message.Request, ask string) (f
 	d := requestDirectives(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refuses(crowd(hash, r, ask != ""), now) {
+	if c.refuses(s, hash, r, ask, now) {
 		f = c.newFill(s, key, hash)
 		f.ask = ask
 		return f, true

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -99,12 +100,33 @@ func (c *Cache) BeginPart(now time.Time, key Key, r *message.Request, ask string
 }
 
 // RefusedPart is Refused for the fetch of a range.
-func (c *Cache) RefusedPart(now time.Time, key Key, r *message.Request) bool {
+func (c *Cache) RefusedPart(now time.Time, key Key, r *message.Request, ask string) bool {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.refuses(crowd(hash, r, true), now)
+	return c.refuses(s, hash, r, ask, now)
+}
+
+// refuses reports whether the answer to such a request is remembered as not to be shared: any, or of a part that part's. The shard is locked.
+func (c *Cache) refuses(s *shard, hash uint64, r *message.Request, ask string, now time.Time) bool {
+	return s.refuses(crowd(hash, r, ask != ""), now) || ask != "" && s.refuses(c.crowdAsking(hash, r, ask), now)
+}
+
+// crowdAsking is crowd for one range.
+func (c *Cache) crowdAsking(hash uint64, r *message.Request, ask string) uint64 {
+	return crowd(hash^maphash.String(c.seed, ask), r, true)
+}
+
+// remember notes that the answer could not be shared, for that reason. Some concern no other range. The shard is locked.
+func (f *Fill) remember(r *message.Request, reason Reason, at time.Time) {
+	h := crowd(f.hash, r, f.ask != "")
+	switch {
+	case f.ask == "":
+	case reason == ReasonTooLarge, reason == ReasonNoMemory, reason == ReasonStatus, reason == ReasonPartial:
+		h = f.c.crowdAsking(f.hash, r, f.ask)
+	}
+	f.c.shard(f.hash).remember(h, at.Add(refusalTime))
 }
 
 // reaches reports whether a fetch of the whole will soon have what r asks for. The shard is locked.
@@ -159,6 +181,11 @@ func OfContent(name string) bool {
 	return false
 }
 
+// SaysOfContent reports whether the object has such a field, which a part of its body must go without.
+func (o *Object) SaysOfContent() bool {
+	return slices.ContainsFunc(o.Fields, func(x message.Field) bool { return OfContent(x.Name) })
+}
+
 // ofRepresentation is a copy of f with what is true of any part.
 func ofRepresentation(f message.Fields) message.Fields {
 	return slices.DeleteFunc(f.Clone(), func(x message.Field) bool { return OfContent(x.Name) })
@@ -169,11 +196,14 @@ func ofRepresentation(f message.Fields) message.Fields {
 func (w *Writer) publishExtent(s *shard, e *entry, room bool, v purgeVerdict, reason Reason) Reason {
 	f, c, o := w.fill, w.fill.c, e.obj
 	old := selected(c.current(s, f.hash, f.key.extents()), w.request)
+	whole := match(c.current(s, f.hash, f.key), w.request)
 	switch {
 	case !room:
 		reason = ReasonNoMemory
 	case s.purgedSince(f), !v.untouched():
 		reason = ReasonInvalidated
+	case whole != nil && (whole.obj.received.After(o.received) || o.validator() == "" || whole.obj.SameVersion(o)):
+		reason = ReasonSuperseded // the part would never be found, until it is old
 	}
 	for _, e := range old {
 		if !e.obj.SameVersion(o) && e.obj.received.After(o.received) {
@@ -186,6 +216,10 @@ func (w *Writer) publishExtent(s *shard, e *entry, room bool, v purgeVerdict, re
 		o.body.detach()
 		c.trim(s)
 		return reason
+	}
+	if whole != nil { // of the version before
+		c.drop(s, whole)
+		c.tier.removed(f.key, whole.sel)
 	}
 	c.place(s, f.key.extents(), f.hash, e, func(old *entry) bool {
 		return matches(old.sel, w.request) && (!old.obj.SameVersion(o) || o.Holds(old.obj.part.Range))

@@ -49,7 +49,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 			return
 		}
 		f.reason = ReasonUnusable
-		c.shard(f.hash).remember(crowd(f.hash, r, f.ask != ""), resp.Received.Add(refusalTime))
+		f.remember(r, f.reason, resp.Received)
 	})
 	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
 	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel}, ReasonStored
@@ -71,7 +71,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 		f.reason = reason
 		f.endStaleUse(r, resp, reason)
 		if resp.Status < 500 && resp.Status != 425 && r.Method != "HEAD" && reason != ReasonMethod && reason != ReasonRequestNoStore {
-			f.c.shard(f.hash).remember(crowd(f.hash, r, f.ask != ""), resp.Received.Add(refusalTime))
+			f.remember(r, reason, resp.Received)
 		}
 	})
 }
@@ -176,7 +176,7 @@ func (w *Writer) giveUp(reason Reason) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	f.c.unlist(s, f)
-	s.remember(crowd(f.hash, w.request, f.ask != ""), w.obj.received.Add(refusalTime))
+	f.remember(w.request, reason, w.obj.received)
 	s.mu.Unlock()
 	f.c.budget.release(w.cost)
 	w.letGo(w.held - window)

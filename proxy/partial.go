@@ -23,7 +23,7 @@ func (p *Proxy) begin(x *exchange, asked *message.Request) (*cache.Fill, bool) {
 // refused reports whether what comes will hardly be shared.
 func (p *Proxy) refused(x *exchange) bool {
 	if x.result.Part != nil {
-		return p.cache.RefusedPart(time.Now(), x.key, x.r)
+		return p.cache.RefusedPart(time.Now(), x.key, x.r, x.result.Part.Ask)
 	}
 	return p.cache.Refused(time.Now(), x.key, x.r)
 }
@@ -50,7 +50,7 @@ func (x *exchange) needsMore(status int) bool {
 		return true
 	}
 	for _, f := range x.r.Fields {
-		if strings.HasPrefix(f.Name, "if-") {
+		if strings.HasPrefix(f.Name, "if-") && (f.Name != "if-range" || f.Value != x.result.Part.IfRange) {
 			return true
 		}
 	}
