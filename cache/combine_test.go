@@ -137,3 +137,29 @@ func TestRFC9111_4_ANewerPartTakesAnOlderWholesPlace(t *testing.T) {
 		}
 	}
 }
+
+// RFC 9110 §15.3.7.1: the answer to If-Range need not repeat the fields that what is stored has; the tags of that are its own too.
+func TestWhatCompletesAPartHasItsTags(t *testing.T) {
+	h := newHarness(t)
+	h.storePart(get("/a"), Range{0, 5}, 20, "01234", `ETag: "a"`, "Surrogate-Key: k")
+	first := h.extentsOf(get("/a"))[0].obj
+	rd, err := first.NewReader(t.Context(), Range{0, 5}) // who reads keeps it from being joined
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	r := get("/a", "Range: bytes=0-9")
+	plan := h.look(0, r).Part
+	f, _ := h.BeginPart(epoch, h.key(r), r, plan.Ask)
+	w, _ := f.RespondPart(r, answer(206, `ETag: "a"`, "Content-Range: bytes 5-9/20", "Cache-Control: max-age=60"), plan.Have(), h.policy)
+	w.Write([]byte("56789"))
+	if reason := w.Commit(nil); reason != ReasonStored || len(h.extentsOf(r)) != 2 {
+		t.Fatal(reason, len(h.extentsOf(r)))
+	}
+	if _, err := h.PurgeTag(epoch, "shop", "k", false); err != nil {
+		t.Fatal(err)
+	}
+	if res := h.look(0, get("/a", "Range: bytes=6-7")); res.State == Hit {
+		t.Error("the part that came serves on")
+	}
+}

@@ -25,7 +25,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
-	tags, _ := p.tags(resp.Fields)
+	tags := p.tagsOf(&resp)
 	if tags.all {
 		c.counters.overtagged.Inc()
 	}

@@ -139,7 +139,7 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 		return nil, ReasonUnusable
 	}
 	if reason == ReasonStored {
-		resp.part.gen = c.generation(f.key.whole(), r, &resp, t, &d, f.slicing.born, f.began)
+		resp.part.gen = c.generation(f.key.whole(), r, resp, t, &d, p, f.slicing.born, f.began)
 		c.counters.slices.Inc()
 	} else {
 		c.noteUnsliceable(f.key.whole(), r, resp.Received)
@@ -183,7 +183,7 @@ func (c *Cache) NoteLarge(key Key, r *message.Request, resp Response, p *Policy)
 	resp.part, resp.whole = &extent{}, resp.Length
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored {
-		c.generation(key.clone(), r, &resp, t, &d, c.purgesOf(key), c.purges.seq.Load())
+		c.generation(key.clone(), r, resp, t, &d, p, c.purgesOf(key), c.purges.seq.Load())
 	}
 }
 
@@ -196,11 +196,13 @@ func (c *Cache) purgesOf(key Key) uint64 {
 
 // generation is that of the resource's slices of resp's version, for which a head is made if there is none. It is 0, which no head has, when there was a
 // purge since the fetch began, or no memory.
-func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms, d *directives, born, began uint64) uint64 {
-	head := newObject(resp, t, d, newBody(&c.budget, 0))
+func (c *Cache) generation(key Key, r *message.Request, resp Response, t terms, d *directives, p *Policy, born, began uint64) uint64 {
+	tags := p.tagsOf(&resp)
+	resp.Fields = p.withoutTags(resp.Fields)
+	head := newObject(&resp, t, d, newBody(&c.budget, 0))
 	head.Status, head.part = 206, &extent{Range{}, c.generations.Add(1)}
 	head.body.keep(nil, 0)
-	head.encoded, head.began = &encoded{c: c}, began
+	head.encoded, head.purgeable = &encoded{c: c}, purgeable{began, tags}
 	sel := selectorsOf(resp.Fields, r)
 	cost := metaCost(key, head, sel)
 	if !c.reserve(cost) {
@@ -217,6 +219,11 @@ func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms,
 		gen = 0
 	case e != nil && e.obj.SameVersion(head):
 		gen = e.obj.part.gen
+		if head.received.After(e.obj.received) { // what it says counts from now on
+			head.part.gen = gen
+			c.replace(s, e, &entry{obj: head, sel: sel, cost: cost, checked: began}, r)
+			return gen
+		}
 	default:
 		c.insert(s, key.head(), hash, r, &entry{obj: head, sel: sel, cost: cost, checked: began})
 		return gen
