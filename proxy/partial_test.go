@@ -458,3 +458,46 @@ func TestARangeTooLargeToStoreDoesNotKeepOthersOut(t *testing.T) {
 		step{"is stored", []string{"range", "bytes=5-9"}, 206, s[5:10], "nearcast; hit", ""},
 	)
 }
+
+// TestWhatIsStoredIsHeldWhileTheRestIsFetched: it is neither evicted meanwhile, nor used outside of the budget.
+func TestWhatIsStoredIsHeldWhileTheRestIsFetched(t *testing.T) {
+	const n = 200 << 10
+	o := &ranged{content: numbered(n), tag: `"a"`}
+	asked, release := make(chan struct{}), make(chan struct{})
+	other := whole(numbered(n), "Etag", `"b"`)
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/a":
+			other(w, r)
+			return
+		case r.Header.Get("If-Range") != "":
+			close(asked)
+			<-release
+		}
+		o.ServeHTTP(w, r)
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(opts *Options, _ *ServiceConfig) {
+		opts.Set = metrics.NewSet()
+		opts.Cache = cache.New(cache.Config{Memory: 1 << 20, MaxObject: n}, opts.Set)
+	})
+	e.get("/a", "range", fmt.Sprintf("bytes=0-%d", n-11))
+	e.settle()
+	c := make(chan *client)
+	go func() { c <- e.get("/a") }()
+	<-asked
+	for i := range 20 {
+		e.get(fmt.Sprintf("/%d", i))
+		for !strings.Contains(e.metrics(), "nearcast_cache_fills 1\n") {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	close(release)
+	if got := <-c; got.status != 200 || !bytes.Equal(got.body.Bytes(), o.content) {
+		t.Errorf("%d, %d bytes", got.status, got.body.Len())
+	}
+	e.settle()
+	o.questions()
+	if e.get("/a", "range", "bytes=0-9"); o.questions() != "" {
+		t.Error("what was stored had been evicted while its reader waited for the rest")
+	}
+}
