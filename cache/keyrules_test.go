@@ -168,6 +168,8 @@ func TestKeyRulesValidate(t *testing.T) {
 	if err := m.UnmarshalText([]byte("some")); err == nil {
 		t.Error("some is no mode")
 	}
+	unread := KeyRules{Query: QueryRules{Mode: m, Names: []string{"a"}}}
+	unread.Validate(func(key, fault string) { t.Errorf("what is wrong is the mode, not %s: %s", key, fault) })
 }
 
 // TestRFC9111_4_4_InvalidationKnowsTheKeyRules: an unsafe request, and a purge, concern all that is stored of a URL.
