@@ -67,7 +67,7 @@ func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
 	url := hash
 	if key.selected {
 		c.kinned.Store(true)
-		url = key.url().hash(c.seed)
+		url = key.urlHash(c.seed)
 	}
 	return &Fill{c: c, key: key.clone(), hash: hash, url: url, born: s.purges, began: c.purges.seq.Load(), decided: make(chan struct{})}
 }

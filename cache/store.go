@@ -132,16 +132,16 @@ func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash%shardCount] }
 
 // find returns the stored variant for r, or why there is none: ReasonNoVariant with an object means one that may serve while it is fresh, but
 // that r does not select.
-func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
+func (c *Cache) find(key *Key, r *message.Request) (*Object, Reason) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.RLock()
-	o, size, reason := c.search(s, hash, &key, r)
+	o, size, reason := c.search(s, hash, key, r)
 	s.mu.RUnlock()
 	if size == 0 {
 		return o, reason
 	}
-	return c.findPacked(s, hash, &key, r, size)
+	return c.findPacked(s, hash, key, r, size)
 }
 
 // search looks among what needs no unpacking. When something that may be it does, or a purge concerns it, size is not 0. The shard is locked for reading.
