@@ -164,9 +164,6 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 			return nil, max(x.size, 1), reason
 		}
 		if reason = ReasonNoVariant; matches(e.sel, r) {
-			if !c.untouched(x, e) {
-				return nil, max(x.size, 1), reason
-			}
 			x.touch()
 			if !e.used.Load() {
 				e.used.Store(true)
@@ -178,11 +175,7 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 		}
 	}
 	if second != nil {
-		x = s.table.slot(second.id)
-		if !c.untouched(x, second) {
-			return nil, max(x.size, 1), reason
-		}
-		x.touch()
+		s.table.slot(second.id).touch()
 		second.used.Store(true)
 		return second.obj, 0, reason
 	}
