@@ -48,7 +48,12 @@ func (p *Proxy) Quick(r *message.Request) *message.Ready {
 		return nil
 	}
 	p.lookup(&q.exchange, now)
-	if q.result.State == cache.Hit && q.hit(now) {
+	switch {
+	case q.result.State == cache.Hit && q.hit(now):
+		return &q.ready
+	case q.result.ServeStaleWhileRevalidate && q.hit(now):
+		q.stale = true
+		p.revalidate(&q.exchange)
 		return &q.ready
 	}
 	r.State = q
