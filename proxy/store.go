@@ -241,11 +241,12 @@ func staleOnStatus(status int) bool {
 func pump(w *cache.Writer, res *upstream.Response) {
 	defer res.Body.Close()
 	defer w.Abort(errLeaderGone) // harmless after Commit
-	buf := make([]byte, 32<<10)
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
 	for {
-		n, err := res.Body.Read(buf)
+		n, err := res.Body.Read(*buf)
 		if n > 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
+			if _, werr := w.Write((*buf)[:n]); werr != nil {
 				w.Abort(werr)
 				return
 			}
