@@ -126,6 +126,10 @@ func (m *Model) mayShare(x *Exchange, h *held) string {
 
 // LearnCrowd is [Model.Learn] for exchanges at the same time.
 func (m *Model) LearnCrowd(xs []*Exchange) {
+	if len(xs) > 0 && m.purges(xs[0]) {
+		m.Learn(xs[0])
+		return
+	}
 	var single []*Exchange
 	for _, x := range xs {
 		for _, f := range x.Forwards {
@@ -144,7 +148,7 @@ func (m *Model) LearnCrowd(xs []*Exchange) {
 	}
 	if len(single) > 1 { // in which order they were stored is open
 		for _, h := range m.held {
-			if h.request.Target == xs[0].Request.Target {
+			if m.url(h.request.Target) == m.url(xs[0].Request.Target) {
 				h.sure = false
 			}
 		}
