@@ -32,6 +32,8 @@ type Response struct {
 	// Of a 206 that may be stored, what it is of a representation of which length. Length is then its body's.
 	part  *extent
 	whole int64
+	// tags are those that it has where it names none.
+	tags tagSet
 }
 
 // Fill is one fetch that any number of requests share.

@@ -11,7 +11,7 @@ import (
 // whether something was stored.
 func (c *Cache) Purge(key Key) bool {
 	key = key.url()
-	c.purgeHints(key)
+	defer c.purgeHints(key) // once the purge is noted: see NoteHints
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()

@@ -25,7 +25,10 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
-	tags, _ := p.tags(resp.Fields)
+	tags, found := p.tags(resp.Fields)
+	if !found {
+		tags = resp.tags
+	}
 	if tags.all {
 		c.counters.overtagged.Inc()
 	}

@@ -213,7 +213,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 		return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
 	}
 	if x.service.policy.EarlyHints {
-		p.cache.NoteHints(x.key, x.r, &head, x.service.policy)
+		f.NoteHints(x.r, &head, x.service.policy)
 	}
 	w, reason := p.decide(x, f, head)
 	x.outcome.Stored, x.outcome.Reason = w != nil || reason == cache.ReasonHeadMatches, reason
