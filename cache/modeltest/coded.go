@@ -32,7 +32,7 @@ func codedTag(tag, coding string) string { return strings.TrimSuffix(tag, `"`) +
 func (m *Model) coded(x *Exchange, resp *Response, stored bool) (*Response, error) {
 	r, a := x.Request, &x.Answer
 	text := resp.Status == 200 && strings.HasPrefix(resp.Fields.Get("content-type"), "text/")
-	if stored && text && a.Status == 200 && !noTransform(resp.Fields) && !varies(a.Fields) {
+	if stored && text && a.Status == 200 && (m.Policy.MaxObject == 0 || len(resp.Body) <= m.Policy.MaxObject) && !noTransform(resp.Fields) && !varies(a.Fields) {
 		return nil, errors.New("RFC 9110 §12.5.5: it may be had in codings, and Vary does not say so")
 	}
 	coding := a.Coding
