@@ -201,11 +201,43 @@ func (p *player) step(s modeltest.Step) ([]*modeltest.Exchange, error) {
 	if err := p.model.CheckCrowd(xs); err != nil {
 		return xs, err
 	}
+	for _, x := range xs {
+		reached.note(x, s)
+	}
 	p.model.LearnCrowd(xs)
 	if !purged.IsZero() {
 		p.model.Purge(s.Purge, purged)
 	}
 	return xs, nil
+}
+
+// reached counts what histories have come to.
+var reached = reach{}
+
+type reach map[string]int
+
+// rare is what they must come to now and then, or they don't check it.
+var rare = []string{"hit", "hit after a restart", "hit after a crash", "coded hit", "304 of a coded form", "hint", "put together", "206 from the store", "answer in slices", "stale hit", "504", "purged while fetched"}
+
+func (n reach) note(x *modeltest.Exchange, s modeltest.Step) {
+	a, from := &x.Answer, 0
+	hit := len(x.Forwards) == 0 && strings.Contains(a.Fields.Get("cache-status"), "; hit")
+	for _, f := range x.Forwards {
+		if f.Response != nil && f.Response.Status == 206 {
+			from += len(f.Response.Body)
+		}
+	}
+	for what, is := range map[string]bool{
+		"hit": hit, "hit after a " + s.Restart: hit && s.Restart != "", "coded hit": hit && a.Coding != "", "hint": len(a.Informed) > 0,
+		"304 of a coded form": hit && a.Status == 304 && strings.Contains(a.Fields.Get("etag"), "~"),
+		"put together":        from > 0 && (a.Status == 200 || a.Status == 206) && len(a.Body) > from, "206 from the store": hit && a.Status == 206,
+		"answer in slices": len(x.Forwards) > 1 && from > 0 && a.Status == 200, "504": a.Status == 504 && len(x.Forwards) == 0,
+		"stale hit": strings.Contains(a.Fields.Get("cache-status"), "ttl=-"), "purged while fetched": s.Purge.At > 0 && len(x.Forwards) > 0 && s.Plans[0].Delay > s.Purge.At,
+	} {
+		if is {
+			n[what]++
+		}
+	}
 }
 
 // purge does what an operator does.
@@ -352,6 +384,12 @@ func TestHistories(t *testing.T) {
 			return
 		}
 	}
+	for _, what := range rare {
+		if reached[what] == 0 && n >= 3000 {
+			t.Errorf("of %d histories none came to this: %s", n, what)
+		}
+	}
+	t.Logf("%d histories came to %v", n, reached)
 }
 
 func FuzzHistories(f *testing.F) {

@@ -31,7 +31,11 @@ func codedTag(tag, coding string) string { return strings.TrimSuffix(tag, `"`) +
 // coded is resp in the coding that the client got it in.
 func (m *Model) coded(x *Exchange, resp *Response, stored bool) (*Response, error) {
 	r, a := x.Request, &x.Answer
-	text := resp.Status == 200 && strings.HasPrefix(resp.Fields.Get("content-type"), "text/")
+	kind := resp.Fields.Get("content-type")
+	if resp.updated && a.Fields.Has("content-type") { // whether a 304 changes it is open
+		kind = a.Fields.Get("content-type")
+	}
+	text := resp.Status == 200 && strings.HasPrefix(kind, "text/")
 	if stored && text && a.Status == 200 && (m.Policy.MaxObject == 0 || len(resp.Body) <= m.Policy.MaxObject) && !noTransform(resp.Fields) && !varies(a.Fields) {
 		return nil, errors.New("RFC 9110 §12.5.5: it may be had in codings, and Vary does not say so")
 	}

@@ -19,7 +19,11 @@ func Bytes(seed uint64) []byte {
 }
 
 // chooser takes choices from bytes; when there are none left, always the first.
-type chooser struct{ rest []byte }
+type chooser struct {
+	rest []byte
+	// calm: most things are as they mostly are, so that something is stored for long enough to be asked for in many ways.
+	calm bool
+}
 
 func (c *chooser) next(n int) int {
 	if len(c.rest) == 0 {
@@ -32,8 +36,21 @@ func (c *chooser) next(n int) int {
 
 func pick[T any](c *chooser, from []T) T { return from[c.next(len(from))] }
 
-// one in n.
-func (c *chooser) one(n int) bool { return c.next(n) == n-1 }
+// usual is pick from the first few, if the history is a calm one.
+func usual[T any](c *chooser, few int, from []T) T {
+	if c.calm && c.next(8) > 0 {
+		from = from[:few]
+	}
+	return pick(c, from)
+}
+
+// one in n, of calm histories in three times as many.
+func (c *chooser) one(n int) bool {
+	if c.calm {
+		n *= 3
+	}
+	return c.next(n) == n-1
+}
 
 // maxSteps bounds a history.
 const maxSteps = 32
@@ -41,6 +58,7 @@ const maxSteps = 32
 // Generate makes a history: a byte is a choice, so that a small change makes another history that is much alike.
 func Generate(b []byte) History {
 	c := &chooser{rest: b}
+	c.calm = c.next(2) == 1
 	var h History
 	for len(c.rest) > 0 && len(h) < maxSteps {
 		h = append(h, c.step())
@@ -56,7 +74,7 @@ var (
 )
 
 func (c *chooser) step() Step {
-	s := Step{Wait: pick(c, waits), Request: Request{Method: pick(c, methods), Target: pick(c, targets)}}
+	s := Step{Wait: usual(c, 6, waits), Request: Request{Method: usual(c, 9, methods), Target: usual(c, 4, targets)}}
 	if s.Request.Method == "PURGE" {
 		s.purge(c)
 		return s
@@ -71,19 +89,21 @@ func (c *chooser) step() Step {
 	add("x-tenant", 5, []string{"1", "2"})
 	add("authorization", 8, []string{"Basic eA=="})
 	add("cookie", 8, []string{"id=1", "id=2", "b=1; id=1"})
-	add("accept-encoding", 3, []string{"gzip", "gzip, br", "br, gzip", "br;q=0.9, gzip", "identity", "gzip;q=0", "zstd, br, gzip"})
+	if c.next(3) > 0 {
+		s.Request.Fields.Add("accept-encoding", usual(c, 2, []string{"gzip", "gzip, br", "br, gzip", "br;q=0.9, gzip", "identity", "gzip;q=0", "zstd, br, gzip"}))
+	}
 	add("user-agent", 10, []string{"phone Mobile"})
 	add("cache-control", 5, requestDirectives)
 	add("pragma", 20, []string{"no-cache", "x"})
-	if c.one(4) {
+	if c.next(4) == 3 {
 		s.Request.Fields = append(s.Request.Fields, pick(c, conditions)...)
-	} else if c.one(5) {
+	} else if c.next(5) == 4 {
 		s.Request.Fields = append(s.Request.Fields, pick(c, ranges)...)
 	}
-	if c.one(10) {
+	if c.next(10) == 9 {
 		s.Restart = pick(c, []string{"restart", "crash"})
 	}
-	if c.one(9) {
+	if c.next(9) == 8 {
 		s.Purge = Purge{Kind: pick(c, purgeKinds), Soft: c.one(3), At: pick(c, []time.Duration{0, 0, 100 * time.Millisecond, time.Second})}
 		switch s.Purge.Kind {
 		case "url":
@@ -152,17 +172,17 @@ var conditions = []message.Fields{
 var statuses = []int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 203, 204, 301, 302, 404, 404, 410, 500, 503, 502, 299, 599, 400, 414, 0, 0, 200, 200, 405, 501, 451}
 
 func (c *chooser) plan() Plan {
-	p := Plan{Status: pick(c, statuses)}
+	p := Plan{Status: usual(c, 4, statuses)}
 	add := func(name string, odds int, values []string) {
 		if c.one(odds) {
 			p.Fields.Add(name, pick(c, values))
 		}
 	}
 	if !c.one(8) {
-		p.Fields.Add("date", pick(c, []string{"{now+0}", "{now+0}", "{now+0}", "{now+0}", "{now-5}", "{now-100}", "{now+100}", "{850 now+0}", "{asc now+0}", "junk"}))
+		p.Fields.Add("date", usual(c, 4, []string{"{now+0}", "{now+0}", "{now+0}", "{now+0}", "{now-5}", "{now-100}", "{now+100}", "{850 now+0}", "{asc now+0}", "junk"}))
 	}
 	if !c.one(6) {
-		p.Fields.Add("cache-control", pick(c, responseDirectives))
+		p.Fields.Add("cache-control", usual(c, 6, responseDirectives))
 	}
 	add("cache-control", 12, responseDirectives)
 	add("cdn-cache-control", 12, targetedDirectives)
@@ -170,13 +190,17 @@ func (c *chooser) plan() Plan {
 	add("expires", 30, []string{"{now+60}", "{now+10}"})
 	add("age", 8, []string{"0", "5", "50", "x", "5, 100", "-1", "99999999999999"})
 	if !c.one(3) {
-		p.Fields.Add("etag", pick(c, []string{`"{v}"`, `"{v}"`, `"{v}"`, `W/"{v}"`}))
+		p.Fields.Add("etag", usual(c, 3, []string{`"{v}"`, `"{v}"`, `"{v}"`, `W/"{v}"`}))
 	}
 	add("last-modified", 2, []string{"{lm}", "{lm}", "{lm}", "{850 lm}", "junk", "{now+0}"})
 	add("vary", 4, []string{"accept-language", "Accept-Language, X-Tenant", "x-tenant", "*", "accept-language, *", "x-none", "accept-encoding"})
-	add("surrogate-key", 3, []string{"t1", "t1 t2", "t2"})
+	if c.next(2) == 1 {
+		p.Fields.Add("surrogate-key", pick(c, []string{"t1", "t1 t2", "t2"}))
+	}
 	add("cache-tag", 8, []string{"t1", "T1,t2 , x", ""})
-	add("link", 6, []string{"</s.css>; rel=preload; as=style"})
+	if c.next(5) == 4 {
+		p.Fields.Add("link", "</s.css>; rel=preload; as=style")
+	}
 	add("set-cookie", 12, []string{"id=7"})
 	add("x-secret", 6, []string{"s"})
 	add("content-location", 12, []string{"/b", "/a", "https://shop.example/b", "https://other.example/a"})
@@ -191,7 +215,7 @@ func (c *chooser) plan() Plan {
 }
 
 var responseDirectives = slices.Concat(
-	[]string{"max-age=10", "max-age=10", "max-age=60", "max-age=60", "max-age=1000", "max-age=60, no-transform", "max-age=100, stale-while-revalidate=30", "max-age=5, stale-if-error=60", "max-age=1"},
+	[]string{"max-age=60", "max-age=60", "max-age=1000", "max-age=10", "max-age=10", "max-age=10, stale-while-revalidate=10", "max-age=60, no-transform", "max-age=100, stale-while-revalidate=30", "max-age=5, stale-if-error=60", "max-age=1"},
 	[]string{"s-maxage=10", "s-maxage=10, max-age=60", "s-maxage=60, max-age=0", "public", "public, max-age=10", "private, max-age=60", "no-store", "no-cache", "no-cache, max-age=60", "must-revalidate, max-age=5",
 		"proxy-revalidate, max-age=5", "must-understand, no-store, max-age=60", "must-understand, max-age=60", "max-age=0", "max-age=0, stale-while-revalidate=100"},
 	[]string{`no-cache="x-secret", max-age=60`, `private="x-secret", max-age=60`, `private="X-Secret, set-cookie", max-age=60`, `no-cache="set-cookie", max-age=60`, "s-maxage=5, stale-while-revalidate=60",
