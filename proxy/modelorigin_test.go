@@ -69,6 +69,12 @@ func (o *planned) serve(c net.Conn) {
 			return
 		}
 		io.Copy(io.Discard, req.Body)
+		if req.Header.Get(aside) != "" {
+			if _, err := io.WriteString(c, "HTTP/1.1 204 x\r\n\r\n"); err != nil {
+				return
+			}
+			continue
+		}
 		if !o.answer(c, asModel(req)) {
 			return
 		}

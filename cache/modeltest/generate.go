@@ -106,6 +106,8 @@ func (c *chooser) step() Step {
 	if c.next(9) == 8 {
 		s.Purge = Purge{Kind: pick(c, purgeKinds), Soft: c.one(3), At: pick(c, []time.Duration{0, 0, 100 * time.Millisecond, time.Second})}
 		switch s.Purge.Kind {
+		case "post":
+			s.Purge.Target, s.Purge.Soft = pick(c, targets), false
 		case "url":
 			s.Purge.Target = pick(c, targets)
 		case "prefix":

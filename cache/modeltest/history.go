@@ -27,9 +27,9 @@ type Step struct {
 	Plans []Plan
 }
 
-// Purge is what an operator does in a step.
+// Purge is what an operator does in a step, or another client: its POST, which succeeds, purges a URL as well (RFC 9111 §4.4).
 type Purge struct {
-	Kind   string // url, tag, prefix or all; "": nothing
+	Kind   string // url, tag, prefix, all or post; "": nothing
 	Target string // a path and query, or a tag
 	Soft   bool   // stale, not gone
 	// At is how long after the request has come; 0 is before it.
@@ -183,7 +183,7 @@ func parseStep(line string) (s Step, err error) {
 	return s, nil
 }
 
-var purgeKinds = []string{"url", "tag", "prefix", "all"}
+var purgeKinds = []string{"url", "tag", "prefix", "all", "post"}
 
 // maxCrowd bounds a crowd.
 const maxCrowd = 8

@@ -140,17 +140,18 @@ func (m *Model) checkForward(x *Exchange, i int) error {
 		return fmt.Errorf("RFC 9111 §4.3.1: If-None-Match: * is no validation")
 	}
 	for _, tag := range sent {
-		if !contains(own, tag) && !m.someHolds(r.Target, "etag", tag) {
+		if !contains(own, tag) && !m.someHolds(r.Target, "etag", tag) && !broughtBy(x.Forwards[:i], "etag", tag) {
 			return fmt.Errorf("RFC 9111 §4.3.1: validated with %s, which is nothing's that is stored", tag)
 		}
 	}
 	for _, date := range Lines(f.Fields, "if-modified-since") {
-		if !contains(Lines(r.Fields, "if-modified-since"), date) && !m.someHolds(r.Target, "last-modified", date) {
+		if !contains(Lines(r.Fields, "if-modified-since"), date) && !m.someHolds(r.Target, "last-modified", date) && !broughtBy(x.Forwards[:i], "last-modified", date) {
 			return fmt.Errorf("RFC 9111 §4.3.1: validated with %s, which is nothing's that is stored", date)
 		}
 	}
 	for _, v := range Lines(f.Fields, "if-range") {
-		if !contains(Lines(r.Fields, "if-range"), v) && !m.someHolds(r.Target, "etag", v) && !m.someHolds(r.Target, "last-modified", v) && !broughtBy(x.Forwards[:i], v) {
+		if !contains(Lines(r.Fields, "if-range"), v) && !m.someHolds(r.Target, "etag", v) && !m.someHolds(r.Target, "last-modified", v) &&
+			!broughtBy(x.Forwards[:i], "etag", v) && !broughtBy(x.Forwards[:i], "last-modified", v) {
 			return fmt.Errorf("RFC 9110 §13.1.5: If-Range: %s, which is nothing's that is stored", v)
 		}
 	}

@@ -57,9 +57,9 @@ func (m *Model) sliced(x *Exchange, resp *Response) *Response {
 }
 
 // broughtBy says whether a response to one of the forwards has that validator.
-func broughtBy(forwards []Forward, validator string) bool {
+func broughtBy(forwards []Forward, name, validator string) bool {
 	for _, f := range forwards {
-		if f.Response != nil && Strong(f.Response) == validator {
+		if f.Response != nil && contains(Lines(f.Response.Fields, name), validator) {
 			return true
 		}
 	}

@@ -20,7 +20,7 @@ func (m *Model) Purge(p Purge, at time.Time) {
 			}
 		case !before:
 			h.sure = h.sure && h.response.Began.After(at)
-		case !p.Soft:
+		case !p.Soft || p.Kind == "post":
 			continue
 		case h.softened.IsZero():
 			h.softened = at
@@ -28,7 +28,7 @@ func (m *Model) Purge(p Purge, at time.Time) {
 		kept = append(kept, h)
 	}
 	m.held = kept
-	if !p.Soft && p.Kind != "tag" { // links have no tags
+	if (!p.Soft || p.Kind == "post") && p.Kind != "tag" { // links have no tags
 		m.linked = slices.DeleteFunc(m.linked, func(h *held) bool { return m.concerns(p, h) && !h.response.Sent.After(at) })
 	}
 }
@@ -37,7 +37,7 @@ func (m *Model) Purge(p Purge, at time.Time) {
 func (m *Model) concerns(p Purge, h *held) bool {
 	url := m.url(h.request.Target)
 	switch p.Kind {
-	case "url":
+	case "url", "post":
 		return url == m.url(p.Target)
 	case "prefix":
 		return strings.HasPrefix(url, p.Target)
