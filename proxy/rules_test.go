@@ -33,7 +33,8 @@ import (
 //
 //	+5       seconds pass first
 //	GET /    is the default
-//	<200     the origin's answer; several when the first are 1xx; <close: it ends the connection; default <200 [cache-control: no-store]
+//	<200     the origin's answer; several when the first are 1xx; <close: it ends the connection; <<200: its
+//	         answer when it is asked again; default <200 [cache-control: no-store]
 //	=hit     the origin is not asked;  =miss: it is, without a condition of the cache's;  =cond: it is, with one; a number is the status
 //	b2       the body is that of the origin's second answer (each has one of its own)
 //	1xx:103  the client gets such interim responses, in this order
@@ -78,6 +79,7 @@ type ruleStep struct {
 type ruleAnswer struct {
 	status string
 	fields []string
+	again  bool // it begins the answer to another request
 }
 
 // tokens splits a step at spaces outside of brackets.
@@ -104,7 +106,7 @@ func parseStep(text string) (s ruleStep) {
 		case tok[0] == '=':
 			s.expect = []string{tok[1:]}
 		case tok[0] == '<':
-			s.answers = append(s.answers, ruleAnswer{status: tok[1:]})
+			s.answers = append(s.answers, ruleAnswer{status: strings.TrimLeft(tok, "<"), again: strings.HasPrefix(tok, "<<")})
 		case tok[0] == '[' && last >= 0:
 			s.answers[last].fields = append(s.answers[last].fields, tok[1:len(tok)-1])
 		case tok[0] == '[':
@@ -175,8 +177,15 @@ func (o *ruleOrigin) answer(req *http.Request) string {
 	defer o.mu.Unlock()
 	o.asked = append(o.asked, req)
 	o.serial++
+	if next := slices.IndexFunc(o.answers, func(a ruleAnswer) bool { return a.again }); next >= 0 && len(o.asked) > 1 {
+		o.answers = o.answers[next:]
+		o.answers[0].again = false
+	}
 	var b strings.Builder
-	for _, a := range o.answers {
+	for i, a := range o.answers {
+		if a.again && i > 0 {
+			break
+		}
 		if a.status == "close" {
 			break
 		}

@@ -145,11 +145,9 @@ func (m *Model) LearnCrowd(xs []*Exchange) {
 	})
 	for _, x := range single {
 		m.Learn(x)
-	}
-	if len(single) > 1 { // in which order they were stored is open
-		for _, h := range m.held {
-			if m.url(h.request.Target) == m.url(xs[0].Request.Target) {
-				h.sure = false
+		if len(single) > 1 { // in which order they are stored is open
+			for _, h := range m.held {
+				h.sure = h.sure && m.url(h.request.Target) != m.url(x.Request.Target)
 			}
 		}
 	}
