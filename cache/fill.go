@@ -32,7 +32,7 @@ type Response struct {
 	// Of a 206 that may be stored, what it is of a representation of which length. Length is then its body's.
 	part  *extent
 	whole int64
-	// tags are those that it has where it names none.
+	// tags are those of what it completes, for it when it has none itself.
 	tags tagSet
 }
 
@@ -60,8 +60,9 @@ type Fill struct {
 	err    error
 
 	// guarded by the shard's lock
-	listed bool // in shard.fills
-	next   *Fill
+	listed  bool // in shard.fills
+	writing bool // its object is arriving: the Writer will unlist it
+	next    *Fill
 }
 
 // newFill makes a fill. The shard is locked.
@@ -69,9 +70,24 @@ func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
 	url := hash
 	if key.selected {
 		c.kinned.Store(true)
-		url = key.url().hash(c.seed)
+		url = key.urlHash(c.seed)
 	}
 	return &Fill{c: c, key: key.clone(), hash: hash, url: url, born: s.purges, began: c.purges.seq.Load(), decided: make(chan struct{})}
+}
+
+// Wanted reports whether a fetch in nobody's name is worth while: none is under way that would serve r, and the last answer to such a
+// request could be shared. It takes a short lock and allocates nothing.
+func (c *Cache) Wanted(now time.Time, key Key, r *message.Request) bool {
+	hash := key.hash(c.seed)
+	s := c.shard(hash)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for f := s.fills[hash]; f != nil; f = f.next {
+		if f.key == key && f.ask == "" && f.serves(now, r, &noDirectives) {
+			return false
+		}
+	}
+	return !s.refuses(crowd(hash, r, false), now)
 }
 
 // Refused reports whether the last answer to such a request could not be shared, so that a fetch in nobody's name is hardly worth while.
@@ -101,7 +117,7 @@ func (c *Cache) begin(now time.Time, key Key, r *message.Request, ask string) (f
 	d := requestDirectives(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refuses(crowd(hash, r, ask != ""), now) {
+	if c.refuses(s, hash, r, ask, now) {
 		f = c.newFill(s, key, hash)
 		f.ask = ask
 		return f, true
@@ -198,7 +214,7 @@ func (f *Fill) decide(note func()) bool {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	note()
-	if f.obj == nil || f.obj.body.frozen.Load() {
+	if !f.writing {
 		f.c.unlist(s, f)
 	}
 	s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -57,6 +58,8 @@ type Proxy struct {
 	life    context.Context
 	end     context.CancelFunc
 	fetches sync.WaitGroup
+	// revalidations are under way in the background.
+	revalidations atomic.Int64
 
 	clock  clock
 	quicks sync.Pool // of *quick
@@ -110,6 +113,7 @@ type exchange struct {
 	found
 	outcome cache.Outcome
 	hinted  message.Fields // the links that a 103 of ours had
+	held    pieces         // what of the answer is stored, while the rest is fetched
 
 	// what became of it, for record
 	body       *requestBody
@@ -196,6 +200,7 @@ func (p *Proxy) serve(x *exchange) error {
 		return p.pass(x)
 	case cache.Part:
 		if x.result.Part.Ask == "" {
+			defer x.letGo()
 			return p.respondObject(x, x.result.Object)
 		}
 	case cache.Stale:
