@@ -192,6 +192,7 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry, replaced func(*e
 		number = mainQueue
 	}
 	c.push(s, id, number)
+	e.obj.coded.own(c, s, id)
 	c.objects.Add(1)
 }
 
