@@ -57,7 +57,6 @@ type body struct {
 	ahead    int   // of these, the ones that wait for the chunk after the last
 	phase    phase
 	detached bool // no longer in the index: charged goes back when the last reader closes
-	seized   bool // whoever puts parts together has it, and what it is charged for
 	err      error
 	trailers message.Fields
 	changed  chan struct{} // closed at every change; nil while nobody waits
@@ -171,7 +170,7 @@ func (b *body) charge(n int64) (before int64) {
 
 // settle gives the charge back once nobody holds the body any more.
 func (b *body) settle() {
-	if b.detached && !b.seized && b.readers == 0 && b.pins.Load() == -gone {
+	if b.detached && b.readers == 0 && b.pins.Load() == -gone {
 		b.budget.release(b.charged)
 		b.charged, b.credit = 0, 0
 	}
@@ -239,6 +238,14 @@ func (b *body) keep(trailers message.Fields, charge int64) {
 	b.trim()
 	b.frozen.Store(true)
 	b.wakeReaders()
+}
+
+// keepCut is keep for a body that broke off: who reads beyond what there is gets err.
+func (b *body) keepCut(err error) {
+	b.mu.Lock()
+	b.err = err
+	b.mu.Unlock()
+	b.keep(nil, 0)
 }
 
 // trim gives back the unused end of the last chunk.

@@ -61,6 +61,7 @@ func (c *Cache) sweep(ctx context.Context) bool {
 			return false
 		}
 	}
+	c.sweepHints()
 	c.purges.swept.Store(upTo)
 	return true
 }

@@ -48,9 +48,9 @@ type Cache struct {
 	arriving  atomic.Int64  // bytes that fills under way have taken
 	fills     atomic.Int64
 	hints     hints
-	tier      *tier       // nil: memory only
-	diskErr   error       // why there is no tier although one is configured
-	kinned    atomic.Bool // there has been a key that a service's rules added something to
+	disk      atomic.Pointer[tier] // nil: memory only
+	opener    *opener              // nil: there is to be no disk
+	kinned    atomic.Bool          // there has been a key that a service's rules added something to
 	// generations numbers the heads of slices.
 	generations atomic.Uint64
 }

@@ -23,7 +23,8 @@ func TestASeizedBodyKeepsItsCharge(t *testing.T) {
 	b := newBody(&budget, 100)
 	b.fill(make([]byte, 100))
 	b.keep(nil, 0)
-	if !b.seize() {
+	charge, ok := b.seize()
+	if !ok {
 		t.Fatal("nobody has it")
 	}
 	if b.pin() {
@@ -33,7 +34,7 @@ func TestASeizedBodyKeepsItsCharge(t *testing.T) {
 	if b.open(r) {
 		r.Close()
 	}
-	b.unseize()
+	b.unseize(charge)
 	if b.charged != 100 || budget.used.Load() != 100 {
 		t.Errorf("%d bytes are its charge, %d counted", b.charged, budget.used.Load())
 	}
