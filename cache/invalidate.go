@@ -17,7 +17,7 @@ func (c *Cache) Purge(key Key) bool {
 // remove is Purge, and reports also whether a deletion is to be written to disk.
 func (c *Cache) remove(key Key) (had, noted bool) {
 	key = key.url()
-	c.purgeHints(key)
+	defer c.purgeHints(key) // once the purge is noted: see NoteHints
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()

@@ -123,7 +123,7 @@ func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *P
 		resp.part, resp.whole, resp.Length = &extent{rg, 0}, total, rg.End-rg.Start
 		resp.Fields = withoutContentRange(resp.Fields)
 		if have != nil && have.Length == total && strongValidator(resp.Fields, resp.Received) == have.validator() && have.validator() != "" {
-			resp.Fields = updated(have.Fields, resp.Fields, p)
+			resp.Fields, resp.tags = updated(have.Fields, resp.Fields, p), have.tags
 		}
 	}
 	return f.Respond(r, resp, p)

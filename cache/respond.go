@@ -25,7 +25,10 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
-	tags, _ := p.tags(resp.Fields)
+	tags, found := p.tags(resp.Fields)
+	if !found {
+		tags = resp.tags
+	}
 	if tags.all {
 		c.counters.overtagged.Inc()
 	}
@@ -45,7 +48,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 	f.decide(func() {
 		f.sel = sel
 		if shared.State == Hit || shared.ServeStaleWhileRevalidate {
-			f.obj = o
+			f.obj, f.writing = o, true
 			return
 		}
 		f.reason = ReasonUnusable

@@ -205,11 +205,17 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 		conditions = cache.Conditions(x.result.Object)
 	}
 	requested := time.Now()
-	res, err := p.forward(ctx, x, wholeFields(x.r.Fields, conditions), inform)
+	offered := p.offer(x)
+	res, err := p.forward(ctx, x, wholeFields(x.r.Fields, append(conditions, offered...)), inform)
 	if err != nil {
 		return fetched{}, err
 	}
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
+	if offered != nil && res.Status == 304 {
+		if res, err = p.chosen(ctx, x, res, inform); err != nil {
+			return fetched{}, err
+		}
+	}
 	head := p.headOf(res, requested)
 	if conditions != nil && x.result.Part == nil && res.Status == 304 {
 		res.Body.Close()
@@ -222,7 +228,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 		return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
 	}
 	if x.service.policy.EarlyHints {
-		p.cache.NoteHints(x.key, x.r, &head, x.service.policy)
+		f.NoteHints(x.r, &head, x.service.policy)
 	}
 	w, reason := p.decide(x, f, head)
 	x.outcome.Stored, x.outcome.Reason = w != nil || reason == cache.ReasonHeadMatches, reason
