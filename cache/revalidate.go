@@ -102,7 +102,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		v, checked := f.comparedWithPurges(o)
 		if e == nil && c.purgedHard(f.key, stored) {
 			// The origin confirms what an operator wants gone.
-			c.tier.removed(f.key, selectorsOf(stored.Fields, r))
+			c.tier().removed(f.key, selectorsOf(stored.Fields, r))
 			f.reason = ReasonInvalidated
 			return
 		}
