@@ -180,9 +180,12 @@ func (w *purgeWriter) sweeps() {
 		w.t.c.settleStores()
 		if w.t.store.Sweep(w.ctx, w.t.worthKeeping) == nil {
 			w.applied.Store(upTo)
-		} else if !rest(w.ctx, sweepRetry) {
+			continue
+		}
+		if !rest(w.ctx, sweepRetry) {
 			return
 		}
+		awaken(w.sweep)
 	}
 }
 
@@ -194,7 +197,7 @@ func (c *Cache) settleStores() {
 	}
 }
 
-// worthKeeping reports of what is on disk whether it is of any use, and no purge concerns it.
+// worthKeeping reports of what is on disk whether it can be read, and no purge concerns it.
 func (t *tier) worthKeeping(_, meta []byte) bool {
 	since := t.purges.applied.Load()
 	rec, err := parseRecord(meta)
