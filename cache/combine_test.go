@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"nearcast/proxy/message"
 )
@@ -101,5 +102,64 @@ func TestRFC9111_4_1_PartsOfDifferentVaryStayApart(t *testing.T) {
 	}
 	if res := h.look(0, get("/a", "X-Kind: 1", "Range: bytes=3-6")); res.State != Part || res.Part.Ask != "" || len(res.Part.Pieces) != 2 {
 		t.Errorf("%v, %+v", res.State, res.Part)
+	}
+}
+
+// RFC 9111 §4: of what is stored the newest serves.
+func TestRFC9111_4_ANewerPartTakesAnOlderWholesPlace(t *testing.T) {
+	for _, tt := range []struct {
+		why, tag string
+		after    time.Duration
+		want     Reason
+		whole    bool
+	}{
+		{"a newer version", `ETag: "b"`, time.Second, ReasonStored, false},
+		{"an older version", `ETag: "b"`, -time.Second, ReasonSuperseded, true},
+		{"the same version", `ETag: "a"`, time.Second, ReasonSuperseded, true},
+		{"a version that can't be told", "X: y", time.Second, ReasonSuperseded, true},
+	} {
+		h := newHarness(t)
+		empty := h.budget.used.Load()
+		r := get("/a", "Range: bytes=0-4")
+		f, _ := h.BeginPart(epoch, h.key(r), r, "bytes=0-4") // before the whole is stored
+		w, _ := f.RespondPart(r, answer(206, "Cache-Control: max-age=60", "Content-Range: bytes 0-4/10", tt.tag).at(epoch.Add(tt.after)), nil, h.policy)
+		h.store(get("/a"), answer(200, "Cache-Control: max-age=60", `ETag: "a"`), "0123456789")
+		w.Write([]byte("abcde"))
+		if got := w.Commit(nil); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.why, got, tt.want)
+		}
+		if res := h.look(0, get("/a")); (res.State == Hit) != tt.whole || h.objects.Load() != 1 {
+			t.Errorf("%s: %v, %d objects", tt.why, res.State, h.objects.Load())
+		}
+		h.Purge(h.key(r))
+		if used := h.budget.used.Load(); used != empty {
+			t.Errorf("%s: %d bytes are left in use", tt.why, used-empty)
+		}
+	}
+}
+
+// RFC 9110 §15.3.7.1: the answer to If-Range need not repeat the fields that what is stored has; the tags of that are its own too.
+func TestWhatCompletesAPartHasItsTags(t *testing.T) {
+	h := newHarness(t)
+	h.storePart(get("/a"), Range{0, 5}, 20, "01234", `ETag: "a"`, "Surrogate-Key: k")
+	first := h.extentsOf(get("/a"))[0].obj
+	rd, err := first.NewReader(t.Context(), Range{0, 5}) // who reads keeps it from being joined
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	r := get("/a", "Range: bytes=0-9")
+	plan := h.look(0, r).Part
+	f, _ := h.BeginPart(epoch, h.key(r), r, plan.Ask)
+	w, _ := f.RespondPart(r, answer(206, `ETag: "a"`, "Content-Range: bytes 5-9/20", "Cache-Control: max-age=60"), plan.Have(), h.policy)
+	w.Write([]byte("56789"))
+	if reason := w.Commit(nil); reason != ReasonStored || len(h.extentsOf(r)) != 2 {
+		t.Fatal(reason, len(h.extentsOf(r)))
+	}
+	if _, err := h.PurgeTag(epoch, "shop", "k", false); err != nil {
+		t.Fatal(err)
+	}
+	if res := h.look(0, get("/a", "Range: bytes=6-7")); res.State == Hit {
+		t.Error("the part that came serves on")
 	}
 }

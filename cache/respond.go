@@ -25,10 +25,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
-	tags, found := p.tags(resp.Fields)
-	if !found {
-		tags = resp.tags
-	}
+	tags := p.tagsOf(&resp)
 	if tags.all {
 		c.counters.overtagged.Inc()
 	}
@@ -52,7 +49,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 			return
 		}
 		f.reason = ReasonUnusable
-		c.shard(f.hash).remember(crowd(f.hash, r, f.ask != ""), resp.Received.Add(refusalTime))
+		f.remember(r, f.reason, resp.Received)
 	})
 	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
 	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel}, ReasonStored
@@ -74,7 +71,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 		f.reason = reason
 		f.endStaleUse(r, resp, reason)
 		if resp.Status < 500 && resp.Status != 425 && r.Method != "HEAD" && reason != ReasonMethod && reason != ReasonRequestNoStore {
-			f.c.shard(f.hash).remember(crowd(f.hash, r, f.ask != ""), resp.Received.Add(refusalTime))
+			f.remember(r, reason, resp.Received)
 		}
 	})
 }
@@ -130,7 +127,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, ErrAbandoned
 	}
 	if n := w.obj.bodyLength(); n >= 0 && b.size+int64(total) > n {
-		w.Abort(ErrIncomplete)
+		w.abort(ErrIncomplete)
 		return 0, ErrIncomplete
 	}
 	if w.gaveUp == ReasonNone && b.size+int64(total) > w.fill.c.maxObject {
@@ -179,7 +176,7 @@ func (w *Writer) giveUp(reason Reason) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	f.c.unlist(s, f)
-	s.remember(crowd(f.hash, w.request, f.ask != ""), w.obj.received.Add(refusalTime))
+	f.remember(w.request, reason, w.obj.received)
 	s.mu.Unlock()
 	f.c.budget.release(w.cost)
 	w.letGo(w.held - window)
@@ -281,16 +278,21 @@ func (w *Writer) publish(reason Reason) Reason {
 	return ReasonStored
 }
 
-// Abort ends the body with an error, which its readers see. Nothing is stored. It does nothing after Commit.
+// Abort ends the body with an error, which its readers see. What has come is stored as a part, where the rest can be asked for: see prefix.go. It
+// does nothing after Commit.
 func (w *Writer) Abort(err error) {
-	if w.done {
-		return
-	}
-	w.done = true
-	w.letGo(w.held)
 	if err == nil {
 		err = ErrIncomplete
 	}
+	if !w.done && !w.keepPrefix(err) {
+		w.abort(err)
+	}
+}
+
+// abort is Abort for a body of which nothing is kept.
+func (w *Writer) abort(err error) {
+	w.done = true
+	w.letGo(w.held)
 	f := w.fill
 	s := f.c.shard(f.hash)
 	s.mu.Lock()

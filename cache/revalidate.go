@@ -135,7 +135,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 			return
 		}
 		f.reason = ReasonUnusable
-		s.remember(crowd(f.hash, r, f.ask != ""), o.received.Add(refusalTime))
+		f.remember(r, f.reason, o.received)
 	})
 	if !kept {
 		o.coded.release() // nobody else will

@@ -17,6 +17,7 @@ const maxJoins = 3
 
 // pass forwards the request as it is: the cache has no part in it, but an unsafe method may make stored responses obsolete.
 func (p *Proxy) pass(x *exchange) error {
+	x.letGo()
 	requested := time.Now()
 	fields := x.r.Fields
 	if x.service.policy.Compress.Enabled {
@@ -48,6 +49,12 @@ func (p *Proxy) sync(ctx context.Context) {
 func (p *Proxy) fill(x *exchange) error {
 	if (x.result.State == cache.Miss && x.result.Conditional || x.result.State == cache.Part && len(x.result.Part.Pieces) == 0) && p.refused(x) {
 		return p.pass(x) // what comes is nobody else's, and a fetch for all would go without the client's condition
+	}
+	if x.result.Part != nil {
+		defer x.letGo()
+		if err := x.hold(x.result.Part); err != nil {
+			return p.pass(x)
+		}
 	}
 	p.hint(x)
 	asked := x.service.policy.Asked(x.r)
