@@ -192,9 +192,14 @@ func (w *purgeWriter) sweeps() {
 // settleStores waits until whatever is being stored, and has been compared with purges, is known to the tier: both happen under the shard's lock.
 func (c *Cache) settleStores() {
 	for i := range c.shards {
-		c.shards[i].mu.Lock()
-		c.shards[i].mu.Unlock() //nolint:staticcheck // to have waited is all
+		c.shards[i].await()
 	}
+}
+
+// await waits for the lock, and wants nothing more.
+func (s *shard) await() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 }
 
 // worthKeeping reports of what is on disk whether it can be read, and no purge concerns it.
