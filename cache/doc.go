@@ -40,6 +40,8 @@
 //     otherwise (stale_with_s_maxage); an origin that wants both says so with max-age, or with CDN-Cache-Control.
 //   - When no origin can be reached, a stale response serves for a day unless its directives forbid it (stale_on_disconnect): the answer is
 //     then a 504. An origin that answers with an error has been reached, and stale-if-error decides.
+//   - A response with a lifetime that is over when it comes, and without a validator, is stored for those cases and for max-stale: whether a
+//     second has passed on the way makes no difference to what is kept.
 //   - A 304 is about the response whose validators were sent, whatever validators it has itself.
 //   - The answer to a POST is stored where it is a 200 with explicit freshness and its own URL in Content-Location, never any other method's.
 //   - A fresh variant in the one language that a request prefers to all others serves it, whatever else its Accept-Language says.

@@ -40,6 +40,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		return nil, ReasonNoMemory
 	}
 	o.body = newBody(&c.budget, first)
+	o.body.storing.Store(true)
 	none := newDirectives()
 	shared := judge(resp.Received, o, &none, p)
 	f.decide(func() {
@@ -218,6 +219,7 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		reason, extra = ReasonNoMemory, 0
 	}
 	b.keep(compact(trailers), extra)
+	defer b.decided()
 	return w.publish(reason)
 }
 
