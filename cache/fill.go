@@ -60,8 +60,9 @@ type Fill struct {
 	err    error
 
 	// guarded by the shard's lock
-	listed bool // in shard.fills
-	next   *Fill
+	listed  bool // in shard.fills
+	writing bool // its object is arriving: the Writer will unlist it
+	next    *Fill
 }
 
 // newFill makes a fill. The shard is locked.
@@ -198,7 +199,7 @@ func (f *Fill) decide(note func()) bool {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	note()
-	if f.obj == nil || f.obj.body.frozen.Load() {
+	if !f.writing {
 		f.c.unlist(s, f)
 	}
 	s.mu.Unlock()

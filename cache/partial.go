@@ -219,7 +219,7 @@ func (w *Writer) publishExtent(s *shard, e *entry, room bool, v purgeVerdict, re
 	}
 	if whole != nil { // of the version before
 		c.drop(s, whole)
-		c.tier.removed(f.key, whole.sel)
+		c.tier().removed(f.key, whole.sel)
 	}
 	c.place(s, f.key.extents(), f.hash, e, func(old *entry) bool {
 		return matches(old.sel, w.request) && (!old.obj.SameVersion(o) || o.Holds(old.obj.part.Range))

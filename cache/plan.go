@@ -68,8 +68,9 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 	if r.Method != "GET" {
 		return c.lookupHead(now, key, r, d, p, res)
 	}
-	parts, stale := c.parts(now, key, r, d, p)
+	parts, stale, some := c.parts(now, key, r, d, p)
 	if len(parts) == 0 {
+		res.Untold = some && stale == nil
 		if res = unanswered(r, d, res); res.State == Miss && ranged {
 			if stale != nil && servesRange(r, stale) { // it may when no origin can
 				own := judge(now, stale, d, p)
@@ -97,6 +98,7 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 		own.State, own.Part, own.Conditional = Part, plan, res.Conditional
 		return own
 	}
+	res.Untold = true
 	if res = unanswered(r, d, res); res.State != Miss {
 		return res
 	}
@@ -111,7 +113,7 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 
 // lookupHead answers a HEAD by what parts or slices say of the whole (RFC 9110 §9.3.2).
 func (c *Cache) lookupHead(now time.Time, key Key, r *message.Request, d *directives, p *Policy, res Result) Result {
-	parts, _ := c.parts(now, key, r, d, p)
+	parts, _, _ := c.parts(now, key, r, d, p)
 	if head := c.exactly(key.head(), r); head != nil {
 		parts = append(parts, head)
 	}
@@ -141,17 +143,21 @@ func askFor(r *message.Request, spec rangeSpec) *Plan {
 }
 
 // parts returns what may serve r of the newest version that is stored in part, in the order of the bytes. Without any, stale is a part
-// that may not. Parts without a strong validator have nothing to do with each other: then it is the newest alone.
-func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives, p *Policy) (fresh []*Object, stale *Object) {
+// that may not. Parts without a strong validator have nothing to do with each other: then it is the newest alone. some tells whether there is any part,
+// of whatever variant.
+func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives, p *Policy) (fresh []*Object, stale *Object, some bool) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
+	if some = s.hasExtents(hash, key); !some {
+		return nil, nil, false
+	}
 	all, touching := c.extents(s, hash, key, r)
 	if touching {
 		s.mu.Lock()
 		c.combine(s, key, hash, r, p)
 		s.mu.Unlock()
 		if o, reason := c.find(key, r); reason == ReasonNone {
-			return []*Object{o}, nil
+			return []*Object{o}, nil, true
 		}
 		all, _ = c.extents(s, hash, key, r)
 	}
@@ -167,14 +173,11 @@ func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives,
 		}
 	}
 	slices.SortFunc(fresh, func(a, b *Object) int { return cmp.Compare(a.part.Start, b.part.Start) })
-	return fresh, stale
+	return fresh, stale, some
 }
 
 // extents returns the stored parts for r, the newest first, and whether some of them might become one.
 func (c *Cache) extents(s *shard, hash uint64, key Key, r *message.Request) (all []*Object, touching bool) {
-	if !s.hasExtents(hash, key) {
-		return nil, false
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range selected(c.current(s, hash, key.extents()), r) {

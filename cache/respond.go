@@ -15,7 +15,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		return nil, f.head(r, &resp, p)
 	}
 	t, d, reason := storable(r, &resp, p)
-	if reason == ReasonStored && resp.Length > c.maxObject && !c.tier.takes(resp.Length) {
+	if reason == ReasonStored && resp.Length > c.maxObject && !c.tier().takes(resp.Length) {
 		reason = ReasonTooLarge
 	}
 	if reason == ReasonStored && f.outlives(r, &resp, p) {
@@ -45,7 +45,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 	f.decide(func() {
 		f.sel = sel
 		if shared.State == Hit || shared.ServeStaleWhileRevalidate {
-			f.obj = o
+			f.obj, f.writing = o, true
 			return
 		}
 		f.reason = ReasonUnusable
@@ -182,7 +182,7 @@ func (w *Writer) giveUp(reason Reason) {
 	f.c.budget.release(w.cost)
 	w.letGo(w.held - window)
 	if reason == ReasonTooLarge {
-		w.tee = f.c.tier.begin(w)
+		w.tee = f.c.tier().begin(w)
 	}
 	w.obj.body.pass()
 }
@@ -235,7 +235,7 @@ func (w *Writer) publish(reason Reason) Reason {
 	final.encoded, final.coded = &encoded{c: f.c}, w.obj.coded.fitting(b.size)
 	var ch change
 	if !w.loaded {
-		ch = f.c.tier.prepare(f.key, &final, w.sel, w.request.Fields)
+		ch = f.c.tier().prepare(f.key, &final, w.sel, w.request.Fields)
 	}
 	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
 	if reason == ReasonStored {
@@ -275,7 +275,7 @@ func (w *Writer) publish(reason Reason) Reason {
 	}
 	if v.soft && !w.loaded { // a restart might not know of it
 		ch = change{}
-		f.c.tier.removed(f.key, w.sel)
+		f.c.tier().removed(f.key, w.sel)
 	}
 	ch.put()
 	f.c.counters.inserts.Inc()

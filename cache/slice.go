@@ -149,7 +149,7 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 	case rg.Start == 0 && rg.End == total:
 		f.slicing.only = true
 	default:
-		resp.part.gen = c.generation(f.key.whole(), r, resp, t, &d, p, f.slicing.born, f.began)
+		resp.part.gen = c.generation(f.key.whole(), r, resp, p, t, &d, f.slicing.born, f.began)
 		c.counters.slices.Inc()
 	}
 	return f.Respond(r, resp, p)
@@ -210,28 +210,22 @@ func (c *Cache) noteUnsliceable(key Key, r *message.Request, until time.Time) {
 	s.remember(unsliceable(hash, r), until)
 }
 
-// NoteLarge makes a head from an answer that was too large to store, so that the next request for it is served in slices.
-func (c *Cache) NoteLarge(key Key, r *message.Request, resp Response, p *Policy) {
-	if resp.Status != 200 || resp.Length < 0 || strongValidator(resp.Fields, resp.Received) == "" || !c.TooLarge(resp.Length) || c.Unsliceable(resp.Received, key, r) {
+// NoteLarge makes a head from the fill's answer, which was too large to store, so that the next request for it is served in slices.
+func (f *Fill) NoteLarge(r *message.Request, resp Response, p *Policy) {
+	c := f.c
+	if resp.Status != 200 || resp.Length < 0 || strongValidator(resp.Fields, resp.Received) == "" || !c.TooLarge(resp.Length) || c.Unsliceable(resp.Received, f.key, r) {
 		return
 	}
 	resp.part, resp.whole = &extent{}, resp.Length
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored {
-		c.generation(key.clone(), r, resp, t, &d, p, c.purgesOf(key), c.purges.seq.Load())
+		c.generation(f.key, r, resp, p, t, &d, f.born, f.began)
 	}
-}
-
-func (c *Cache) purgesOf(key Key) uint64 {
-	s := c.shard(key.hash(c.seed))
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.purges
 }
 
 // generation is that of the resource's slices of resp's version, for which a head is made if there is none. It is 0, which no head has, when there was a
 // purge since the fetch began, or no memory.
-func (c *Cache) generation(key Key, r *message.Request, resp Response, t terms, d *directives, p *Policy, born, began uint64) uint64 {
+func (c *Cache) generation(key Key, r *message.Request, resp Response, p *Policy, t terms, d *directives, born, began uint64) uint64 {
 	tags := p.tagsOf(&resp)
 	resp.Fields = p.withoutTags(resp.Fields)
 	head := newObject(&resp, t, d, newBody(&c.budget, 0))

@@ -35,7 +35,7 @@ func (p *Proxy) decide(x *exchange, f *cache.Fill, head cache.Response) (*cache.
 	}
 	w, reason := f.Respond(x.r, head, x.service.policy)
 	if reason == cache.ReasonTooLarge && x.service.policy.Slice > 0 {
-		p.cache.NoteLarge(x.key, x.r, head, x.service.policy)
+		f.NoteLarge(x.r, head, x.service.policy)
 	}
 	return w, reason
 }

@@ -24,7 +24,6 @@ var expected = map[string]string{
 	"stale-close-s-maxage=2":       noAnswerHas,
 
 	"conditional-lm-fresh-no-lm": "RFC 9111 §4.3.2: without Last-Modified the Date is compared, and this one is later than If-Modified-Since: a 304 would vouch for a copy that the cache has never seen",
-	"vary-normalise-lang-order":  "origins may take the order of languages for preference (RFC 9110 §12.5.4)",
 
 	"partial-store-partial-complete":             `RFC 9111 §3.4: parts are put together by a strong validator, and the suite's response has none`,
 	"partial-store-partial-reuse-partial":        shorterBody,
