@@ -45,6 +45,9 @@ type codedBodies struct {
 
 // newCoded returns what hangs off o under the policy; nil when o is never served coded.
 func newCoded(c *Cache, o *Object, p *Policy) *coded {
+	if p == nil {
+		return nil
+	}
 	cp := &p.Compress
 	if !cp.Enabled || o.Status != 200 || !cp.fits(o.Length) || !transformable(o.Fields, p.TargetedFields) || !cp.covers(o.Fields.Get("content-type")) {
 		return nil

@@ -170,7 +170,9 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry, replaced func(*e
 	}
 	if kept >= maxVariants {
 		c.drop(s, last)
-		c.counters.evictions[noQueue].Inc()
+		if c.counters.evictions[noQueue].Inc(); key.part == extentsPart {
+			c.counters.crowded.Inc()
+		}
 	}
 	id, x := s.table.take(hash)
 	c.addKin(s, key, hash)
