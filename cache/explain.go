@@ -160,14 +160,20 @@ func (s *storing) freshness() *FreshnessTerms {
 
 func varyFields(resp message.Fields, r *message.Request) (all []VaryField) {
 	for _, sel := range selectorsOf(resp, r) {
-		v := VaryField{Name: sel.name, Value: sel.value}
-		if v.Absent = sel.value == absentField; v.Absent {
-			v.Value = ""
-		}
-		all = append(all, v)
+		all = append(all, newVaryField(sel))
 	}
 	return all
 }
+
+func newVaryField(s selector) VaryField {
+	if s.value == absentField {
+		return VaryField{Name: s.name, Absent: true}
+	}
+	return VaryField{Name: s.name, Value: s.value}
+}
+
+// VerdictOf is the verdict with that reason.
+func VerdictOf(decision string, r Reason) Verdict { return verdict(decision, r) }
 
 func verdict(decision string, r Reason) Verdict {
 	return Verdict{Decision: decision, Reason: r, Meaning: r.Meaning(), Section: r.Section(), Change: strings.TrimSpace(r.Change())}

@@ -18,7 +18,7 @@ func (c *Cache) Load(ctx context.Context, now time.Time, key Key, r *message.Req
 	}
 	o := c.tier.load(ctx, key, r, p)
 	if o == nil {
-		found.Untold = found.Untold || c.tier.store.Has(c.tier.urlHash(key))
+		found.Untold = found.Untold || c.tier.has(key)
 		return found
 	}
 	return c.judgeFor(now, key, o, ReasonNone, r, p)
