@@ -52,7 +52,7 @@ type StoredResponse struct {
 
 // Inspect says what is stored for r. It stores and fetches nothing, and counts as no use. What purges concern is settled first, as by a lookup.
 func (c *Cache) Inspect(now time.Time, key Key, r *message.Request, p *Policy) *Inspection {
-	out := &Inspection{Key: key.String(), Stored: []StoredResponse{}, OnDisk: c.tier.has(key)}
+	out := &Inspection{Key: key.String(), Stored: []StoredResponse{}, OnDisk: c.tier().has(key)}
 	o, missing := out.look(c, now, key, r, p)
 	res := Result{State: Bypass, Reason: ReasonMethod}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"nearcast/proxy/message"
@@ -18,7 +19,8 @@ type Plan struct {
 	Pieces []Piece
 	// Ask is the value of the Range field for the origin: what is missing, or without Pieces what the client asked for. "" when nothing is.
 	Ask string
-	// IfRange is the value of the If-Range field (RFC 9110 §13.1.5), which has the origin send the whole when it has another version now; "" for none.
+	// IfRange is the value of the If-Range field (RFC 9110 §13.1.5), which has the origin send the whole when it has another version now, without
+	// Pieces the client's own; "" for none.
 	IfRange string
 }
 
@@ -75,7 +77,7 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 				own.Conditional = res.Conditional
 				res = own
 			}
-			res.State, res.Part = Part, &Plan{Ask: specs[0].String()}
+			res.State, res.Part = Part, askFor(r, specs[0])
 		}
 		return res
 	}
@@ -104,9 +106,18 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 	case plan != nil:
 		res.State, res.Part = Part, plan
 	case ranged && status == 206: // not so when If-Range is of another version
-		res.State, res.Part = Part, &Plan{Ask: specs[0].String()}
+		res.State, res.Part = Part, askFor(r, specs[0])
 	}
 	return res
+}
+
+// askFor fetches what the client asks for: with its If-Range one request brings it, the part or the whole.
+func askFor(r *message.Request, spec rangeSpec) *Plan {
+	plan := &Plan{Ask: spec.String()}
+	if v := r.Fields.Values("if-range"); len(v) == 1 {
+		plan.IfRange = strings.Clone(v[0])
+	}
+	return plan
 }
 
 // parts returns what may serve r of the newest version that is stored in part, in the order of the bytes. Without any, stale is a part

@@ -67,16 +67,16 @@ func TestAPartKeepsItsTags(t *testing.T) {
 		w.Commit(nil)
 	}
 	part(r, "bytes=0-3", "bytes 0-3/12", nil, "Surrogate-Key: t")
-	have := h.extentsOf(r)
+	have := h.firstExtent(r)
 	r = get("/a", "Range: bytes=8-11")
 	part(r, "bytes=8-11", "bytes 8-11/12", have)
 	h.PurgeTag(epoch, "", "t", false)
-	if left := h.extentsOf(r); left != nil {
+	if left := h.firstExtent(r); left != nil {
 		t.Errorf("%v is left of a resource that is purged by its tag", left.part.Range)
 	}
 }
 
-func (h harness) extentsOf(r *message.Request) *Object {
+func (h harness) firstExtent(r *message.Request) *Object {
 	key := h.key(r)
 	all, _ := h.extents(h.shard(key.hash(h.seed)), key.hash(h.seed), key, r)
 	if len(all) == 0 {

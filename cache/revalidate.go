@@ -102,7 +102,7 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		v, checked := f.comparedWithPurges(o)
 		if e == nil && c.purgedHard(f.key, stored) {
 			// The origin confirms what an operator wants gone.
-			c.tier.removed(f.key, selectorsOf(stored.Fields, r))
+			c.tier().removed(f.key, selectorsOf(stored.Fields, r))
 			f.reason = ReasonInvalidated
 			return
 		}
@@ -129,13 +129,13 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		case e != nil:
 			c.drop(s, e)
 		}
-		c.tier.refreshed(f, s, r, o, sel)
+		c.tier().refreshed(f, s, r, o, sel)
 		if f.sel = sel; shared.State == Hit || shared.ServeStaleWhileRevalidate {
 			f.obj = o
 			return
 		}
 		f.reason = ReasonUnusable
-		s.remember(crowd(f.hash, r, f.ask != ""), o.received.Add(refusalTime))
+		f.remember(r, f.reason, o.received)
 	})
 	if !kept {
 		o.coded.release() // nobody else will
@@ -171,5 +171,5 @@ func (f *Fill) remove(o *Object, sel []selector) {
 		f.c.drop(s, e)
 		f.c.trim(s)
 	}
-	f.c.tier.removed(f.key, sel)
+	f.c.tier().removed(f.key, sel)
 }

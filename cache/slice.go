@@ -131,7 +131,7 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 		return nil, ReasonPartial
 	}
 	resp.part, resp.whole, resp.Length = &extent{rg, 0}, total, rg.End-rg.Start
-	resp.Fields = withoutContentRange(resp.Fields)
+	resp.Fields = ofRepresentation(resp.Fields)
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored && !t.useful(p) {
 		c.noteUnsliceable(f.key.whole(), r, resp.Received)
@@ -191,7 +191,7 @@ func (f *Fill) NoteLarge(r *message.Request, resp Response, p *Policy) {
 // generation is that of the resource's slices of resp's version, for which a head is made if there is none. It is 0, which no head has, when there was a
 // purge since the fetch began, or no memory.
 func (c *Cache) generation(key Key, r *message.Request, resp Response, p *Policy, t terms, d *directives, born, began uint64) uint64 {
-	tags, _ := p.tags(resp.Fields)
+	tags := p.tagsOf(&resp)
 	resp.Fields = p.withoutTags(resp.Fields)
 	head := newObject(&resp, t, d, newBody(&c.budget, 0))
 	head.Status, head.part = 206, &extent{Range{}, c.generations.Add(1)}
@@ -213,6 +213,11 @@ func (c *Cache) generation(key Key, r *message.Request, resp Response, p *Policy
 		gen = 0
 	case e != nil && e.obj.SameVersion(head):
 		gen = e.obj.part.gen
+		if head.received.After(e.obj.received) { // what it says counts from now on
+			head.part.gen = gen
+			c.replace(s, e, &entry{obj: head, sel: sel, cost: cost, checked: began}, r)
+			return gen
+		}
 	default:
 		c.insert(s, key.head(), hash, r, &entry{obj: head, sel: sel, cost: cost, checked: began})
 		return gen

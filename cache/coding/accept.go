@@ -110,7 +110,7 @@ func (a *Accept) Weight(c Coding) int {
 		return 0
 	case a.listed[c]:
 		return int(a.weight[c])
-	case a.any:
+	case a.any && c < DictBrotli: // a client names these when it has a dictionary
 		return int(a.rest)
 	case c == Identity:
 		return unlisted
@@ -119,7 +119,7 @@ func (a *Accept) Weight(c Coding) int {
 }
 
 // canonicalOrder is how codings of one weight are written: as browsers do.
-var canonicalOrder = [...]Coding{Gzip, Deflate, Brotli, Zstd, Identity}
+var canonicalOrder = [...]Coding{Gzip, Deflate, Brotli, Zstd, DictBrotli, DictZstd, Identity}
 
 // AppendCanonical appends the one form of all fields that leave an origin the same choice: the known codings by preference, with "*"
 // resolved, and deflate only where gzip would not do as well. A request without the field has none: see Given.
@@ -142,7 +142,7 @@ func (a *Accept) AppendCanonical(b []byte) []byte {
 			b = append(separate(b, start), names[c]...)
 			if q < 10 {
 				b = append(b, ";q=0."...)
-				b = append(b, byte('0'+q)) // there are five codings at most
+				b = append(b, byte('0'+q)) // there are seven codings at most
 			}
 		}
 		below = level
