@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -131,12 +132,13 @@ func (s *storing) reason() Reason {
 	return s.refused(wanting)
 }
 
-// tried goes through the rules as storable does.
+// tried goes through the rules as storable does. A reason that several rules have is there once, with the last of them.
 func (s *storing) tried() (all []TriedRule) {
 	for _, rules := range [...][]storingRule{forbidding, wanting} {
 		for i := range rules {
 			t := TriedRule{rules[i].reason, rules[i].reason.Section(), rules[i].applies(s)}
-			if all = append(all, t); t.Decided {
+			all = append(slices.DeleteFunc(all, func(before TriedRule) bool { return before.Reason == t.Reason }), t)
+			if t.Decided {
 				return all
 			}
 		}

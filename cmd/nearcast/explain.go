@@ -107,10 +107,11 @@ func (c *explainCmd) Run(s std) error {
 		writeStored(w, out.Stored)
 	}
 	if out.Explained != nil {
+		known := out.Stored != nil && out.Stored.Key == out.Explained.Key && out.Stored.Service == out.Explained.Service
 		if out.Stored != nil {
-			fmt.Fprintln(w)
+			fmt.Fprintln(w, "\nIf it is fetched now:")
 		}
-		writeExplained(w, out.Explained, c.After)
+		writeExplained(w, out.Explained, c.After, known)
 	}
 	return nil
 }

@@ -28,6 +28,9 @@ func writeStored(w io.Writer, e *proxy.Inspected) {
 	writeLine(w, "service", "%s", e.Service)
 	writeLine(w, "key", "%s", e.Key)
 	writeVerdict(w, "now", e.Lookup)
+	if e.Lookup.Reason == cache.ReasonNotStored && strings.Contains(e.Key, "?") {
+		writeLine(w, "", "Another query is another key. %s", e.Lookup.Change)
+	}
 	if len(e.Stored) == 0 {
 		writeLine(w, "stored", "nothing")
 	}
@@ -90,13 +93,15 @@ func writeVary(w io.Writer, name, field string, v cache.VaryField) {
 	}
 }
 
-// writeExplained prints the rules.
-func writeExplained(w io.Writer, e *proxy.Explained, after time.Duration) {
-	writeLine(w, "service", "%s", e.Service)
-	writeLine(w, "key", "%s", e.Key)
+// writeExplained prints the rules; known are service and key when they stand there already.
+func writeExplained(w io.Writer, e *proxy.Explained, after time.Duration, known bool) {
+	if !known {
+		writeLine(w, "service", "%s", e.Service)
+		writeLine(w, "key", "%s", e.Key)
+	}
 	switch {
 	case e.Status == 0:
-		writeLine(w, "answer", "not asked for: the request might do something")
+		writeLine(w, "answer", "none was asked for: the request might do something")
 	case e.Origin == "":
 		writeLine(w, "answer", "%d, as given", e.Status)
 	default:
