@@ -304,7 +304,9 @@ func TestNothingPurgedIsServedInAnyForm(t *testing.T) {
 		m.policy.EarlyHints, m.policy.Slice = true, mixSlice
 		for m.step = range 1200 {
 			if seed%2 == 0 && m.step%100 == 0 {
+				m.purges.mu.Lock()
 				m.purges.limit = 6
+				m.purges.mu.Unlock()
 			}
 			switch n := m.rnd.IntN(40); {
 			case n == 0 && m.rnd.IntN(8) == 0:
