@@ -271,3 +271,31 @@ func TestAFormHasItsOwnBlock(t *testing.T) {
 		t.Error("whoever has the form may send it")
 	}
 }
+
+// TestCodedFormsCountInTheQueue: an object weighs what it takes, its coded forms and their header sections among it.
+func TestCodedFormsCountInTheQueue(t *testing.T) {
+	h := newCoding(t)
+	r := get("/", "Accept-Encoding: br")
+	h.store(get("/"), prosaic(`ETag: "1"`), prose)
+	weight := func() int64 { return h.queued[smallQueue].Load() + h.queued[mainQueue].Load() }
+	plain := weight()
+	h.form(r)
+	h.coder.workers.Wait()
+	o := h.look(0, get("/")).Object
+	coded := h.form(r)
+	if coded == o {
+		t.Fatal("no form was made")
+	}
+	want := plain + coded.body.size + formOverhead + int64(lineOverhead*len(coded.Fields))
+	if got := weight(); got != want {
+		t.Errorf("it weighs %d with a form of %d, want %d", got, coded.body.size, want)
+	}
+	f, _ := h.Begin(epoch.Add(time.Hour), h.key(r), get("/"))
+	f.NotModified(get("/"), answer(304).at(epoch.Add(time.Hour)), o, h.policy)
+	if got := weight(); got < plain+coded.body.size || got >= want {
+		t.Errorf("refreshed it weighs %d, of which the form's body is %d", got, coded.body.size)
+	}
+	if h.Purge(h.key(r)); weight() != 0 {
+		t.Errorf("%d bytes are left in the queues", weight())
+	}
+}

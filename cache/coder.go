@@ -126,6 +126,7 @@ func (m *coder) make(j *codingJob) {
 	err := m.encode(j, made)
 	switch {
 	case err == nil && b.add(j.coding, made):
+		m.c.weigh(b)
 		m.c.counters.coded[j.coding].Inc()
 		m.c.counters.codedSaved[j.coding].AddInt64(j.length - made.size)
 		return

@@ -143,7 +143,9 @@ func (c *Cache) lockForInsert(s *shard) bool {
 		case s.table.free != 0: // somebody has been quicker
 			c.budget.release(n)
 		default:
+			had := s.table.outside()
 			s.table.add()
+			c.cells.noteOthers(s.table.outside() - had)
 		}
 	}
 	return true
@@ -192,6 +194,7 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry, replaced func(*e
 		number = mainQueue
 	}
 	c.push(s, id, number)
+	e.obj.coded.own(c, s, id)
 	c.objects.Add(1)
 }
 
@@ -232,7 +235,13 @@ func (c *Cache) dropSlot(s *shard, id uint32) {
 }
 
 // trim gives the shard's slots back when it is empty. It is not called between lockForInsert and insert.
-func (c *Cache) trim(s *shard) { c.budget.release(s.table.reset()) }
+func (c *Cache) trim(s *shard) {
+	outside := s.table.outside()
+	if released := s.table.reset(); released > 0 {
+		c.cells.noteOthers(-outside)
+		c.budget.release(released)
+	}
+}
 
 // replace puts an entry in the place of an old one, in the same queue. The shard is locked.
 func (c *Cache) replace(s *shard, old, e *entry, r *message.Request) {
