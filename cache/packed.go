@@ -8,7 +8,7 @@ import (
 // A small object is stored packed, as bytes that the collector does not see. What is asked for is unpacked into a view, which serves like
 // any other object; a bounded part of the budget holds views, by a clock: those that are asked for again stay.
 //
-//	packed = length of the record, received since the store was made, record, body
+//	packed = length of the record, received since the store was made, layout, record, body, forms
 //
 // The record has the wall clock's time; the other one lets a view's age follow the monotonic clock, as if it had never been packed.
 
@@ -40,10 +40,9 @@ type view struct {
 	chunk   [1]chunk
 }
 
-// packable reports whether the object's whole state is in its record and its body.
-// What may be served in other codings is not: their forms hang off the object. Nor are parts: they become others.
+// packable reports whether the object's whole state is in what is packed. Parts are not: they become others.
 func packable(o *Object) bool {
-	return o.part == nil && o.body.frozen.Load() && o.body.size <= maxPacked && o.coded == nil
+	return o.part == nil && o.body.frozen.Load() && o.body.size <= maxPacked && (o.coded == nil || o.coded.number > 0)
 }
 
 // pack puts a complete object into cells, evicting what must go. It fails when the object is too large or there is no room.
@@ -51,14 +50,40 @@ func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {
 	if !packable(o) {
 		return p, false
 	}
-	head := c.appendHead(make([]byte, 0, 1024), key, o, sel)
-	size := len(head) + int(o.body.size)
-	if size > maxPacked {
+	record := appendRecord(make([]byte, 0, 1024), key, o, sel)
+	if len(record)+int(o.body.size) > maxPacked {
 		return p, false
 	}
+	l, forms := c.layoutOf(o, len(record))
+	head := c.headOf(make([]byte, 0, len(record)+32), record, o, &l)
+	size := len(head) + l.body + l.coded()
+	if p.cell = c.takeCells(chainLength(size)); p.cell == 0 {
+		return p, false
+	}
+	p.size = uint32(size)
+	x := cellCursor{c: c.cells, cell: p.cell}
+	x.write(head)
+	x.writeBody(o.body)
+	for _, y := range packedCodings {
+		x.writeBody(forms[y])
+	}
+	return p, true
+}
+
+// writeBody writes a complete body; nothing of nil.
+func (x *cellCursor) writeBody(b *body) {
+	if b != nil {
+		for i := range b.chunks { // whose readers may be counted meanwhile
+			x.write(b.chunks[i].data)
+		}
+	}
+}
+
+// takeCells takes a chain of n cells, evicting what must go; 0 when there is no room.
+func (c *Cache) takeCells(n int) uint32 {
 	for {
-		if p.cell = c.cells.take(chainLength(size)); p.cell != 0 {
-			break
+		if cell := c.cells.take(n); cell != 0 {
+			return cell
 		}
 		if c.budget.take(c.cells.pageBytes()) {
 			if c.cells.addPage() {
@@ -67,41 +92,45 @@ func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {
 			c.budget.release(c.cells.pageBytes())
 		}
 		if !c.evictOne() {
-			return p, false
+			return 0
 		}
 	}
-	p.size = uint32(size)
-	x := cellCursor{c: c.cells, cell: p.cell}
-	x.write(head)
-	for i := range o.body.chunks { // whose readers may be counted meanwhile
-		x.write(o.body.chunks[i].data)
-	}
-	return p, true
 }
 
-// appendHead appends all of an object's packed form but the body.
-func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector) []byte {
-	record := appendRecord(nil, key, o, sel)
+// appendHead appends all of an object's packed form up to the body.
+func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector, l *layout) []byte {
+	return c.headOf(dst, appendRecord(nil, key, o, sel), o, l)
+}
+
+func (c *Cache) headOf(dst, record []byte, o *Object, l *layout) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(record)))
 	dst = binary.AppendVarint(dst, int64(o.received.Sub(c.start)))
-	return append(dst, record...)
+	return append(l.append(dst), record...)
 }
 
 // unpackHead reads it; at is where the body begins. The shard is locked.
-func (c *Cache) unpackHead(s *shard, x *slot) (rec record, at int, ok bool) {
+func (c *Cache) unpackHead(s *shard, x *slot) (rec record, l layout, at int, ok bool) {
 	s.scratch = append(s.scratch[:0], make([]byte, x.size)...)
 	(&cellCursor{c: c.cells, cell: x.cell}).read(s.scratch)
 	length, n := binary.Uvarint(s.scratch)
 	since, m := binary.Varint(s.scratch[max(n, 0):])
-	if at = n + m; n <= 0 || m <= 0 || length > uint64(len(s.scratch)-at) {
-		return rec, 0, false
+	if n <= 0 || m <= 0 {
+		return rec, l, 0, false
+	}
+	k := l.read(s.scratch[n+m:])
+	if at = n + m + k; k <= 0 || length > uint64(len(s.scratch)-at) {
+		return rec, l, 0, false
 	}
 	rec, err := parseRecord(s.scratch[at : at+int(length)])
-	if err != nil {
-		return rec, 0, false
+	at += int(length)
+	if l.policy == 0 {
+		l.body = len(s.scratch) - at
+	}
+	if err != nil || at+l.body+l.coded() != len(s.scratch) {
+		return rec, l, 0, false
 	}
 	rec.obj.received = c.start.Add(time.Duration(since))
-	return rec, at + int(length), true
+	return rec, l, at, true
 }
 
 // free gives cells back.
@@ -156,7 +185,7 @@ func (s *shard) owner(id uint32) uint32 { return id*shardCount + s.number }
 // unpacked makes an entry of a packed slot, without the body. It is nil when the bytes make no sense, which can't be. The shard is locked.
 func (c *Cache) unpacked(s *shard, id uint32, withBody bool) *entry {
 	x := s.table.slot(id)
-	rec, at, ok := c.unpackHead(s, x)
+	rec, l, at, ok := c.unpackHead(s, x)
 	if !ok {
 		return nil
 	}
@@ -164,13 +193,14 @@ func (c *Cache) unpacked(s *shard, id uint32, withBody bool) *entry {
 	v.entry = entry{id: id, key: rec.key, hash: x.hash, obj: &v.obj, sel: rec.sel, body: &v.body}
 	v.obj.body, v.obj.serial = &v.body, x.serial
 	v.body.budget, v.body.phase, v.body.trailers = &c.budget, complete, rec.trailers
-	v.body.size = int64(int(x.size) - at)
+	v.body.size = int64(l.body)
 	if withBody {
 		v.encoded.c, v.obj.encoded = c, &v.encoded
-		if at < int(x.size) {
-			v.chunk[0].data = append(make([]byte, 0, int(x.size)-at), s.scratch[at:]...)
+		if l.body > 0 {
+			v.chunk[0].data = append(make([]byte, 0, l.body), s.scratch[at:at+l.body]...)
 			v.body.chunks = v.chunk[:]
 		}
+		c.unpackCoded(v, &l, s.scratch[at:])
 		v.body.frozen.Store(true)
 	}
 	return &v.entry
@@ -211,18 +241,27 @@ func (c *Cache) makeView(s *shard, id uint32, credit int64) *entry {
 		c.budget.release(credit)
 		return nil
 	}
-	n := metaCost(e.key, e.obj, e.sel) + e.body.size
+	n, forms := metaCost(e.key, e.obj, e.sel)+e.body.size, int64(0)
+	if e.obj.coded != nil {
+		forms = e.obj.coded.bodies.bytes()
+	}
+	n += forms
 	if credit < n && c.budget.take(n-credit) {
 		credit = n
 	}
 	if credit < n || s.viewBytes+n > s.viewLimit {
 		c.budget.release(credit)
 		e.obj.encoded = nil
+		e.obj.coded.drop()
 		e.body.detach()
 		return e
 	}
 	c.budget.release(credit - n)
-	e.body.charged, e.cost = n, n
+	e.body.charged, e.cost = n-forms, n
+	if e.obj.coded != nil {
+		e.obj.coded.bodies.charge()
+		e.obj.coded.view = e
+	}
 	s.views = append(s.views, e)
 	s.viewBytes += n
 	s.table.slot(id).entry = uint32(len(s.views))
@@ -243,6 +282,7 @@ func (c *Cache) dropView(s *shard, e *entry) {
 	s.viewBytes -= e.cost
 	e.gone = true
 	e.obj.encoded.retire(e.body)
+	e.obj.coded.drop()
 	e.body.detach()
 	c.views.Add(-1)
 }
@@ -254,11 +294,11 @@ func (c *Cache) repack(s *shard, e *entry, o *Object) bool {
 	if x.cell == 0 {
 		return true
 	}
-	_, at, ok := c.unpackHead(s, x)
+	_, l, at, ok := c.unpackHead(s, x)
 	if !ok {
 		return false
 	}
-	b := append(c.appendHead(nil, e.key, o, e.sel), s.scratch[at:]...)
+	b := append(c.appendHead(nil, e.key, o, e.sel, &l), s.scratch[at:]...)
 	if len(b) > int(x.size) {
 		return false
 	}
