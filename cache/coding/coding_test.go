@@ -214,7 +214,7 @@ func TestWhatIsEncodedDecodes(t *testing.T) {
 
 // TestASpareEncoderMakesTheSame: what an encoder has made before leaves no trace in what it makes next.
 func TestASpareEncoderMakesTheSame(t *testing.T) {
-	src, other := catalogue(9<<10), bytes.Repeat([]byte("silver oak "), 2<<10)
+	src, other := catalogue(5<<10), bytes.Repeat([]byte("silver oak "), 700)
 	for _, c := range [...]Coding{Gzip, Brotli, Zstd} {
 		for level := 1; level <= MaxLevel[c]; level++ {
 			encode := func(w io.WriteCloser, src []byte) {
@@ -248,7 +248,7 @@ func TestASpareEncoderMakesTheSame(t *testing.T) {
 
 // TestRFC9659_3_WindowSize: at no level a decoder needs more than browsers have, whatever the length.
 func TestRFC9659_3_WindowSize(t *testing.T) {
-	src := catalogue(300 << 10)
+	src := catalogue(140 << 10)
 	for _, size := range []int64{-1, 1 << 10, int64(len(src)), 1 << 30} {
 		for level := 1; level <= MaxLevel[Zstd]; level += 3 {
 			var b bytes.Buffer
