@@ -129,7 +129,7 @@ func (c *Cache) layoutOf(o *Object, head int) (l layout, forms [coding.Count]*bo
 	return l, forms
 }
 
-// unpackCoded gives a view what hangs off it. b is what stands behind the record.
+// unpackCoded gives a view what hangs off it. b is what stands behind the record, and is kept.
 func (c *Cache) unpackCoded(v *view, l *layout, b []byte) {
 	policy := c.compressions.policy(l.policy)
 	if policy == nil {
@@ -140,7 +140,7 @@ func (c *Cache) unpackCoded(v *view, l *layout, b []byte) {
 		if n := l.forms[x]; n > 0 {
 			made := newBody(&c.budget, 0)
 			at := l.upTo(x)
-			made.chunks = []chunk{{data: append(make([]byte, 0, n), b[at:at+n]...)}}
+			made.chunks = []chunk{{data: b[at : at+n : at+n]}}
 			made.size = int64(n)
 			made.keep(nil, 0)
 			d.bodies.made[x].Store(made)
@@ -149,23 +149,15 @@ func (c *Cache) unpackCoded(v *view, l *layout, b []byte) {
 	v.obj.coded = d
 }
 
-// bytes is what the bodies take.
-func (b *codedBodies) bytes() (n int64) {
+// charge gives each body the part of a charge that is for its bytes, and returns their sum.
+func (b *codedBodies) charge() (n int64) {
 	for i := range b.made {
 		if made := b.made[i].Load(); made != nil {
+			made.charge(made.size)
 			n += made.size
 		}
 	}
 	return n
-}
-
-// charge gives each body the charge for its bytes.
-func (b *codedBodies) charge() {
-	for i := range b.made {
-		if made := b.made[i].Load(); made != nil {
-			made.charge(made.size)
-		}
-	}
 }
 
 // packForm adds a form that has been made to the cells of the object whose view d hangs off. Where there is no room it goes with the view.
@@ -180,7 +172,7 @@ func (c *Cache) packForm(d *coded, x coding.Coding, made *body) {
 	if !e.gone {
 		size = int(s.table.slot(e.id).size) + int(made.size) + binary.MaxVarintLen32
 		e.cost += made.size
-		s.viewBytes += made.size
+		s.views.bytes.Add(made.size)
 	}
 	s.mu.Unlock()
 	if size == 0 || size > maxPackedForms {
@@ -203,11 +195,13 @@ func (c *Cache) repackWith(s *shard, e *entry, x coding.Coding, made *body, cell
 		return false
 	}
 	slot := s.table.slot(e.id)
-	_, l, at, ok := c.unpackHead(s, slot)
+	l, _, at, _, ok := c.packedHead(slot)
 	if !ok || l.policy == 0 || l.forms[x] != 0 {
 		return false
 	}
-	rest, before := s.scratch[at:], l.upTo(x)
+	old := s.scratchFor(int(slot.size))
+	c.readCells(slot, old)
+	rest, before := old[at:], l.upTo(x)
 	l.forms[x] = int(made.size)
 	b := append(c.appendHead(make([]byte, 0, size), e.key, e.obj, e.sel, &l), rest[:before]...)
 	for i := range made.chunks {

@@ -17,8 +17,8 @@ func (h harness) repacked() {
 	for i := range h.shards {
 		s := &h.shards[i]
 		s.mu.Lock()
-		for len(s.views) > 0 {
-			h.dropView(s, s.views[0])
+		for len(s.views.all) > 0 {
+			h.dropView(s, s.views.all[0])
 		}
 		s.mu.Unlock()
 	}
@@ -99,7 +99,7 @@ func TestAFormThatDoesNotFitGoesWithItsView(t *testing.T) {
 		t.Errorf("it is not served: %v", o.Fields)
 	}
 	for i := range h.shards {
-		for _, e := range h.shards[i].views {
+		for _, e := range h.shards[i].views.all {
 			if n := h.shards[i].table.slot(e.id).size; n > maxPackedForms {
 				t.Errorf("%d bytes are packed", n)
 			}
@@ -119,7 +119,7 @@ func TestARefusedViewServesItsForms(t *testing.T) {
 	h.form(r)
 	h.repacked()
 	for i := range h.shards {
-		h.shards[i].viewLimit = 0
+		h.shards[i].views.max = 0
 	}
 	if o := h.form(r); h.decoded(o) != prose[:2<<10] || o.Fields.Get("content-encoding") != "br" || h.views.Load() != 0 {
 		t.Errorf("%v, %d views", o.Fields, h.views.Load())
@@ -189,7 +189,7 @@ func TestPackedFormsAmongOthers(t *testing.T) {
 		t.Errorf("%d objects, %d bytes are lost", h.objects.Load(), h.budget.used.Load()-before-h.slots())
 	}
 	for i := range h.shards {
-		if n := h.shards[i].viewBytes; n != 0 {
+		if n := h.shards[i].views.bytes.Load(); n != 0 {
 			t.Errorf("%d bytes of views", n)
 		}
 	}

@@ -17,9 +17,6 @@ import (
 func TestTheCodingQueueIsBounded(t *testing.T) {
 	h := newCoding(t)
 	h.coder.running = maxCoding() // as if they were busy
-	for i := range h.shards {
-		h.shards[i].viewLimit = 1 << 20 // what waits is held unpacked
-	}
 	for i := range maxCodingQueue + 3 {
 		r := get(fmt.Sprintf("/%d", i), "Accept-Encoding: br")
 		h.store(get(fmt.Sprintf("/%d", i)), prosaic(), prose[:2<<10])

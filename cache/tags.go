@@ -57,6 +57,14 @@ func (p *Policy) tags(f message.Fields) (s tagSet, found bool) {
 	return s, found
 }
 
+// tagsOf is tags for a response that may complete another, as to whose fields it need say nothing (RFC 9110 §15.3.7.1).
+func (p *Policy) tagsOf(resp *Response) tagSet {
+	if tags, found := p.tags(resp.Fields); found {
+		return tags
+	}
+	return resp.tags
+}
+
 // withoutTags is f without the fields that clients must not see. It is f itself when there are none.
 func (p *Policy) withoutTags(f message.Fields) message.Fields {
 	if p.ForwardTags || !slices.ContainsFunc(f, func(x message.Field) bool { return p.IsTagField(x.Name) }) {
