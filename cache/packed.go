@@ -33,7 +33,8 @@ func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {
 	if !packable(o) {
 		return p, false
 	}
-	record := appendRecord(make([]byte, 0, 1024), key, o, sel)
+	var buf [1024]byte
+	record := appendRecord(buf[:0], key, o, sel)
 	if len(record)+int(o.body.size) > maxPacked {
 		return p, false
 	}
@@ -82,7 +83,8 @@ func (c *Cache) takeCells(n int) uint32 {
 
 // appendHead appends all of an object's packed form up to the body.
 func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector, l *layout) []byte {
-	return c.headOf(dst, appendRecord(nil, key, o, sel), o, l)
+	var buf [1024]byte
+	return c.headOf(dst, appendRecord(buf[:0], key, o, sel), o, l)
 }
 
 func (c *Cache) headOf(dst, record []byte, o *Object, l *layout) []byte {

@@ -145,6 +145,9 @@ func FuzzVary(f *testing.F) {
 	f.Add("gzip, br;q=0.5", "br;q=0.5,gzip", "accept-encoding")
 	f.Add("a,,b", "a , b", "foo")
 	f.Fuzz(func(t *testing.T, a, b, name string) {
+		if name == "" { // of which Vary makes no selector
+			return
+		}
 		norm := func(v string) string {
 			return string(appendNormalised(nil, message.Fields{{Name: name, Value: v}}, name))
 		}
