@@ -59,5 +59,8 @@
 //     missing is asked for with If-Range when it is one piece; else the client's range is fetched, or the whole.
 //   - Several ranges of one object: at most 16, else the whole; what overlaps or adjoins is one; and the whole when that is no longer than the parts.
 //   - Slices (Policy.Slice): see slice.go.
+//   - What the origin has coded is never decoded. A client that does not accept the coding gets a variant of its own, which is fetched once, where the
+//     origin varies by Accept-Encoding; where it does not, the client gets from the cache what the origin would send it: that may be a file whose
+//     very bytes are wanted. Decoding would need a length, a tag, digests and ranges that the origin has never seen.
 //   - If-Match and If-Unmodified-Since serve from the cache when the stored response meets them; else the origin answers.
 package cache
