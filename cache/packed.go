@@ -81,8 +81,7 @@ func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {
 
 // appendHead appends all of an object's packed form but the body.
 func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector) []byte {
-	var buf [1024]byte
-	record := appendRecord(buf[:0], key, o, sel)
+	record := appendRecord(make([]byte, 0, len(o.Fields)*32+256), key, o, sel) // not on the stack: see Fill.keep
 	dst = binary.AppendUvarint(dst, uint64(len(record)))
 	dst = binary.AppendVarint(dst, int64(o.received.Sub(c.start)))
 	return append(dst, record...)
