@@ -59,7 +59,7 @@ func (c *Cache) Inspect(now time.Time, key Key, r *message.Request, p *Policy) *
 	case !p.Enabled:
 		res.Reason = ReasonDisabled
 	case r.Method == "GET" || r.Method == "HEAD":
-		res = c.judgeFor(now, key, o, missing, r, p)
+		res = c.judgeFor(now, &key, o, missing, r, p)
 	}
 	out.Lookup = verdict(res.State.String(), res.Reason)
 	return out
@@ -76,7 +76,8 @@ func (out *Inspection) look(c *Cache, now time.Time, key Key, r *message.Request
 			out.Fetches++
 		}
 	}
-	for _, h := range s.kin.keys[key.url().hash(c.seed)] {
+	url := key.url()
+	for _, h := range s.kin.keys[url.hash(c.seed)] {
 		if h != hash && s.table.has(h) {
 			out.OtherKeys++
 		}
