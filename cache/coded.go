@@ -21,6 +21,8 @@ const (
 type coded struct {
 	c      *Cache
 	policy *Compress
+	number int    // the policy's; 0: see compressions
+	view   *entry // that it hangs off; nil where that is not one of a packed object
 	// varies: the object's own Vary names Accept-Encoding already.
 	varies bool
 	bodies *codedBodies // outlives the object when a 304 puts another one with the same body into its place
@@ -45,11 +47,14 @@ type codedBodies struct {
 
 // newCoded returns what hangs off o under the policy; nil when o is never served coded.
 func newCoded(c *Cache, o *Object, p *Policy) *coded {
+	if p == nil {
+		return nil
+	}
 	cp := &p.Compress
 	if !cp.Enabled || o.Status != 200 || !cp.fits(o.Length) || !transformable(o.Fields, p.TargetedFields) || !cp.covers(o.Fields.Get("content-type")) {
 		return nil
 	}
-	return &coded{c: c, policy: cp, varies: varyNames(o.Fields, "accept-encoding"), bodies: &codedBodies{}}
+	return &coded{c: c, policy: cp, number: c.compressions.number(cp), varies: varyNames(o.Fields, "accept-encoding"), bodies: &codedBodies{}}
 }
 
 // fitting is d for a body that has turned out to have that length.

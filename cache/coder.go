@@ -129,6 +129,7 @@ func (m *coder) make(j *codingJob) {
 		m.c.weigh(b)
 		m.c.counters.coded[j.coding].Inc()
 		m.c.counters.codedSaved[j.coding].AddInt64(j.length - made.size)
+		m.c.packForm(j.d, j.coding, made)
 		return
 	case err == nil, errors.Is(err, errStopping):
 	default:

@@ -30,27 +30,28 @@ const (
 
 // Cache is the memory store. It is safe for concurrent use.
 type Cache struct {
-	maxObject int64
-	seed      maphash.Seed
-	start     time.Time
-	budget    budget
-	counters  *counters
-	cells     *cells
-	shards    [shardCount]shard
-	queued    [queueCount]atomic.Int64 // bytes
-	stamps    atomic.Uint64
-	purges    *purgeTable
-	coder     coder
-	objects   atomic.Int64
-	packed    atomic.Int64  // of these, in cells
-	views     atomic.Int64  // of these, with a view
-	reclaimed atomic.Uint32 // counts shards whose views were looked at
-	arriving  atomic.Int64  // bytes that fills under way have taken
-	fills     atomic.Int64
-	hints     hints
-	disk      atomic.Pointer[tier] // nil: memory only
-	opener    *opener              // nil: there is to be no disk
-	kinned    atomic.Bool          // there has been a key that a service's rules added something to
+	maxObject    int64
+	seed         maphash.Seed
+	start        time.Time
+	budget       budget
+	counters     *counters
+	cells        *cells
+	shards       [shardCount]shard
+	queued       [queueCount]atomic.Int64 // bytes
+	stamps       atomic.Uint64
+	purges       *purgeTable
+	coder        coder
+	compressions compressions
+	objects      atomic.Int64
+	packed       atomic.Int64  // of these, in cells
+	views        atomic.Int64  // of these, with a view
+	reclaimed    atomic.Uint32 // counts shards whose views were looked at
+	arriving     atomic.Int64  // bytes that fills under way have taken
+	fills        atomic.Int64
+	hints        hints
+	disk         atomic.Pointer[tier] // nil: memory only
+	opener       *opener              // nil: there is to be no disk
+	kinned       atomic.Bool          // there has been a key that a service's rules added something to
 	// generations numbers the heads of slices.
 	generations atomic.Uint64
 }
@@ -170,7 +171,9 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry, replaced func(*e
 	}
 	if kept >= maxVariants {
 		c.drop(s, last)
-		c.counters.evictions[noQueue].Inc()
+		if c.counters.evictions[noQueue].Inc(); key.part == extentsPart {
+			c.counters.crowded.Inc()
+		}
 	}
 	id, x := s.table.take(hash)
 	c.addKin(s, key, hash)
@@ -183,6 +186,7 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry, replaced func(*e
 		c.cells.own(p.cell, s.owner(id))
 		c.packed.Add(1)
 		c.budget.release(e.cost)
+		e.obj.coded.drop() // a view has its own
 		e.body.detach()
 	} else {
 		x.weight = e.cost + e.body.charge(e.cost)
