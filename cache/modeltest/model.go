@@ -130,6 +130,9 @@ func (m *Model) store(client *Request, f *Forward, x *Exchange) {
 	r := *client
 	r.Method = f.Request.Method
 	why, sure := m.storable(&r, f.Response)
+	if f.Response.Status == 206 {
+		m.combine(client, f)
+	}
 	if why != "" {
 		m.doubt(client) // what a cache does with what it has is its own affair then
 		return
@@ -138,9 +141,6 @@ func (m *Model) store(client *Request, f *Forward, x *Exchange) {
 		sure = false // they may have served in its stead
 	}
 	m.doubt(client) // it may take their place
-	if f.Response.Status == 206 {
-		m.combine(client, f)
-	}
 	m.held = append(m.held, &held{request: client, response: f.Response, sure: sure && !x.Left && m.plainRequest(client)})
 }
 
@@ -255,8 +255,9 @@ func (m *Model) validated(client *Request, f *Forward, x *Exchange) {
 // freshen is h with the fields of a 304 (RFC 9111 §3.2).
 func (m *Model) freshen(client *Request, f *Forward, h *held) *held {
 	fresh := f.Response.Fields
+	cookies := m.sharesCookies(f.Response)
 	kept := func(name string) bool { // describes the stored body, which has not changed; or the client's own
-		return strings.HasPrefix(name, "content-") && name != "content-location" || name == "etag" || name == "set-cookie"
+		return strings.HasPrefix(name, "content-") && name != "content-location" || name == "etag" || name == "set-cookie" && !cookies
 	}
 	var merged message.Fields
 	for _, x := range h.response.Fields {
@@ -276,6 +277,13 @@ func (m *Model) freshen(client *Request, f *Forward, h *held) *held {
 	resp := &Response{Status: h.response.Status, Fields: merged, Body: h.response.Body, Whole: h.response.Whole, Sent: f.Response.Sent, Received: f.Response.Received, Began: f.Response.Began, updated: true}
 	_, dated := DateField(fresh, "date", resp.Received)
 	return &held{request: client, response: resp, loose: !dated}
+}
+
+// sharesCookies says whether the cookies of an update are for everybody: it says so itself, and of no other answer (RFC 9111 §7.3).
+func (m *Model) sharesCookies(resp *Response) bool {
+	s := responseSays(resp.Fields, m.Policy)
+	explicit := s.maxAge.there || s.sMaxAge.there || !s.targeted && len(Lines(resp.Fields, "expires")) > 0
+	return m.Policy.SetCookie != CookieStripped && m.mayKeepCookie(s.public.said || s.sMaxAge.there, explicit)
 }
 
 // headed takes a HEAD answer into account (RFC 9111 §4.3.5): it may update what is held, or make it stale.
