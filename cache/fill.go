@@ -70,9 +70,24 @@ func (c *Cache) newFill(s *shard, key Key, hash uint64) *Fill {
 	url := hash
 	if key.selected {
 		c.kinned.Store(true)
-		url = key.url().hash(c.seed)
+		url = key.urlHash(c.seed)
 	}
 	return &Fill{c: c, key: key.clone(), hash: hash, url: url, born: s.purges, began: c.purges.seq.Load(), decided: make(chan struct{})}
+}
+
+// Wanted reports whether a fetch in nobody's name is worth while: none is under way that would serve r, and the last answer to such a
+// request could be shared. It takes a short lock and allocates nothing.
+func (c *Cache) Wanted(now time.Time, key Key, r *message.Request) bool {
+	hash := key.hash(c.seed)
+	s := c.shard(hash)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for f := s.fills[hash]; f != nil; f = f.next {
+		if f.key == key && f.ask == "" && f.serves(now, r, &noDirectives) {
+			return false
+		}
+	}
+	return !s.refuses(crowd(hash, r, false), now)
 }
 
 // Refused reports whether the last answer to such a request could not be shared, so that a fetch in nobody's name is hardly worth while.

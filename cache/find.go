@@ -4,16 +4,16 @@ import "nearcast/proxy/message"
 
 // find returns the stored variant for r, or why there is none: ReasonNoVariant with an object means one that may serve while it is fresh, but
 // that r does not select.
-func (c *Cache) find(key Key, r *message.Request) (*Object, Reason) {
+func (c *Cache) find(key *Key, r *message.Request) (*Object, Reason) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.RLock()
-	o, size, reason := c.search(s, hash, &key, r)
+	o, size, reason := c.search(s, hash, key, r)
 	s.mu.RUnlock()
 	if size == 0 {
 		return o, reason
 	}
-	return c.findPacked(s, hash, &key, r, size)
+	return c.findPacked(s, hash, key, r, size)
 }
 
 // search looks among what needs no unpacking. When something that may be it does, or a purge concerns it, size is not 0. The shard is locked for reading.
@@ -36,9 +36,6 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 			return nil, max(x.size, 1), reason
 		}
 		if reason = ReasonNoVariant; matches(e.sel, r) {
-			if !c.untouched(x, e) {
-				return nil, max(x.size, 1), reason
-			}
 			x.touch()
 			if !e.used.Load() {
 				e.used.Store(true)
@@ -50,11 +47,7 @@ func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *
 		}
 	}
 	if second != nil {
-		x = s.table.slot(second.id)
-		if !c.untouched(x, second) {
-			return nil, max(x.size, 1), reason
-		}
-		x.touch()
+		s.table.slot(second.id).touch()
 		second.used.Store(true)
 		return second.obj, 0, reason
 	}

@@ -72,13 +72,14 @@ func (k Key) size() int {
 }
 
 // hash is the key's place in an index that has its own seed, so that no client can choose keys that collide.
-func (k Key) hash(seed maphash.Seed) uint64 {
+func (k *Key) hash(seed maphash.Seed) uint64 {
 	const mix = 0x9e3779b97f4a7c15
-	if n := k.part; n != wholePart {
-		k.part = wholePart
-		h := k.hash(seed)
-		if n > 0 { // the others share the resource's place
-			h = (h ^ uint64(n)) * mix
+	if k.part != wholePart {
+		whole := *k
+		whole.part = wholePart
+		h := whole.hash(seed)
+		if k.part > 0 { // the others share the resource's place
+			h = (h ^ uint64(k.part)) * mix
 			h ^= h >> 32
 		}
 		return h
@@ -94,4 +95,10 @@ func (k Key) hash(seed maphash.Seed) uint64 {
 	// Services and schemes are few, and not the client's to choose freely: where two of one length meet under one URL, the index chains them.
 	h = (h ^ uint64(len(k.service))<<8 ^ uint64(len(k.scheme))) * mix
 	return h ^ h>>32
+}
+
+// urlHash is the hash of the key of the URL alone.
+func (k Key) urlHash(seed maphash.Seed) uint64 {
+	url := k.url()
+	return url.hash(seed)
 }

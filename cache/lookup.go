@@ -39,22 +39,14 @@ func (s State) String() string {
 type Result struct {
 	State  State
 	Reason Reason
-	// Object is the stored response with Hit and Stale, else nil.
-	Object *Object
-	// Age is the object's age (RFC 9111 §4.2.3), the value of the Age field when it is served.
-	Age time.Duration
-	// TTL is how long it stays fresh; negative when it is stale.
-	TTL time.Duration
-	// ServeStaleWhileRevalidate, with Stale: serve Object at once and revalidate in the background (RFC 5861 §3).
-	ServeStaleWhileRevalidate bool
 	// Conditional, with Miss, Hit and Stale: the request has a precondition or a range. Without one there is nothing for
 	// [EvaluateConditional] and [ParseRange] to do.
 	Conditional bool
+	// ServeStaleWhileRevalidate, with Stale: serve Object at once and revalidate in the background (RFC 5861 §3).
+	ServeStaleWhileRevalidate bool
 	// ServeStaleOnError, with Stale: Object may serve when no origin can be reached or the origin answers
 	// 500, 502, 503 or 504 (RFC 5861 §4, RFC 9111 §4.2.4).
 	ServeStaleOnError bool
-	// Part, with the state of that name, is how to answer.
-	Part *Plan
 	// ServeStaleOnDisconnect, with Stale: Object may serve when no origin can be reached, or none answers (RFC 9111 §4.2.4).
 	ServeStaleOnDisconnect bool
 	// MustRevalidate, with Stale: Object must not serve without validation, and when no origin can be reached the answer is a 504
@@ -65,6 +57,15 @@ type Result struct {
 	Untold bool
 
 	absent bool // nothing that fits is in memory
+
+	// Object is the stored response with Hit and Stale, else nil.
+	Object *Object
+	// Age is the object's age (RFC 9111 §4.2.3), the value of the Age field when it is served.
+	Age time.Duration
+	// TTL is how long it stays fresh; negative when it is stale.
+	TTL time.Duration
+	// Part, with the state of that name, is how to answer.
+	Part *Plan
 }
 
 // Lookup finds the stored variant for r and judges it. It never blocks on anything but a short lock.
@@ -75,13 +76,16 @@ func (c *Cache) Lookup(now time.Time, key Key, r *message.Request, p *Policy) Re
 	if !p.Enabled {
 		return Result{State: Bypass, Reason: ReasonDisabled}
 	}
-	o, missing := c.find(key, r)
-	return c.judgeFor(now, key, o, missing, r, p)
+	o, missing := c.find(&key, r)
+	return c.judgeFor(now, &key, o, missing, r, p)
 }
 
 // judgeFor judges what was found for r; with nothing found, missing says why.
-func (c *Cache) judgeFor(now time.Time, key Key, o *Object, missing Reason, r *message.Request, p *Policy) Result {
+func (c *Cache) judgeFor(now time.Time, key *Key, o *Object, missing Reason, r *message.Request, p *Policy) Result {
 	wishes, conditional := asks(r.Fields)
+	if o != nil && missing == ReasonNone && !wishes && !conditional { // as most are
+		return judge(now, o, &noDirectives, p)
+	}
 	d := &noDirectives
 	if wishes {
 		own := requestDirectives(r)
@@ -91,7 +95,7 @@ func (c *Cache) judgeFor(now time.Time, key Key, o *Object, missing Reason, r *m
 		d = &own
 	}
 	if o == nil {
-		res := c.lookupParts(now, key, r, d, p, Result{State: Miss, Reason: missing, Conditional: conditional})
+		res := c.lookupParts(now, *key, r, d, p, Result{State: Miss, Reason: missing, Conditional: conditional})
 		res.absent = res.State != Hit
 		return res
 	}

@@ -64,7 +64,8 @@ func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {
 
 // appendHead appends all of an object's packed form but the body.
 func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector) []byte {
-	record := appendRecord(nil, key, o, sel)
+	var buf [1024]byte
+	record := appendRecord(buf[:0], key, o, sel)
 	dst = binary.AppendUvarint(dst, uint64(len(record)))
 	dst = binary.AppendVarint(dst, int64(o.received.Sub(c.start)))
 	return append(dst, record...)

@@ -275,7 +275,8 @@ func TestALargeObjectIsSparedForMoreHits(t *testing.T) {
 	for size, want := range prices {
 		r := get(fmt.Sprintf("/size/%d", size))
 		h.store(r, answer(200, "Cache-Control: max-age=60"), strings.Repeat("x", size))
-		hash := h.key(r).hash(h.seed)
+		key := h.key(r)
+		hash := key.hash(h.seed)
 		s := h.shard(hash)
 		e := h.variants(s, hash, h.key(r))[0]
 		if got := h.price(s.table.slot(e.id)); got != want {

@@ -66,7 +66,8 @@ func TestAPinnedBodyIsCountedUntilItIsClosed(t *testing.T) {
 	if h.evictOne() {
 		t.Error("a pinned object was evicted")
 	}
-	charge := h.shard(h.key(get("/")).hash(h.seed)).views.bytes.Load()
+	key := h.key(get("/"))
+	charge := h.shard(key.hash(h.seed)).views.bytes.Load()
 	h.Purge(h.key(get("/")))
 	if got := h.budget.used.Load() - base - h.slots(); got != charge || got < 2000 {
 		t.Errorf("%d bytes counted after the purge, want the body's 1000 and the head's", got)

@@ -134,7 +134,7 @@ func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives,
 		s.mu.Lock()
 		c.combine(s, key, hash, r)
 		s.mu.Unlock()
-		if o, reason := c.find(key, r); reason == ReasonNone {
+		if o, reason := c.find(&key, r); reason == ReasonNone {
 			return []*Object{o}, nil, true
 		}
 		all, _ = c.extents(s, hash, key, r)

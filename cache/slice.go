@@ -35,7 +35,7 @@ func (c *Cache) SliceHead(now time.Time, key Key, r *message.Request, p *Policy)
 
 // exactly is find for what r selects alone.
 func (c *Cache) exactly(key Key, r *message.Request) *Object {
-	o, reason := c.find(key, r)
+	o, reason := c.find(&key, r)
 	if reason != ReasonNone {
 		return nil
 	}
@@ -209,7 +209,7 @@ func (c *Cache) generation(key Key, r *message.Request, resp Response, p *Policy
 	gen := head.part.gen
 	e := match(c.current(s, hash, key.head()), r)
 	switch {
-	case !room || s.lastPurge(key.url().hash(c.seed)) > born:
+	case !room || s.lastPurge(key.urlHash(c.seed)) > born:
 		gen = 0
 	case e != nil && e.obj.SameVersion(head):
 		gen = e.obj.part.gen

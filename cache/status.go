@@ -20,11 +20,11 @@ type Outcome struct {
 // "nearcast; fwd=uri-miss; fwd-status=200; stored". fwd=miss: something of the URL is stored, such as other parts. detail is a Reason's word.
 func StatusField(res Result, out Outcome) string {
 	var buf [128]byte
-	return string(AppendStatus(buf[:0], res, out))
+	return string(appendStatus(buf[:0], &res, &out))
 }
 
-// AppendStatus appends the value to b.
-func AppendStatus(b []byte, res Result, out Outcome) []byte {
+// appendStatus appends the value to b.
+func appendStatus(b []byte, res *Result, out *Outcome) []byte {
 	b = append(b, "nearcast"...)
 	detail := res.Reason
 	switch {
@@ -61,7 +61,7 @@ func AppendStatus(b []byte, res Result, out Outcome) []byte {
 }
 
 // forwardWord is the value of fwd (RFC 9211 §2.2).
-func forwardWord(res Result) string {
+func forwardWord(res *Result) string {
 	switch res.State {
 	case Part:
 		if len(res.Part.Pieces) > 0 {
@@ -87,7 +87,7 @@ func forwardWord(res Result) string {
 	return "uri-miss"
 }
 
-func staleWord(res Result) string {
+func staleWord(res *Result) string {
 	if res.TTL > 0 && res.Reason != ReasonNoCache {
 		return "request" // fresh, but the request would not have it
 	}

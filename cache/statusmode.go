@@ -40,9 +40,9 @@ func (m *StatusMode) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Append appends the member for a request: that of [AppendStatus], and with full what else there is.
+// Append appends the member for a request: that of [StatusField], and with full what else there is.
 func (m StatusMode) Append(b []byte, key *Key, res Result, out Outcome) []byte {
-	b = AppendStatus(b, res, out)
+	b = appendStatus(b, &res, &out)
 	if m != StatusFull {
 		return b
 	}

@@ -40,21 +40,31 @@ func (p *Policy) HidesField(name string) bool { return !p.ForwardTags && p.IsTag
 
 // tags reads a response's tags; found tells no field from no tags.
 func (p *Policy) tags(f message.Fields) (s tagSet, found bool) {
+	if !p.hasTags(f) { // as most have not
+		return s, false
+	}
+	return p.readTags(f), true
+}
+
+func (p *Policy) hasTags(f message.Fields) bool {
+	return slices.ContainsFunc(f, func(x message.Field) bool { return p.IsTagField(x.Name) })
+}
+
+func (p *Policy) readTags(f message.Fields) (s tagSet) {
 	for i := range f {
 		if !p.IsTagField(f[i].Name) {
 			continue
 		}
-		found = true
 		for tag := range EachTag(f[i].Name, f[i].Value) {
 			if len(tag) > maxTagLength || len(s.hashes) >= maxTags {
-				return tagSet{all: true}, true
+				return tagSet{all: true}
 			}
 			s.hashes = append(s.hashes, tagHash(tag))
 		}
 	}
 	slices.Sort(s.hashes)
 	s.hashes = slices.Clip(slices.Compact(s.hashes))
-	return s, found
+	return s
 }
 
 // tagsOf is tags for a response that may complete another, as to whose fields it need say nothing (RFC 9110 §15.3.7.1).
@@ -67,7 +77,7 @@ func (p *Policy) tagsOf(resp *Response) tagSet {
 
 // withoutTags is f without the fields that clients must not see. It is f itself when there are none.
 func (p *Policy) withoutTags(f message.Fields) message.Fields {
-	if p.ForwardTags || !slices.ContainsFunc(f, func(x message.Field) bool { return p.IsTagField(x.Name) }) {
+	if p.ForwardTags || !p.hasTags(f) {
 		return f
 	}
 	return slices.DeleteFunc(slices.Clone(f), func(x message.Field) bool { return p.IsTagField(x.Name) })

@@ -22,7 +22,7 @@ func (c *Cache) Load(ctx context.Context, now time.Time, key Key, r *message.Req
 		found.Untold = found.Untold || t.store.Has(t.urlHash(key))
 		return found
 	}
-	return c.judgeFor(now, key, o, ReasonNone, r, p)
+	return c.judgeFor(now, &key, o, ReasonNone, r, p)
 }
 
 // load finds the variant for r on disk. Only one reads for a URL at a time: what it brings into memory serves the others.
@@ -44,7 +44,7 @@ func (t *tier) load(ctx context.Context, key Key, r *message.Request, p *Policy)
 		case <-ctx.Done():
 			return nil
 		}
-		if o, _ := t.c.find(key, r); o != nil {
+		if o, _ := t.c.find(&key, r); o != nil {
 			return o
 		}
 		return t.read(ctx, hash, key, r, p)
@@ -55,7 +55,7 @@ func (t *tier) load(ctx context.Context, key Key, r *message.Request, p *Policy)
 		t.mu.Unlock()
 		close(done)
 	}()
-	if o, _ := t.c.find(key, r); o != nil { // somebody has been quicker
+	if o, _ := t.c.find(&key, r); o != nil { // somebody has been quicker
 		return o
 	}
 	return t.read(ctx, hash, key, r, p)
@@ -123,7 +123,7 @@ func (t *tier) admit(ctx context.Context, f *Fill, rec record, got *disk.Record,
 	if reason := w.Commit(rec.trailers); reason == ReasonNoMemory {
 		return nil, false
 	}
-	o, _ = c.find(f.key, r)
+	o, _ = c.find(&f.key, r)
 	return o, true
 }
 

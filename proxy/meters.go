@@ -21,6 +21,7 @@ var MetricHelp = map[string]string{
 	"nearcast_request_duration_seconds":         "Time from a request's header section to the end of its response.",
 	"nearcast_response_bytes_total":             "Bytes of response bodies sent to clients.",
 	"nearcast_cache_requests_total":             "Requests by what the cache did for them.",
+	"nearcast_revalidations_crowded_out_total":  "Stale responses served without a revalidation in the background, since 1024 were under way.",
 	"nearcast_incomplete_responses_total":       "Responses that ended before their end, by who was to blame.",
 	"nearcast_origin_requests_total":            "Attempts made on an origin.",
 	"nearcast_origin_failures_total":            "Attempts on an origin that brought no response, by reason.",
@@ -70,7 +71,8 @@ type meters struct {
 	set  *metrics.Set
 	none *serviceMeters // requests that no service took
 
-	refusals refusalMeters
+	refusals   refusalMeters
+	crowdedOut *metrics.Counter // revalidations
 }
 
 // serviceMeters are registered when the service is built, so that every series exists from the start, and none is made or looked up on a request.
@@ -93,7 +95,7 @@ type originMeters struct {
 }
 
 func newMeters(set *metrics.Set) *meters {
-	m := &meters{set: set}
+	m := &meters{set: set, crowdedOut: set.GetOrCreateCounter("nearcast_revalidations_crowded_out_total")}
 	m.none = m.service("none")
 	return m
 }

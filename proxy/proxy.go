@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -57,6 +58,8 @@ type Proxy struct {
 	life    context.Context
 	end     context.CancelFunc
 	fetches sync.WaitGroup
+	// revalidations are under way in the background.
+	revalidations atomic.Int64
 
 	clock  clock
 	quicks sync.Pool // of *quick

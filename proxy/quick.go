@@ -48,7 +48,12 @@ func (p *Proxy) Quick(r *message.Request) *message.Ready {
 		return nil
 	}
 	p.lookup(&q.exchange, now)
-	if q.result.State == cache.Hit && q.hit(now) {
+	switch {
+	case q.result.State == cache.Hit && q.hit(now):
+		return &q.ready
+	case q.result.ServeStaleWhileRevalidate && q.hit(now):
+		q.stale = true
+		p.revalidate(&q.exchange)
 		return &q.ready
 	}
 	r.State = q
@@ -100,7 +105,7 @@ func (q *quick) hit(now time.Time) bool {
 	if a.Status == http.StatusNoContent {
 		a.ContentLength = -1 // RFC 9110 §8.6
 	}
-	q.addLines(now, o, rg)
+	q.addLines(o, rg)
 	a.Fields = q.lines
 	q.status, q.firstByte = a.Status, now
 	return true
@@ -108,11 +113,11 @@ func (q *quick) hit(now time.Time) bool {
 
 // addLines adds what this hop adds to an object's fields. Their values stand in buf; a value that does not fit moves the rest of them into
 // memory of its own, and takes nothing from those before it.
-func (q *quick) addLines(now time.Time, o *cache.Object, rg cache.Range) {
+func (q *quick) addLines(o *cache.Object, rg cache.Range) {
 	if o.VaryByCoding() {
 		q.lines = append(q.lines, varyByCoding)
 	}
-	b := strconv.AppendInt(q.buf[:0], int64(o.Age(now)/time.Second), 10)
+	b := strconv.AppendInt(q.buf[:0], int64(q.result.Age/time.Second), 10)
 	q.lines = append(q.lines, message.Field{Name: "age", Value: text(b)})
 	if q.ready.Status == http.StatusPartialContent {
 		n := len(b)

@@ -70,7 +70,8 @@ func (p *Proxy) status(x *exchange, out message.Fields) message.Fields {
 		return out
 	}
 	if mode := x.service.policy.CacheStatus; mode != cache.StatusOff {
-		out.Add("cache-status", string(mode.Append(nil, &x.key, x.result, x.outcome)))
+		var buf [quickBuffer]byte
+		out.Add("cache-status", string(mode.Append(buf[:0], &x.key, x.result, x.outcome)))
 	}
 	return out
 }
@@ -142,7 +143,8 @@ func (p *Proxy) respondObject(x *exchange, o *cache.Object) error {
 // client that caused a fetch gets what the origin answered it. The answer must be sent: it may hold a reader, which
 // keeps a body that passes through from going on without it.
 func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*answer, error) {
-	var extra []message.Field
+	var lines [3]message.Field
+	extra := lines[:0]
 	if o.VaryByCoding() {
 		extra = append(extra, varyByCoding)
 	}

@@ -179,6 +179,7 @@ func (x *exchange) behind(ctx context.Context) *exchange {
 	r.Body, r.ContentLength, r.Trailers, r.State = nil, 0, nil, nil
 	r.Detach()
 	bg := &exchange{ctx: ctx, r: &r, found: x.found}
+	bg.keyBuffer = nil // x's
 	bg.key = x.service.policy.KeyOf(x.service.name, &r, nil)
 	return bg
 }
@@ -262,11 +263,12 @@ func staleOnStatus(status int) bool {
 func pump(w *cache.Writer, res *upstream.Response) {
 	defer res.Body.Close()
 	defer w.Abort(errLeaderGone) // harmless after Commit
-	buf := make([]byte, 32<<10)
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
 	for {
-		n, err := res.Body.Read(buf)
+		n, err := res.Body.Read(*buf)
 		if n > 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
+			if _, werr := w.Write((*buf)[:n]); werr != nil {
 				w.Abort(werr)
 				return
 			}
@@ -282,24 +284,37 @@ func pump(w *cache.Writer, res *upstream.Response) {
 	}
 }
 
-// revalidate refreshes a stale object in the background while its client is served (RFC 5861 §3).
+// maxRevalidations bounds the revalidations in the background at a time. Beyond it a stale object serves without: who asks next tries again.
+const maxRevalidations = 1024
+
+// revalidate refreshes a stale object in the background while its client is served (RFC 5861 §3). It does not wait; of a crowd, the first alone
+// costs more than a short lock.
 func (p *Proxy) revalidate(x *exchange) {
-	if p.cache.Refused(time.Now(), x.key, x.r) {
+	now := time.Now()
+	if !p.cache.Wanted(now, x.key, x.r) {
 		return
 	}
-	ctx, cancel := p.detach(x.ctx)
+	if p.revalidations.Add(1) > maxRevalidations {
+		p.revalidations.Add(-1)
+		p.meters.crowdedOut.Inc()
+		return
+	}
+	ctx, cancel := context.WithCancel(p.life)
 	bg := x.behind(ctx)
 	bg.r.TLS = nil      // and so are its wish for speed, and the risk that it took for that
 	bg.r.Method = "GET" // the answer to a HEAD would refresh nothing
 	bg.r.Fields.DeleteFunc(func(f message.Field) bool {
 		return f.Name == "cache-control" || f.Name == "pragma" || f.Name == "early-data"
 	}) // its client is served
-	f, leader := p.cache.Begin(time.Now(), bg.key, bg.r)
+	f, leader := p.cache.Begin(now, bg.key, bg.r)
 	if !leader {
 		cancel()
+		p.revalidations.Add(-1)
 		return
 	}
 	p.background(func() {
+		defer p.revalidations.Add(-1)
+		defer cancel()
 		defer f.Fail(errLeaderGone)
 		got, err := p.fetch(ctx, bg, f, nil)
 		if err != nil {

@@ -125,27 +125,30 @@ var canonicalOrder = [...]Coding{Gzip, Deflate, Brotli, Zstd, DictBrotli, DictZs
 // resolved, and deflate only where gzip would not do as well. A request without the field has none: see Given.
 func (a *Accept) AppendCanonical(b []byte) []byte {
 	start := len(b)
-	for below, q := unit+1, 10; ; q-- {
-		level := 0 // the greatest weight that is still to be written
-		for _, c := range canonicalOrder {
-			if w := a.Weight(c); w < below && w > level && a.named(c) {
-				level = w
-			}
+	var left [len(canonicalOrder)]int // the weights that are still to be written
+	for i, c := range canonicalOrder {
+		if a.named(c) {
+			left[i] = a.Weight(c)
+		}
+	}
+	for q := byte('9') + 1; ; q-- { // there are seven codings at most
+		level := 0
+		for _, w := range left {
+			level = max(level, w)
 		}
 		if level == 0 {
 			break
 		}
-		for _, c := range canonicalOrder {
-			if a.Weight(c) != level || !a.named(c) {
+		for i, w := range left {
+			if w != level {
 				continue
 			}
-			b = append(separate(b, start), names[c]...)
-			if q < 10 {
-				b = append(b, ";q=0."...)
-				b = append(b, byte('0'+q)) // there are seven codings at most
+			left[i] = 0
+			b = append(separate(b, start), names[canonicalOrder[i]]...)
+			if q <= '9' {
+				b = append(append(b, ";q=0."...), q)
 			}
 		}
-		below = level
 	}
 	switch {
 	case a.Weight(Identity) == 0:

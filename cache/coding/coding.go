@@ -33,8 +33,8 @@ func (c Coding) String() string {
 
 // Parse returns the coding of a token, whose case does not matter (RFC 9110 §8.4.1); false for one that is not known. x-gzip is gzip.
 func Parse(token string) (Coding, bool) {
-	for c, name := range names {
-		if foldEqual(token, name) {
+	for c := range names {
+		if foldEqual(token, names[c]) {
 			return Coding(c), true
 		}
 	}
