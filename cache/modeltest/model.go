@@ -133,6 +133,10 @@ func (m *Model) store(client *Request, f *Forward, x *Exchange) {
 	if f.Response.Status == 206 {
 		m.combine(client, f)
 	}
+	if part := m.incomplete(&r, f.Response); part != nil {
+		m.held = append(m.held, &held{request: client, response: part})
+		m.combine(client, &Forward{Request: f.Request, Response: part})
+	}
 	if why != "" {
 		m.doubt(client) // what a cache does with what it has is its own affair then
 		return
@@ -221,8 +225,14 @@ func chosen(resp *Response, h *held) bool {
 // confirmed are the held responses that a forward's 304 may be about.
 func (m *Model) confirmed(client *Request, f *Forward) []*held {
 	var out []*held
-	for _, h := range m.candidates(client) {
+	all := m.candidates(client)
+	for _, h := range all {
 		if asked(f.Request, h) && (m.Policy.TrustNotModified || chosen(f.Response, h)) {
+			out = append(out, h)
+		}
+	}
+	for _, h := range m.held { // another variant, of which the origin says that it is right for this client too (RFC 9111 §4.1, §4.3.4)
+		if m.key(h.request) == m.key(client) && !slices.Contains(all, h) && asked(f.Request, h) && Strong(f.Response) != "" && Strong(f.Response) == Strong(h.response) {
 			out = append(out, h)
 		}
 	}
