@@ -174,13 +174,13 @@ func replay(t *testing.T, name string, h modeltest.History) (fault error) {
 
 // step takes one step and compares it with the model.
 func (p *player) step(s modeltest.Step) ([]*modeltest.Exchange, error) {
-	time.Sleep(s.Wait)
 	if s.Restart != "" {
 		p.stop(s.Restart == "crash")
 		p.start()
 		p.model.Restart()
 		p.began = s.Restart
 	}
+	time.Sleep(s.Wait) // in which the disk is read; without, the request comes while it is
 	if s.Purge.Kind != "" && s.Purge.At == 0 {
 		p.purge(s.Purge)
 		p.model.Purge(s.Purge, time.Now())
