@@ -47,6 +47,11 @@ func (m *Model) given(x *Exchange, h *held) error {
 	if m.Policy.SetCookie == CookieStripped && len(Lines(x.Answer.Fields, "set-cookie")) > 0 {
 		return errors.New("has a cookie, which must not be stored")
 	}
+	for _, cookie := range Lines(x.Answer.Fields, "set-cookie") {
+		if !contains(Lines(h.response.Fields, "set-cookie"), cookie) {
+			return errors.New("has a cookie that the stored response has not")
+		}
+	}
 	if x.Answer.Status == 416 {
 		return nil
 	}
@@ -182,6 +187,8 @@ func (m *Model) renders(x *Exchange, resp *Response, stored bool) error {
 		return part(r, a, resp)
 	case a.Status == 416 && resp.Status == 200:
 		return unsatisfied(r, a, resp)
+	case a.Status == 200 && resp.Status == 206 && r.Method == "HEAD" && stored: // of which a part is stored (RFC 9110 §9.3.2, RFC 9111 §3.3)
+		return whole(r, a, resp)
 	case a.Status != resp.Status:
 		return fmt.Errorf("status %d, not %d", a.Status, resp.Status)
 	case stored && exact && resp.Status == 200 && fetch:
