@@ -28,6 +28,7 @@ setup: ## install BIRD, FRR, Chromium and the tools that the lab tests use (Debi
 	./scripts/setup.sh
 
 unit: ## unit tests
+	@./scripts/setup.sh --suite-missing
 	$(GO) test $(UNIT_PKGS)
 
 race: ## the same under the race detector

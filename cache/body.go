@@ -240,6 +240,14 @@ func (b *body) keep(trailers message.Fields, charge int64) {
 	b.wakeReaders()
 }
 
+// keepCut is keep for a body that broke off: who reads beyond what there is gets err.
+func (b *body) keepCut(err error) {
+	b.mu.Lock()
+	b.err = err
+	b.mu.Unlock()
+	b.keep(nil, 0)
+}
+
 // trim gives back the unused end of the last chunk.
 func (b *body) trim() {
 	last := len(b.chunks) - 1

@@ -285,16 +285,24 @@ type cellCursor struct {
 	off  int
 }
 
-func (x *cellCursor) step(p []byte, move func(cell, p []byte) int) {
+func (x *cellCursor) write(p []byte) {
 	for len(p) > 0 && x.cell != 0 {
-		n := move(x.c.bytes(x.cell)[x.off:], p)
+		n := copy(x.c.bytes(x.cell)[x.off:], p)
 		p = p[n:]
-		if x.off += n; x.off == cellSize {
-			x.cell, x.off = x.c.next(x.cell), 0
-		}
+		x.advance(n)
 	}
 }
 
-func (x *cellCursor) write(p []byte) { x.step(p, func(cell, p []byte) int { return copy(cell, p) }) }
+func (x *cellCursor) read(p []byte) {
+	for len(p) > 0 && x.cell != 0 {
+		n := copy(p, x.c.bytes(x.cell)[x.off:])
+		p = p[n:]
+		x.advance(n)
+	}
+}
 
-func (x *cellCursor) read(p []byte) { x.step(p, func(cell, p []byte) int { return copy(p, cell) }) }
+func (x *cellCursor) advance(n int) {
+	if x.off += n; x.off == cellSize {
+		x.cell, x.off = x.c.next(x.cell), 0
+	}
+}

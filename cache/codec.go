@@ -119,13 +119,34 @@ func appendString(dst []byte, s string) []byte {
 // parseRecord reads what appendRecord has written, and nothing else: every byte must be used, and every value be one that a stored
 // response can have. It keeps no part of b.
 func parseRecord(b []byte) (record, error) {
-	if len(b) < 2 || b[0] != recordVersion {
+	rec := record{obj: new(Object)}
+	d := decoder{rest: string(b)}
+	if !rec.parse(&d) {
 		return record{}, errRecord
 	}
-	d := decoder{rest: string(b[1:])}
+	return rec, nil
+}
+
+// parse reads the record that is all of d's bytes. Its strings are parts of those.
+func (rec *record) parse(d *decoder) bool {
+	o := rec.obj
+	d.head(&rec.key, o)
+	rec.sel = d.selectors()
+	o.Fields = d.lines()
+	rec.trailers = d.lines()
+	o.began, o.tags.hashes = d.uvarint(), d.hashes(nil)
+	return !d.bad && d.rest == ""
+}
+
+// head reads what comes before the lists.
+func (d *decoder) head(key *Key, o *Object) {
+	if d.rest == "" || d.rest[0] != recordVersion {
+		d.fail()
+		return
+	}
+	d.rest = d.rest[1:]
 	flags := d.uvarint()
-	o := &Object{Status: int(d.uvarint())}
-	o.Length = d.varint()
+	o.Status, o.Length = int(d.uvarint()), d.varint()
 	seconds, nanoseconds := d.varint(), d.uvarint()
 	o.received = time.Unix(seconds, int64(nanoseconds%1e9))
 	o.terms = terms{
@@ -138,30 +159,27 @@ func parseRecord(b []byte) (record, error) {
 			d.fail()
 		}
 	}
-	rec := record{obj: o}
-	rec.key = Key{
+	*key = Key{
 		service: d.string(), scheme: d.string(), authority: d.string(), path: d.string(), query: d.string(), part: part(d.varint()),
 	}
-	for i, set := range flagsOf(&rec.key, o) {
+	for i, set := range flagsOf(key, o) {
 		*set, flags = flags&(1<<i) != 0, flags&^(1<<i)
 	}
-	rec.key.selected = strings.IndexByte(rec.key.query, selectedMark) >= 0
-	for _, x := range d.lines(false) {
-		rec.sel = append(rec.sel, selector{x.Name, x.Value})
+	key.selected = strings.IndexByte(key.query, selectedMark) >= 0
+	if flags != 0 || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !key.hasQuery && key.url().query != "" {
+		d.fail()
 	}
-	o.Fields = d.lines(true)
-	rec.trailers = d.lines(true)
-	o.began, o.tags.hashes = d.uvarint(), d.hashes()
-	if flags != 0 || d.bad || d.rest != "" || o.Status < 200 || o.Status > 599 || o.Length < -1 || nanoseconds >= 1e9 || !rec.key.hasQuery && rec.key.url().query != "" {
-		return record{}, errRecord
-	}
-	return rec, nil
 }
 
 // decoder reads from the front of a string. After a fault everything is zero.
 type decoder struct {
 	rest string
 	bad  bool
+	// trusted: the bytes have not left the process since they were written, and names and values need no second look.
+	trusted bool
+	// Memory that the lists are put into as far as it goes.
+	fieldRoom    message.Fields
+	selectorRoom []selector
 }
 
 func (d *decoder) fail() {
@@ -213,20 +231,31 @@ func (d *decoder) string() string {
 	return s
 }
 
-// lines reads a list. With text every value must be one that a field line can have.
-func (d *decoder) lines(text bool) message.Fields {
+// count reads the length of a list of lines.
+func (d *decoder) count() int {
 	n := d.uvarint()
+	if n > maxLines || n > uint64(len(d.rest))/2 { // a line takes two bytes at least
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+// lines reads a list, whose values must be such that a field line can have.
+func (d *decoder) lines() message.Fields {
+	n := d.count()
 	if n == 0 {
 		return nil
 	}
-	if n > maxLines || n > uint64(len(d.rest))/2 { // a line takes two bytes at least
-		d.fail()
-		return nil
+	var f message.Fields
+	if n <= len(d.fieldRoom) {
+		f, d.fieldRoom = d.fieldRoom[:n:n], d.fieldRoom[n:]
+	} else {
+		f = make(message.Fields, n)
 	}
-	f := make(message.Fields, n)
 	for i := range f {
-		f[i] = message.Field{Name: d.name(), Value: d.string()}
-		if text && !isFieldText(f[i].Value) {
+		f[i].Name, f[i].Value = d.name(), d.string()
+		if !d.trusted && !isFieldText(f[i].Value) {
 			d.fail()
 		}
 		if d.bad {
@@ -236,12 +265,42 @@ func (d *decoder) lines(text bool) message.Fields {
 	return f
 }
 
+func (d *decoder) selectors() []selector {
+	n := d.count()
+	if n == 0 {
+		return nil
+	}
+	sel := d.selectorRoom[:0]
+	if n > cap(sel) {
+		sel = make([]selector, 0, n)
+	}
+	for range n {
+		if sel = append(sel, selector{d.name(), d.string()}); d.bad {
+			return nil
+		}
+	}
+	return sel
+}
+
+// skipLines goes past a list of trusted lines.
+func (d *decoder) skipLines() {
+	for range d.count() {
+		if d.uvarint() == 0 {
+			d.string()
+		}
+		d.string()
+	}
+}
+
 func (d *decoder) name() string {
 	i := d.uvarint()
 	if i > 0 && i <= uint64(len(fieldNamesTable)) {
 		return fieldNamesTable[i-1]
 	}
 	s := d.string()
+	if d.trusted {
+		return s
+	}
 	if _, known := fieldNameIndex[s]; i > 0 || known || !message.IsLowerToken(s) {
 		d.fail()
 		return ""
@@ -249,8 +308,8 @@ func (d *decoder) name() string {
 	return s
 }
 
-// hashes reads those of tags.
-func (d *decoder) hashes() []uint64 {
+// hashes reads those of tags, into room as far as it goes.
+func (d *decoder) hashes(room []uint64) []uint64 {
 	n := d.uvarint()
 	if n > maxTags || 8*n > uint64(len(d.rest)) {
 		d.fail()
@@ -258,7 +317,11 @@ func (d *decoder) hashes() []uint64 {
 	if n == 0 || d.bad {
 		return nil
 	}
-	all := make([]uint64, n)
+	all := room[:0]
+	if int(n) > cap(all) {
+		all = make([]uint64, n)
+	}
+	all = all[:n]
 	for i := range all {
 		var b [8]byte
 		copy(b[:], d.rest)

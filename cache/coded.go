@@ -43,7 +43,7 @@ type codedBodies struct {
 // newCoded returns what hangs off o under the policy; nil when o is never served coded.
 func newCoded(c *Cache, o *Object, p *Policy) *coded {
 	cp := &p.Compress
-	if !cp.Enabled || o.Status != 200 || !cp.fits(o.Length) || !transformable(o.Fields) || !cp.covers(o.Fields.Get("content-type")) {
+	if !cp.Enabled || o.Status != 200 || !cp.fits(o.Length) || !transformable(o.Fields, p.TargetedFields) || !cp.covers(o.Fields.Get("content-type")) {
 		return nil
 	}
 	return &coded{c: c, policy: cp, varies: varyNames(o.Fields, "accept-encoding"), bodies: &codedBodies{}}
@@ -167,7 +167,7 @@ func wishesOf(r *message.Request) (w wishes) {
 		case "if-none-match":
 			w.conditional = true
 		case "cache-control":
-			w.noTransform = w.noTransform || listHasFold(f.Value, "no-transform")
+			w.noTransform = w.noTransform || forbidsTransform(f.Value)
 		}
 	}
 	return w

@@ -1,25 +1,41 @@
 package cache
 
 import (
+	"slices"
 	"strings"
 
 	"nearcast/cache/coding"
 	"nearcast/proxy/message"
 )
 
-// transformable reports whether a response's content may be coded: no no-transform (RFC 9111 §5.2.2.6), no coding yet, no part.
-func transformable(f message.Fields) bool {
+// transformable reports whether a response's content may be coded: no no-transform (RFC 9111 §5.2.2.6), be it in Cache-Control or in one of the
+// fields that are for this cache (RFC 9213), no coding yet, no part.
+func transformable(f message.Fields, targeted []string) bool {
 	for i := range f {
-		switch f[i].Name {
-		case "content-encoding", "content-range":
+		switch n := f[i].Name; {
+		case n == "content-encoding", n == "content-range":
 			return false
-		case "cache-control":
-			if listHasFold(f[i].Value, "no-transform") {
-				return false
-			}
+		case n != "cache-control" && !slices.ContainsFunc(targeted, func(t string) bool { return strings.EqualFold(n, t) }):
+		case forbidsTransform(f[i].Value):
+			return false
 		}
 	}
 	return true
+}
+
+// forbidsTransform looks for no-transform in a list of directives. With an argument, which it has none of, it is still meant.
+func forbidsTransform(directives string) bool {
+	if len(directives) < len("no-transform") {
+		return false
+	}
+	for directives != "" {
+		var m string
+		m, directives = cutDirective(directives)
+		if m, _, _ = strings.Cut(m, "="); strings.EqualFold(m, "no-transform") {
+			return true
+		}
+	}
+	return false
 }
 
 // listHasFold reports whether a list has a member, whatever its case.

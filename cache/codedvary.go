@@ -26,8 +26,8 @@ func AppendAcceptEncoding(b []byte, f message.Fields) ([]byte, bool) {
 
 // noteCoding adds to a selector what the origin answered.
 func noteCoding(sel []selector, resp message.Fields) {
-	c, ok := coding.Parse(resp.Get("content-encoding"))
-	if !ok || c == coding.Identity {
+	c, ok := codingOf(resp)
+	if !ok {
 		return
 	}
 	for i := range sel {
@@ -35,6 +35,32 @@ func noteCoding(sel []selector, resp message.Fields) {
 			sel[i].value += answeredBy + c.String()
 		}
 	}
+}
+
+// codingOf is the one content coding that a response has; false when it has none, several, or one that is not known.
+func codingOf(resp message.Fields) (c coding.Coding, ok bool) {
+	lines := resp.Values("content-encoding")
+	if len(lines) != 1 {
+		return 0, false
+	}
+	c, ok = coding.Parse(lines[0])
+	return c, ok && c != coding.Identity
+}
+
+// codedForAll reports whether what came of a request whose Accept-Encoding the origin saw as the client wrote it is right for everybody whose
+// canonical form is the same: the form may leave out the very coding that was chosen.
+func codedForAll(r *message.Request, resp message.Fields) bool {
+	if !resp.Has("content-encoding") || !varyNames(resp, "accept-encoding") {
+		return true
+	}
+	asked, given := AppendAcceptEncoding(nil, r.Fields)
+	if !given {
+		return true
+	}
+	var a coding.Accept
+	a.Add(string(asked))
+	c, ok := codingOf(resp)
+	return ok && a.Weight(c) > 0
 }
 
 // codingMatches reports whether the request's Accept-Encoding selects the variant.

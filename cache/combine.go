@@ -36,11 +36,16 @@ func (c *Cache) combine(s *shard, key Key, hash uint64, r *message.Request) {
 // join takes two entries, a beginning before b, out of the store and returns one with the bytes of both, which is not in it yet; nil when they don't
 // belong together, or one of them is in use.
 func (c *Cache) join(s *shard, a, b *entry) *entry {
-	if !a.obj.SameVersion(b.obj) || !a.body.seize() {
+	if !a.obj.SameVersion(b.obj) || !slices.Equal(a.sel, b.sel) {
 		return nil
 	}
-	if !b.body.seize() {
-		a.body.unseize()
+	heldA, ok := a.body.seize()
+	if !ok {
+		return nil
+	}
+	heldB, ok := b.body.seize()
+	if !ok {
+		a.body.unseize(heldA)
 		return nil
 	}
 	newer, older := a, b
@@ -53,7 +58,8 @@ func (c *Cache) join(s *shard, a, b *entry) *entry {
 	e := c.reshape(s, newer, &o)
 	e.checked = min(e.checked, s.table.slot(older.id).checked.Load())
 	older.obj.encoded.release()
-	o.body = joinBodies(a.body, b.body, a.obj.part.End-b.obj.part.Start, e.cost)
+	e.cost = metaCost(e.key, &o, e.sel)
+	o.body = joinBodies(a.body, b.body, a.obj.part.End-b.obj.part.Start, heldA+heldB-e.cost)
 	c.drop(s, a)
 	c.drop(s, b)
 	return e
@@ -63,7 +69,7 @@ func (c *Cache) join(s *shard, a, b *entry) *entry {
 func (c *Cache) reshape(s *shard, old *entry, o *Object) *entry {
 	old.obj.encoded.release()
 	o.encoded, o.serial = &encoded{c: c}, 0
-	return &entry{obj: o, sel: old.sel, cost: old.cost, checked: s.table.slot(old.id).checked.Load()}
+	return &entry{key: old.key, obj: o, sel: old.sel, cost: old.cost, checked: s.table.slot(old.id).checked.Load()}
 }
 
 // complete moves an entry that has all of the representation to where the complete response belongs, unless something newer is there.
@@ -72,35 +78,32 @@ func (c *Cache) complete(s *shard, key Key, hash uint64, r *message.Request, e *
 		c.drop(s, e)
 		return
 	}
-	if !e.body.seize() {
+	held, ok := e.body.seize()
+	if !ok {
 		return
 	}
 	o := *e.obj
 	o.Status, o.part = 200, nil
 	whole := c.reshape(s, e, &o)
-	o.body = joinBodies(e.body, nil, 0, e.cost)
+	o.body = joinBodies(e.body, nil, 0, held-whole.cost)
 	c.dropExtents(s, key, hash, r)
 	c.insert(s, key, hash, r, whole)
 }
 
-// joinBodies is a complete body with the bytes of a and then those of b but for its first skip ones, both seized. It takes over what they are
-// charged for, but for what the entry costs that it is for.
-func joinBodies(a, b *body, skip, cost int64) *body {
+// joinBodies is a complete body with the bytes of a and then those of b but for its first skip ones, both seized. held is what both were charged
+// for, but for what the entry costs that it is for: what it does not need is given back.
+func joinBodies(a, b *body, skip, held int64) *body {
 	joined := newBody(a.budget, 0)
 	joined.chunks = make([]chunk, 0, len(a.chunks)+1)
 	for _, c := range a.chunks {
 		joined.chunks = append(joined.chunks, chunk{data: c.data})
 	}
-	held := a.charged
-	a.charged = 0
 	if b != nil {
 		for _, c := range b.chunks {
 			cut := min(skip, int64(len(c.data)))
 			skip -= cut
 			joined.append(c.data[cut:], cut > 0)
 		}
-		held += b.charged
-		b.charged = 0
 	}
 	for _, c := range joined.chunks {
 		joined.size += int64(len(c.data))
@@ -108,7 +111,7 @@ func joinBodies(a, b *body, skip, cost int64) *body {
 	}
 	joined.phase = complete
 	joined.frozen.Store(true)
-	joined.budget.release(held - joined.charged - cost)
+	joined.budget.release(held - joined.charged)
 	return joined
 }
 
@@ -129,21 +132,23 @@ func (b *body) append(p []byte, partial bool) {
 	b.chunks = append(b.chunks, chunk{data: p})
 }
 
-// seize takes a complete body that nobody reads out of the store's hands, with its charge: who has it goes on to hold both.
-func (b *body) seize() bool {
+// seize takes a complete body that nobody reads out of the store's hands. Its charge is the caller's from then on: who still comes to read the body
+// leaves nothing behind to give back.
+func (b *body) seize() (charge int64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.phase != complete || b.readers > 0 || b.detached || len(b.trailers) > 0 || !b.pins.CompareAndSwap(0, -gone) {
-		return false
+		return 0, false
 	}
-	b.detached = true
-	return true
+	charge, b.charged, b.detached = b.charged, 0, true
+	return charge, true
 }
 
 // unseize gives it back.
-func (b *body) unseize() {
+func (b *body) unseize(charge int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.charged += charge
 	b.detached = false
 	b.pins.Add(gone)
 }

@@ -29,7 +29,15 @@ func parseDate(s string, now time.Time) (time.Time, bool) {
 		}
 		return t, true
 	}
-	return parseLayout(s, time.ANSIC)
+	if t, ok := parseLayout(s, time.ANSIC); ok {
+		return t, true
+	}
+	const leap, before = "23:59:60", "23:59:59" // the grammar has it (RFC 9110 §5.6.7), package time has not
+	if written := strings.Replace(s, leap, before, 1); written != s {
+		t, ok := parseDate(written, now)
+		return t.Add(time.Second), ok
+	}
+	return time.Time{}, false
 }
 
 // parseFixdate reads an IMF-fixdate. Every request with If-Modified-Since has one, so it allocates nothing.

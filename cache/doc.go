@@ -42,8 +42,11 @@
 //     then a 504. An origin that answers with an error has been reached, and stale-if-error decides.
 //   - A 304 is about the response whose validators were sent, whatever validators it has itself.
 //   - The answer to a POST is stored where it is a 200 with explicit freshness and its own URL in Content-Location, never any other method's.
-//   - A fresh variant in the one language that a request prefers to all others serves it, whatever else its Accept-Language says. The
-//     order of languages of one weight is never taken for meaningless: origins may go by it.
+//   - A fresh variant in the one language that a request prefers to all others serves it, whatever else its Accept-Language says.
+//   - Accept-Language and Accept-Charset are sets of members with weights: RFC 9110 §12.5.4 gives the order of members no meaning. An origin that
+//     goes by the order all the same names another field in its Vary, or its service puts accept-language into the key.
+//   - A request that no variant fits is fetched with the strong tags of those that are stored, 8 at most, and not those in a content coding that
+//     it does not accept. A 304 with one of these tags stands for that variant; with none of them, the whole is fetched again.
 //   - A date whose weekday is another date's is none.
 //   - The service's default TTL is for statuses that report success or a lasting redirect, never for errors.
 //   - A response that must be validated before every use is stored when it has a validator, but not shared as it arrives.

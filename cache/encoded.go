@@ -14,6 +14,7 @@ const encodedOverhead = 24
 // when they are made until the object leaves the index.
 type encoded struct {
 	c     *Cache
+	views *viewSet // of which the object is; nil: it is none of them
 	forms [message.HTTP3 + 1]atomic.Pointer[[]byte]
 
 	mu      sync.Mutex
@@ -49,7 +50,15 @@ func (e *encoded) keep(p message.Protocol, b []byte) {
 		e.c.budget.release(n)
 		return
 	}
+	e.count(n)
+}
+
+// count notes bytes that the forms take. e is locked.
+func (e *encoded) count(n int64) {
 	e.charged += n
+	if e.views != nil {
+		e.views.bytes.Add(n)
+	}
 }
 
 // retire leaves what the forms have cost to the body, until nobody reads it any more: who sends the one sends the other.
@@ -59,7 +68,8 @@ func (e *encoded) retire(b *body) {
 	}
 	e.mu.Lock()
 	n := e.charged
-	e.gone, e.charged = true, 0
+	e.gone = true
+	e.count(-n)
 	e.mu.Unlock()
 	b.charge(n)
 }
@@ -73,7 +83,7 @@ func (e *encoded) release() {
 	defer e.mu.Unlock()
 	e.gone = true
 	e.c.budget.release(e.charged)
-	e.charged = 0
+	e.count(-e.charged)
 }
 
 var _ message.Block = (*Object)(nil)

@@ -32,6 +32,8 @@ type Response struct {
 	// Of a 206 that may be stored, what it is of a representation of which length. Length is then its body's.
 	part  *extent
 	whole int64
+	// tags are those of what it completes, for it when it has none itself.
+	tags tagSet
 }
 
 // Fill is one fetch that any number of requests share.
@@ -58,8 +60,9 @@ type Fill struct {
 	err    error
 
 	// guarded by the shard's lock
-	listed bool // in shard.fills
-	next   *Fill
+	listed  bool // in shard.fills
+	writing bool // its object is arriving: the Writer will unlist it
+	next    *Fill
 }
 
 // newFill makes a fill. The shard is locked.
@@ -114,7 +117,7 @@ func (c *Cache) begin(now time.Time, key Key, r *message.Request, ask string) (f
 	d := requestDirectives(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refuses(crowd(hash, r, ask != ""), now) {
+	if c.refuses(s, hash, r, ask, now) {
 		f = c.newFill(s, key, hash)
 		f.ask = ask
 		return f, true
@@ -211,7 +214,7 @@ func (f *Fill) decide(note func()) bool {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	note()
-	if f.obj == nil || f.obj.body.frozen.Load() {
+	if !f.writing {
 		f.c.unlist(s, f)
 	}
 	s.mu.Unlock()

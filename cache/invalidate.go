@@ -10,8 +10,14 @@ import (
 // Purge removes every variant of the key's URL, whatever else rules tell its keys apart by, and keeps a fill under way from storing one. It reports
 // whether something was stored.
 func (c *Cache) Purge(key Key) bool {
+	had, _ := c.remove(key)
+	return had
+}
+
+// remove is Purge, and reports also whether a deletion is to be written to disk.
+func (c *Cache) remove(key Key) (had, noted bool) {
 	key = key.url()
-	c.purgeHints(key)
+	defer c.purgeHints(key) // once the purge is noted: see NoteHints
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()
@@ -25,24 +31,28 @@ func (c *Cache) Purge(key Key) bool {
 	dropped := c.dropAll(s, hash, key) + c.purgeKin(s, key, hash)
 	c.counters.invalidations.Add(dropped)
 	c.trim(s)
-	return c.tier.purged(key) || dropped > 0
+	had, noted = c.tier().purged(key)
+	return had || dropped > 0, noted
 }
 
 // Invalidate removes what an unsafe request's answer has made obsolete (RFC 9111 §4.4): after a 2xx or 3xx, the target, and Location
 // and Content-Location where they are of the same origin. It does nothing for safe methods and other status codes, so it
-// may be called after every bypass. The policy's key rules count for it as for storing.
-func (c *Cache) Invalidate(service string, r *message.Request, p *Policy, status int, fields message.Fields) {
+// may be called after every bypass. The policy's key rules count for it as for storing. It reports whether some of it may be on disk, where it is
+// gone for good once [Cache.Sync] has returned.
+func (c *Cache) Invalidate(service string, r *message.Request, p *Policy, status int, fields message.Fields) (onDisk bool) {
 	if safe(r.Method) || status < 200 || status > 399 {
-		return
+		return false
 	}
-	c.Purge(p.KeyOf(service, r, nil))
+	_, onDisk = c.remove(p.KeyOf(service, r, nil))
 	for _, name := range [...]string{"location", "content-location"} {
 		if target, ok := sameOrigin(r, fields.Get(name)); ok {
 			other := *r
 			other.Target = target
-			c.Purge(p.KeyOf(service, &other, nil))
+			_, noted := c.remove(p.KeyOf(service, &other, nil))
+			onDisk = onDisk || noted
 		}
 	}
+	return onDisk
 }
 
 // safe reports whether the method is known to be safe (RFC 9110 §9.2.1); of an unknown one the worst must be expected.

@@ -47,6 +47,9 @@ const (
 
 var queryModes = [...]string{QueryAll: "all", QueryNone: "none", QueryAllow: "allow", QueryDeny: "deny"}
 
+// queryUnread is the mode of a word that is none: whoever read it has reported it.
+const queryUnread QueryMode = 0xff
+
 // String returns the word of the configuration.
 func (m QueryMode) String() string {
 	if int(m) < len(queryModes) {
@@ -63,6 +66,7 @@ func (m *QueryMode) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
+	*m = queryUnread
 	return fmt.Errorf("%q is no query mode: write all, none, allow or deny", text)
 }
 
@@ -75,6 +79,7 @@ const (
 func (k *KeyRules) Validate(report func(key, fault string)) {
 	q := &k.Query
 	switch named := q.Mode == QueryAllow || q.Mode == QueryDeny; {
+	case q.Mode == queryUnread: // what becomes of the names is not known
 	case named && len(q.Names) == 0:
 		report("query.names", "must have a name with the mode "+q.Mode.String())
 	case !named && len(q.Names) > 0:

@@ -69,8 +69,9 @@ func (k *KeyRules) appendSelected(b []byte, f message.Fields) []byte {
 	for _, name := range k.Headers {
 		b = append(append(b, selectedMark), name...)
 		if f.Has(name) {
-			b = appendNormalised(append(b, '='), f, name)
+			b = appendKeyed(append(b, '='), f, name)
 		}
+		b = appendUnderscored(b, f, name)
 	}
 	for _, name := range k.Cookies {
 		b = append(append(append(b, selectedMark), "cookie:"...), name...)
@@ -83,22 +84,111 @@ func (k *KeyRules) appendSelected(b []byte, f message.Fields) []byte {
 	return b
 }
 
-// appendCookie appends "=" and the cookie's value. One that comes several times is there with every value: some origins take the first,
-// some the last.
+// appendKeyed appends a field's value as it counts for a key: as for Vary, but of a field that may be no list empty members stay. To an origin
+// that takes it for no list, ",gold" is not "gold".
+func appendKeyed(b []byte, f message.Fields, name string) []byte {
+	if kindOf(name) != listField {
+		return appendNormalised(b, f, name)
+	}
+	found := false
+	for i := range f {
+		if f[i].Name != name {
+			continue
+		}
+		if found {
+			b = append(b, ',')
+		}
+		found = true
+		for value := f[i].Value; ; b = append(b, ',') {
+			m, rest, _ := cutQuoted(value)
+			b = append(b, trimOWS(m)...)
+			if len(m) == len(value) {
+				break
+			}
+			value = rest
+		}
+	}
+	return b
+}
+
+// appendUnderscored appends the fields that many servers take for the one of that name, as they make "_" of "-".
+func appendUnderscored(b []byte, f message.Fields, name string) []byte {
+	if strings.IndexByte(name, '-') < 0 {
+		return b
+	}
+	for i := range f {
+		if n := f[i].Name; n != name && len(n) == len(name) && underscored(n, name) {
+			b = append(append(append(append(b, selectedMark), n...), '='), f[i].Value...)
+		}
+	}
+	return b
+}
+
+func underscored(a, b string) bool {
+	for i := range len(a) {
+		x, y := a[i], b[i]
+		if x != y && (x != '_' && x != '-' || y != '_' && y != '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// appendCookie appends "=" and the cookie's value. One that comes several times is there with every value, each further one after a ";": some
+// origins take the first, some the last. So is, whole, what only some origins read as the cookie: with other case, white space, "." for "_", or as
+// a member of an array, behind a comma, or in quotes that go on behind a ";".
 func appendCookie(b []byte, f message.Fields, name string) []byte {
+	start := len(b)
 	for i := range f {
 		if f[i].Name != "cookie" {
 			continue
 		}
 		for rest := f[i].Value; rest != ""; {
 			var pair string
+			before := rest
 			pair, rest, _ = strings.Cut(rest, ";")
-			if n, value, ok := strings.Cut(trimOWS(pair), "="); ok && n == name {
+			n, value, ok := strings.Cut(trimOWS(pair), "=")
+			switch {
+			case ok && len(value) > 0 && value[0] == '"' && !strings.HasSuffix(value[1:], `"`) && rest != "":
+				b = append(append(b, ';'), before...) // whoever minds quotes finds other cookies in it
+				rest = ""
+			case ok && n == name:
+				if len(b) > start {
+					b = append(b, ';')
+				}
 				b = append(append(b, '='), value...)
+			case readsAs(pair, name):
+				b = append(append(b, ';'), pair...)
 			}
 		}
 	}
 	return b
+}
+
+// readsAs reports whether some origin finds the cookie of that name in a pair.
+func readsAs(pair, name string) bool {
+	for rest := pair; rest != ""; {
+		var p string
+		p, rest, _ = strings.Cut(rest, ",")
+		p, _, _ = strings.Cut(p, "=")
+		if p = strings.Trim(p, " \t"); len(p) >= len(name) && namesCookie(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// namesCookie compares them as the most lenient origins do: see allows.
+func namesCookie(p, name string) bool {
+	for i := range len(name) {
+		c, rest, ok := nextDecoded(p)
+		if !ok || lenient(c) != lenient(name[i]) {
+			return false
+		}
+		p = rest
+	}
+	c, _, ok := nextDecoded(p)
+	return !ok || c == '[' || c == 0
 }
 
 // split cuts what rules added, marks included, off the key of the URL alone.

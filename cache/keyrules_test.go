@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,20 @@ func TestKeyRules(t *testing.T) {
 		{"a cookie", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: id=7; cur=EUR"), req("https://h/a", "Cookie: cur=EUR", "Cookie: id=8"), true, "https://h/a cookie:cur=EUR"},
 		{"another value", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: cur=EUR"), req("https://h/a", "Cookie: cur=USD"), false, ""},
 		{"an empty cookie", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: cur="), req("https://h/a", "Cookie: x"), false, ""},
-		{"a cookie's case", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: CUR=EUR"), req("https://h/a"), true, ""},
+		{"a cookie's case: some origins don't mind it", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: CUR=EUR"), req("https://h/a"), false, ""},
+		{"white space around its name", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: a; cur =EUR"), req("https://h/a"), false, ""},
+		{"a member of an array", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: cur[x]=EUR"), req("https://h/a"), false, ""},
+		{"other characters for an underscore", KeyRules{Cookies: []string{"my_cur"}}, req("https://h/a", "Cookie: my.cur=EUR"), req("https://h/a"), false, ""},
+		{"an escaped name", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: c%75r=EUR"), req("https://h/a"), false, ""},
+		{"behind a comma", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: a=b, cur=EUR"), req("https://h/a"), false, ""},
+		{"in quotes that some origins mind", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", `Cookie: a="b; cur=EUR"`), req("https://h/a", "Cookie: cur=EUR"), false, ""},
+		{"and quotes that end are a value like others", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", `Cookie: a="b"; cur=EUR`), req("https://h/a", "Cookie: cur=EUR"), true, ""},
+		{"not read as the cookie: it is the second time", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: cur=EUR=USD"), req("https://h/a", "Cookie: cur=EUR; cur=USD"), false, ""},
+		{"a longer name is another cookie", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: curr=EUR; xcur=1"), req("https://h/a"), true, "https://h/a cookie:cur"},
+		{"a field with an underscore is the same to many servers", KeyRules{Headers: []string{"x-tier"}}, req("https://h/a", "X_Tier: gold"), req("https://h/a"), false, ""},
+		{"and not the same to others", KeyRules{Headers: []string{"x-tier"}}, req("https://h/a", "X_Tier: gold"), req("https://h/a", "X-Tier: gold"), false, ""},
+		{"an empty member: it may be no list", KeyRules{Headers: []string{"x-tier"}}, req("https://h/a", "X-Tier: ,gold"), req("https://h/a", "X-Tier: gold"), false, ""},
+		{"at the end too", KeyRules{Headers: []string{"x-tier"}}, req("https://h/a", "X-Tier: gold,"), req("https://h/a", "X-Tier: gold"), false, ""},
 		{"twice: which one the origin takes is its affair", KeyRules{Cookies: []string{"cur"}}, req("https://h/a", "Cookie: cur=EUR; cur=USD"), req("https://h/a", "Cookie: cur=EUR"), false, ""},
 		{"device", KeyRules{Device: true}, req("https://h/a", "Sec-CH-UA-Mobile: ?1"), req("https://h/a", "User-Agent: x Mobile"), true, "https://h/a device=mobile"},
 		{"a query is no cookie", KeyRules{Cookies: []string{"c"}}, req("https://h/a?c=1"), req("https://h/a", "Cookie: c=1"), false, ""},
@@ -154,6 +168,8 @@ func TestKeyRulesValidate(t *testing.T) {
 	if err := m.UnmarshalText([]byte("some")); err == nil {
 		t.Error("some is no mode")
 	}
+	unread := KeyRules{Query: QueryRules{Mode: m, Names: []string{"a"}}}
+	unread.Validate(func(key, fault string) { t.Errorf("what is wrong is the mode, not %s: %s", key, fault) })
 }
 
 // TestRFC9111_4_4_InvalidationKnowsTheKeyRules: an unsafe request, and a purge, concern all that is stored of a URL.
@@ -261,6 +277,33 @@ func FuzzAppendQuery(f *testing.F) {
 						t.Fatalf("%v %q: of %q, kept is %v", mode, name, p, kept)
 					}
 				}
+			}
+		}
+	})
+}
+
+// FuzzCookieKey: a key says that a cookie is absent only when no origin finds it, however it reads the field.
+func FuzzCookieKey(f *testing.F) {
+	for _, s := range []string{"cur=EUR", "a=b; CUR=EUR", `a="b; cur=EUR"; c`, "a=b,cur=1", "cur[]=1", "cur", "c%75r=1;cur%", "cur =1", "=cur; cur%00=1"} {
+		f.Add(s)
+	}
+	rules := KeyRules{Cookies: []string{"cur"}}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.IndexByte(s, 0) >= 0 {
+			return
+		}
+		if key := string(rules.appendSelected(nil, message.Fields{{Name: "cookie", Value: s}})); key != "\x00cookie:cur" {
+			return
+		}
+		readings := strings.FieldsFunc(s, func(r rune) bool { return r == ';' || r == ',' })
+		if c, err := http.ParseCookie(s); err == nil {
+			for _, c := range c {
+				readings = append(readings, c.Name+"=")
+			}
+		}
+		for _, p := range readings {
+			if name, _, ok := strings.Cut(p, "="); ok && strings.EqualFold(strings.Trim(name, " \t"), "cur") {
+				t.Fatalf("%q has %q", s, p)
 			}
 		}
 	})

@@ -53,6 +53,9 @@ type Result struct {
 	// (RFC 9111 §5.2.2.2).
 	MustRevalidate bool
 
+	// Untold: something of the URL is stored, and is nothing for this request; whether for its variant, range or age is not told apart.
+	Untold bool
+
 	absent bool // nothing that fits is in memory
 
 	// Object is the stored response with Hit and Stale, else nil.

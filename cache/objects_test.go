@@ -181,21 +181,37 @@ func fillFast(c *Cache, n int) (content int64) {
 	t, _, _ := storable(get("/"), &Response{Status: 200, Fields: benchFields, Requested: epoch, Received: epoch}, on())
 	for i := range n {
 		size := 100 + i*7919%401
-		r := benchRequest(i)
-		key := KeyOf("shop", r)
-		o := &Object{Status: 200, Fields: benchFields, Length: int64(size), received: epoch, terms: t}
-		o.body = &body{budget: &c.budget, chunks: []chunk{{data: benchBody[:size]}}, size: int64(size)}
-		o.body.keep(nil, 0)
-		e := &entry{obj: o}
-		e.packed, _ = c.pack(key, o, nil)
-		hash := key.hash(c.seed)
-		s := c.shard(hash)
-		c.lockForInsert(s)
-		c.insert(s, key, hash, r, e)
-		s.mu.Unlock()
-		content += int64(key.size() + stringBytes(benchFields) + size)
+		content += storeFast(c, t, benchRequest(i), benchBody[:size], false)
 	}
 	return content
+}
+
+func storeFast(c *Cache, t terms, r *message.Request, body []byte, unpacked bool) (content int64) {
+	key := KeyOf("shop", r)
+	o := &Object{Status: 200, Fields: benchFields, Length: int64(len(body)), received: epoch, terms: t}
+	o.body = newBody(&c.budget, 0)
+	e := &entry{obj: o}
+	if unpacked {
+		o.Fields = compact(benchFields)
+		o.encoded = &encoded{c: c}
+		e.cost = metaCost(key, o, nil)
+		if !c.reserve(e.cost + int64(len(body))) {
+			return 0
+		}
+		key, body = key.clone(), append([]byte(nil), body...)
+		o.body.charged = int64(len(body))
+	}
+	o.body.chunks, o.body.size = []chunk{{data: body}}, int64(len(body))
+	o.body.keep(nil, 0)
+	if !unpacked {
+		e.packed, _ = c.pack(key, o, nil)
+	}
+	hash := key.hash(c.seed)
+	s := c.shard(hash)
+	c.lockForInsert(s)
+	c.insert(s, key, hash, r, e)
+	s.mu.Unlock()
+	return int64(key.size() + stringBytes(benchFields) + len(body))
 }
 
 // newZipf is a table of samples of popularity 1/rank^s.

@@ -36,19 +36,47 @@ func TestAPackedObjectIsTheObject(t *testing.T) {
 	}
 }
 
-func TestViewsAreBounded(t *testing.T) {
+// TestViewsTakeWhatIsFree and give it back: objects are never evicted for more views than their share.
+func TestViewsTakeWhatIsFree(t *testing.T) {
 	h := newHarness(t)
+	for i := range h.shards {
+		h.shards[i].views.max = 40
+	}
 	s := &h.shards[0]
 	for i := range 3000 {
 		h.store(get(fmt.Sprintf("/%d", i)), answer(200, "Cache-Control: max-age=60"), "x")
 		h.want("just stored", 0, get(fmt.Sprintf("/%d", i)), Hit, ReasonFresh)
 	}
-	if n := h.views.Load(); n == 0 || n > h.budget.limit/viewShare/objectOverhead || s.viewBytes > s.viewLimit {
-		t.Errorf("%d views of %d bytes in a shard", n, s.viewBytes)
+	if n := h.views.Load(); n == 0 || s.views.bytes.Load() > h.budget.limit/2 {
+		t.Errorf("%d views of %d bytes in a shard", n, s.views.bytes.Load())
+	}
+	if n := h.views.Load(); n > 40*shardCount || n < 30*shardCount {
+		t.Errorf("%d views, of which there may be %d", n, 40*shardCount)
 	}
 	for i := range 3000 {
 		h.want("still stored", 0, get(fmt.Sprintf("/%d", i)), Hit, ReasonFresh)
 	}
+}
+
+// TestObjectsComeBeforeViews: what is stored takes the views' memory, but for their share, before anything is evicted.
+func TestObjectsComeBeforeViews(t *testing.T) {
+	h := newHarness(t)
+	evicted := func() uint64 { return h.counters.evictions[smallQueue].Get() + h.counters.evictions[mainQueue].Get() }
+	many := 0
+	for i := 0; evicted() == 0 && i < 100_000; i++ {
+		h.store(get(fmt.Sprintf("/%d", i)), answer(200, "Cache-Control: max-age=60"), "x")
+		h.look(0, get(fmt.Sprintf("/%d", i)))
+		many = max(many, int(h.views.Load()))
+	}
+	share := h.budget.limit / viewShare
+	bytes := int64(0)
+	for i := range h.shards {
+		bytes += h.shards[i].views.bytes.Load()
+	}
+	if n := h.views.Load(); bytes > share+share/2 || many < 2*int(n) {
+		t.Errorf("%d views of %d bytes, their share being %d, when the first object is evicted; there were %d", n, bytes, share, many)
+	}
+	h.drained(newHarness(t).budget.used.Load())
 }
 
 // TestARefusedViewServes: without room for a view the object serves all the same.
@@ -56,7 +84,7 @@ func TestARefusedViewServes(t *testing.T) {
 	h := newHarness(t)
 	h.store(get("/"), answer(200, "Cache-Control: max-age=60"), "hello")
 	for i := range h.shards {
-		h.shards[i].viewLimit = 0
+		h.shards[i].views.max = 0
 	}
 	o := h.want("without views", 0, get("/"), Hit, ReasonFresh).Object
 	if got := h.body(o, Whole); got != "hello" || h.views.Load() != 0 || h.counters.refusedViews.Get() != 1 {
@@ -83,8 +111,8 @@ func TestAStaleObjectEndsItsStaleUsePacked(t *testing.T) {
 				t.Errorf("viewed %v: it goes on to serve", viewed)
 			}
 			for i := range h.shards {
-				for len(h.shards[i].views) > 0 {
-					h.dropView(&h.shards[i], h.shards[i].views[0])
+				for len(h.shards[i].views.all) > 0 {
+					h.dropView(&h.shards[i], h.shards[i].views.all[0])
 				}
 			}
 		}

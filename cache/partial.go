@@ -2,6 +2,8 @@ package cache
 
 import (
 	"errors"
+	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +54,14 @@ func (o *Object) bodyLength() int64 {
 	return o.Length
 }
 
+// Extent is what of the representation the object's body is, and whether that may be less than all of it.
+func (o *Object) Extent() (rg Range, partial bool) {
+	if o.part == nil {
+		return Whole, false
+	}
+	return o.part.Range, true
+}
+
 // Holds reports whether the object has all of rg.
 func (o *Object) Holds(rg Range) bool {
 	_, ok := o.within(rg)
@@ -90,12 +100,33 @@ func (c *Cache) BeginPart(now time.Time, key Key, r *message.Request, ask string
 }
 
 // RefusedPart is Refused for the fetch of a range.
-func (c *Cache) RefusedPart(now time.Time, key Key, r *message.Request) bool {
+func (c *Cache) RefusedPart(now time.Time, key Key, r *message.Request, ask string) bool {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.refuses(crowd(hash, r, true), now)
+	return c.refuses(s, hash, r, ask, now)
+}
+
+// refuses reports whether the answer to such a request is remembered as not to be shared: any, or of a part that part's. The shard is locked.
+func (c *Cache) refuses(s *shard, hash uint64, r *message.Request, ask string, now time.Time) bool {
+	return s.refuses(crowd(hash, r, ask != ""), now) || ask != "" && s.refuses(c.crowdAsking(hash, r, ask), now)
+}
+
+// crowdAsking is crowd for one range.
+func (c *Cache) crowdAsking(hash uint64, r *message.Request, ask string) uint64 {
+	return crowd(hash^maphash.String(c.seed, ask), r, true)
+}
+
+// remember notes that the answer could not be shared, for that reason. Some concern no other range. The shard is locked.
+func (f *Fill) remember(r *message.Request, reason Reason, at time.Time) {
+	h := crowd(f.hash, r, f.ask != "")
+	switch {
+	case f.ask == "":
+	case reason == ReasonTooLarge, reason == ReasonNoMemory, reason == ReasonStatus, reason == ReasonPartial:
+		h = f.c.crowdAsking(f.hash, r, f.ask)
+	}
+	f.c.shard(f.hash).remember(h, at.Add(refusalTime))
 }
 
 // reaches reports whether a fetch of the whole will soon have what r asks for. The shard is locked.
@@ -108,7 +139,8 @@ func (f *Fill) reaches(r *message.Request) bool {
 }
 
 // RespondPart is Respond for the answer to a request for a range. have is what the fetch is to complete, or nil: an answer of the same version updates its
-// fields, as a 304 would. Only a 206 with one range of a known length is stored as a part; any other status but 416 is an answer for the whole.
+// fields, as a 304 would. Only a 206 with one range of a known length is stored as a part, as far as its body goes (RFC 9111 §3.3, RFC 9112 §8); any
+// other status but 416 is an answer for the whole.
 func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *Policy) (*Writer, Reason) {
 	switch resp.Status {
 	case 416: // an answer to this range, and to no request without one
@@ -116,24 +148,47 @@ func (f *Fill) RespondPart(r *message.Request, resp Response, have *Object, p *P
 		return nil, ReasonStatus
 	case 206:
 		rg, total, ok := parseContentRange(resp.Fields)
-		if n := rg.End - rg.Start; !ok || total < 0 || resp.Length >= 0 && resp.Length != n {
+		if !ok || total < 0 || resp.Length == 0 || resp.Length > rg.End-rg.Start || isMultipart(resp.Fields) {
 			f.refuse(r, &resp, ReasonPartial)
 			return nil, ReasonPartial
 		}
+		if resp.Length > 0 {
+			rg.End = rg.Start + resp.Length
+		}
 		resp.part, resp.whole, resp.Length = &extent{rg, 0}, total, rg.End-rg.Start
-		resp.Fields = withoutContentRange(resp.Fields)
+		resp.Fields = ofRepresentation(resp.Fields)
 		if have != nil && have.Length == total && strongValidator(resp.Fields, resp.Received) == have.validator() && have.validator() != "" {
-			resp.Fields = updated(have.Fields, resp.Fields, p)
+			resp.Fields, resp.tags = updated(have.Fields, resp.Fields, p), have.tags
 		}
 	}
 	return f.Respond(r, resp, p)
 }
 
-// withoutContentRange is a copy of f without what the store has in its own form.
-func withoutContentRange(f message.Fields) message.Fields {
-	f = f.Clone()
-	f.Del("content-range")
-	return f
+// isMultipart reports whether a 206 says that it has several ranges, whatever its Content-Range (RFC 9110 §15.3.7.2).
+func isMultipart(f message.Fields) bool {
+	const kind = "multipart/byteranges"
+	v := f.Get("content-type")
+	return len(v) >= len(kind) && strings.EqualFold(v[:len(kind)], kind)
+}
+
+// OfContent reports whether a field is about the bytes of one message and not about the representation: where it is (RFC 9110 §14.4), or a digest of
+// just these bytes (RFC 9530 §2, RFC 1864).
+func OfContent(name string) bool {
+	switch name {
+	case "content-range", "content-digest", "content-md5":
+		return true
+	}
+	return false
+}
+
+// SaysOfContent reports whether the object has such a field, which a part of its body must go without.
+func (o *Object) SaysOfContent() bool {
+	return slices.ContainsFunc(o.Fields, func(x message.Field) bool { return OfContent(x.Name) })
+}
+
+// ofRepresentation is a copy of f with what is true of any part.
+func ofRepresentation(f message.Fields) message.Fields {
+	return slices.DeleteFunc(f.Clone(), func(x message.Field) bool { return OfContent(x.Name) })
 }
 
 // publishExtent puts a part that has come beside those of its version, and takes the place of those of another. The shard is locked, with a free
@@ -141,11 +196,14 @@ func withoutContentRange(f message.Fields) message.Fields {
 func (w *Writer) publishExtent(s *shard, e *entry, room bool, v purgeVerdict, reason Reason) Reason {
 	f, c, o := w.fill, w.fill.c, e.obj
 	old := selected(c.current(s, f.hash, f.key.extents()), w.request)
+	whole := match(c.current(s, f.hash, f.key), w.request)
 	switch {
 	case !room:
 		reason = ReasonNoMemory
 	case s.purgedSince(f), !v.untouched():
 		reason = ReasonInvalidated
+	case whole != nil && (whole.obj.received.After(o.received) || o.validator() == "" || whole.obj.SameVersion(o)):
+		reason = ReasonSuperseded // the part would never be found, until it is old
 	}
 	for _, e := range old {
 		if !e.obj.SameVersion(o) && e.obj.received.After(o.received) {
@@ -158,6 +216,10 @@ func (w *Writer) publishExtent(s *shard, e *entry, room bool, v purgeVerdict, re
 		o.body.detach()
 		c.trim(s)
 		return reason
+	}
+	if whole != nil { // of the version before
+		c.drop(s, whole)
+		c.tier().removed(f.key, whole.sel)
 	}
 	c.place(s, f.key.extents(), f.hash, e, func(old *entry) bool {
 		return matches(old.sel, w.request) && (!old.obj.SameVersion(o) || o.Holds(old.obj.part.Range))

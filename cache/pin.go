@@ -10,11 +10,11 @@ type Pieces struct {
 
 // Pin makes p hold the part rg of the object's body, so that it is neither evicted nor given back to the budget. It takes no lock and
 // allocates nothing. It fails for what a [Reader] must serve: a body that is still arriving, one with a trailer section, one that
-// has left the store, whose bytes are no longer counted, and a part of the body that the object does not hold.
+// has left the store, whose bytes are no longer counted, one that broke off, and a part of the body that the object does not hold.
 func (o *Object) Pin(p *Pieces, rg Range) bool {
 	b := o.body
 	rg, ok := o.within(rg)
-	if !ok || !b.frozen.Load() || len(b.trailers) > 0 || !b.pin() {
+	if !ok || !b.frozen.Load() || len(b.trailers) > 0 || o.part == nil && b.err != nil || !b.pin() {
 		return false
 	}
 	*p = Pieces{body: b, skip: rg.Start, left: max(min(rg.End, b.size)-rg.Start, 0)}

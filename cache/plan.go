@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"nearcast/proxy/message"
@@ -18,7 +19,8 @@ type Plan struct {
 	Pieces []Piece
 	// Ask is the value of the Range field for the origin: what is missing, or without Pieces what the client asked for. "" when nothing is.
 	Ask string
-	// IfRange is the value of the If-Range field (RFC 9110 §13.1.5), which has the origin send the whole when it has another version now; "" for none.
+	// IfRange is the value of the If-Range field (RFC 9110 §13.1.5), which has the origin send the whole when it has another version now, without
+	// Pieces the client's own; "" for none.
 	IfRange string
 }
 
@@ -66,15 +68,16 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 	if r.Method != "GET" {
 		return unanswered(r, d, res)
 	}
-	parts, stale := c.parts(now, key, r, d, p)
+	parts, stale, some := c.parts(now, key, r, d, p)
 	if len(parts) == 0 {
+		res.Untold = some && stale == nil
 		if res = unanswered(r, d, res); res.State == Miss && ranged {
 			if stale != nil && servesRange(r, stale) { // it may when no origin can
 				own := judge(now, stale, d, p)
 				own.Conditional = res.Conditional
 				res = own
 			}
-			res.State, res.Part = Part, &Plan{Ask: specs[0].String()}
+			res.State, res.Part = Part, askFor(r, specs[0])
 		}
 		return res
 	}
@@ -95,6 +98,7 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 		own.State, own.Part, own.Conditional = Part, plan, res.Conditional
 		return own
 	}
+	res.Untold = true
 	if res = unanswered(r, d, res); res.State != Miss {
 		return res
 	}
@@ -102,23 +106,36 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 	case plan != nil:
 		res.State, res.Part = Part, plan
 	case ranged && status == 206: // not so when If-Range is of another version
-		res.State, res.Part = Part, &Plan{Ask: specs[0].String()}
+		res.State, res.Part = Part, askFor(r, specs[0])
 	}
 	return res
 }
 
+// askFor fetches what the client asks for: with its If-Range one request brings it, the part or the whole.
+func askFor(r *message.Request, spec rangeSpec) *Plan {
+	plan := &Plan{Ask: spec.String()}
+	if v := r.Fields.Values("if-range"); len(v) == 1 {
+		plan.IfRange = strings.Clone(v[0])
+	}
+	return plan
+}
+
 // parts returns what may serve r of the newest version that is stored in part, in the order of the bytes. Without any, stale is a part
-// that may not. Parts without a strong validator have nothing to do with each other: then it is the newest alone.
-func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives, p *Policy) (fresh []*Object, stale *Object) {
+// that may not. Parts without a strong validator have nothing to do with each other: then it is the newest alone. some tells whether there is any part,
+// of whatever variant.
+func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives, p *Policy) (fresh []*Object, stale *Object, some bool) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
+	if some = s.hasExtents(hash, key); !some {
+		return nil, nil, false
+	}
 	all, touching := c.extents(s, hash, key, r)
 	if touching {
 		s.mu.Lock()
 		c.combine(s, key, hash, r)
 		s.mu.Unlock()
 		if o, reason := c.find(&key, r); reason == ReasonNone {
-			return []*Object{o}, nil
+			return []*Object{o}, nil, true
 		}
 		all, _ = c.extents(s, hash, key, r)
 	}
@@ -134,14 +151,11 @@ func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives,
 		}
 	}
 	slices.SortFunc(fresh, func(a, b *Object) int { return cmp.Compare(a.part.Start, b.part.Start) })
-	return fresh, stale
+	return fresh, stale, some
 }
 
 // extents returns the stored parts for r, the newest first, and whether some of them might become one.
 func (c *Cache) extents(s *shard, hash uint64, key Key, r *message.Request) (all []*Object, touching bool) {
-	if !s.hasExtents(hash, key) {
-		return nil, false
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range selected(c.current(s, hash, key.extents()), r) {

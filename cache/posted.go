@@ -6,7 +6,7 @@ import "nearcast/proxy/message"
 // freshness and the target's own URI in Content-Location (RFC 9110 §9.3.3). Nil for any other answer. It must be called after Invalidate, which
 // would take out what it stores. Nobody waits for the body: it is the client's alone until it has been committed.
 func (c *Cache) Posted(service string, r *message.Request, resp Response, p *Policy) *Writer {
-	if r.Method != "POST" || resp.Status != 200 || !locatesItself(r, resp.Fields) {
+	if r.Method != "POST" || resp.Status != 200 || !locatesItself(r, resp.Fields) || !codedForAll(r, resp.Fields) {
 		return nil
 	}
 	asGet := *r

@@ -27,12 +27,15 @@ func TestRFC9110_9_3_3_PostThatIsStored(t *testing.T) {
 		{"not fresh", "POST", 200, []string{"Cache-Control: max-age=0", `ETag: "a"`, "Content-Location: /a?x=1"}, false},
 		{"no-cache", "POST", 200, []string{"Cache-Control: max-age=60, no-cache", `ETag: "a"`, "Content-Location: /a?x=1"}, false},
 		{"no-store", "POST", 200, []string{"Cache-Control: max-age=60, no-store", "Content-Location: /a?x=1"}, false},
+		{"a coding that the canonical field names", "POST", 200, []string{"Cache-Control: max-age=60", "Content-Location: /a?x=1", "Vary: accept-encoding", "Content-Encoding: gzip"}, true},
+		{"one that it leaves out", "POST", 200, []string{"Cache-Control: max-age=60", "Content-Location: /a?x=1", "Vary: accept-encoding", "Content-Encoding: deflate"}, false},
+		{"one that is not known", "POST", 200, []string{"Cache-Control: max-age=60", "Content-Location: /a?x=1", "Vary: accept-encoding", "Content-Encoding: x"}, false},
 		{"another status", "POST", 201, []string{"Cache-Control: max-age=60", "Content-Location: /a?x=1"}, false},
 		{"another method", "PUT", 200, []string{"Cache-Control: max-age=60", "Content-Location: /a?x=1"}, false},
 	} {
 		h := newHarness(t)
 		h.store(get("/a?x=1"), answer(200, "Cache-Control: max-age=60"), "old")
-		r, resp := request(tt.method, "/a?x=1"), answer(tt.status, tt.lines...)
+		r, resp := request(tt.method, "/a?x=1", "Accept-Encoding: gzip, deflate, x"), answer(tt.status, tt.lines...)
 		h.Invalidate("shop", r, h.policy, resp.Status, resp.Fields)
 		w := h.Posted("shop", r, resp, h.policy)
 		if (w != nil) != tt.stored {
@@ -50,10 +53,10 @@ func TestRFC9110_9_3_3_PostThatIsStored(t *testing.T) {
 		if got := w.Commit(nil); got != ReasonStored {
 			t.Errorf("%s: %v", tt.why, got)
 		}
-		if res := h.want(tt.why, time.Second, get("/a?x=1"), Hit, ReasonFresh); res.Object != nil && h.body(res.Object, Whole) != "new" {
+		if res := h.want(tt.why, time.Second, get("/a?x=1", "Accept-Encoding: gzip"), Hit, ReasonFresh); res.Object != nil && h.body(res.Object, Whole) != "new" {
 			t.Errorf("%s: another body", tt.why)
 		}
-		h.want("HEAD shares it", time.Second, request("HEAD", "/a?x=1"), Hit, ReasonFresh)
+		h.want("HEAD shares it", time.Second, request("HEAD", "/a?x=1", "Accept-Encoding: gzip"), Hit, ReasonFresh)
 	}
 }
 

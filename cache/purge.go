@@ -160,12 +160,15 @@ func pathOf(raw string) string {
 }
 
 // untouched compares an entry with the purges since it last was, and reports whether none concerns it. The shard is locked, for reading at least.
-func (c *Cache) untouched(x *slot, e *entry) bool {
+func (c *Cache) untouched(x *slot, e *entry) bool { return c.untouchedBy(x, &e.key, e.obj) }
+
+// untouchedBy is untouched for what lies in the slot under the key.
+func (c *Cache) untouchedBy(x *slot, key *Key, o *Object) bool {
 	checked := x.checked.Load()
 	if checked == c.purges.seq.Load() {
 		return true
 	}
-	v, upTo := c.purges.judge(&e.key, &e.obj.tags, max(checked, e.obj.began))
+	v, upTo := c.purges.judge(key, &o.tags, max(checked, o.began))
 	if v.untouched() {
 		x.checked.Store(upTo) // a race may set it back, which costs another comparison
 	}

@@ -61,6 +61,7 @@ func (c *Cache) sweep(ctx context.Context) bool {
 			return false
 		}
 	}
+	c.sweepHints()
 	c.purges.swept.Store(upTo)
 	return true
 }
@@ -78,6 +79,9 @@ func (c *Cache) settleBatch(s *shard, first uint32) bool {
 		}
 		e := s.resident(x)
 		if e == nil {
+			if f := c.briefly(s, x); f != nil && c.untouchedBy(x, &f.key, &f.obj) {
+				continue
+			}
 			e = c.unpacked(s, id, false)
 		}
 		if e != nil {

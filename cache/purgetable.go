@@ -148,6 +148,13 @@ func (t *purgeTable) rotate() {
 	t.put(purgeTarget{kind: PurgeAll}, gone.sum)
 }
 
+// makeRoom lets the table hold the events of an earlier life, which may be some more than its limit.
+func (t *purgeTable) makeRoom(events int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit = max(t.limit, min(events/2+1, t.limit*3/2))
+}
+
 // apply notes events that have their numbers already.
 func (t *purgeTable) apply(seq uint64, events []PurgeEvent) {
 	t.mu.Lock()

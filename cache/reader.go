@@ -75,7 +75,7 @@ func (r *Reader) advance() (p []byte, wait <-chan struct{}, err error) {
 			return p, nil, nil
 		}
 	}
-	return nil, nil, io.EOF
+	return nil, nil, b.end()
 }
 
 // Read implements io.Reader.

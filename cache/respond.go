@@ -15,7 +15,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		return nil, f.head(r, &resp, p)
 	}
 	t, d, reason := storable(r, &resp, p)
-	if reason == ReasonStored && resp.Length > c.maxObject && !c.tier.takes(resp.Length) {
+	if reason == ReasonStored && resp.Length > c.maxObject && !c.tier().takes(resp.Length) {
 		reason = ReasonTooLarge
 	}
 	if reason == ReasonStored && f.outlives(r, &resp, p) {
@@ -32,7 +32,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 // of stack, which is not copied to a larger one for every response.
 func (f *Fill) keep(r *message.Request, resp *Response, t terms, d *directives, p *Policy) (*Writer, Reason) {
 	c := f.c
-	tags, _ := p.tags(resp.Fields)
+	tags := p.tagsOf(resp)
 	if tags.all {
 		c.counters.overtagged.Inc()
 	}
@@ -52,11 +52,11 @@ func (f *Fill) keep(r *message.Request, resp *Response, t terms, d *directives, 
 	f.decide(func() {
 		f.sel = sel
 		if shared.State == Hit || shared.ServeStaleWhileRevalidate {
-			f.obj = o
+			f.obj, f.writing = o, true
 			return
 		}
 		f.reason = ReasonUnusable
-		c.shard(f.hash).remember(crowd(f.hash, r, f.ask != ""), resp.Received.Add(refusalTime))
+		f.remember(r, f.reason, resp.Received)
 	})
 	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
 	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel}, ReasonStored
@@ -78,7 +78,7 @@ func (f *Fill) refuse(r *message.Request, resp *Response, reason Reason) {
 		f.reason = reason
 		f.endStaleUse(r, resp, reason)
 		if resp.Status < 500 && resp.Status != 425 && r.Method != "HEAD" && reason != ReasonMethod && reason != ReasonRequestNoStore {
-			f.c.shard(f.hash).remember(crowd(f.hash, r, f.ask != ""), resp.Received.Add(refusalTime))
+			f.remember(r, reason, resp.Received)
 		}
 	})
 }
@@ -134,7 +134,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, ErrAbandoned
 	}
 	if n := w.obj.bodyLength(); n >= 0 && b.size+int64(total) > n {
-		w.Abort(ErrIncomplete)
+		w.abort(ErrIncomplete)
 		return 0, ErrIncomplete
 	}
 	if w.gaveUp == ReasonNone && b.size+int64(total) > w.fill.c.maxObject {
@@ -183,12 +183,12 @@ func (w *Writer) giveUp(reason Reason) {
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	f.c.unlist(s, f)
-	s.remember(crowd(f.hash, w.request, f.ask != ""), w.obj.received.Add(refusalTime))
+	f.remember(w.request, reason, w.obj.received)
 	s.mu.Unlock()
 	f.c.budget.release(w.cost)
 	w.letGo(w.held - window)
 	if reason == ReasonTooLarge {
-		w.tee = f.c.tier.begin(w)
+		w.tee = f.c.tier().begin(w)
 	}
 	w.obj.body.pass()
 }
@@ -238,7 +238,7 @@ func (w *Writer) publish(reason Reason) Reason {
 	final.encoded, final.coded = &encoded{c: f.c}, w.obj.coded.fitting(b.size)
 	var ch change
 	if !w.loaded {
-		ch = f.c.tier.prepare(f.key, &final, w.sel, w.request.Fields)
+		ch = f.c.tier().prepare(f.key, &final, w.sel, w.request.Fields)
 	}
 	e := &entry{obj: &final, sel: w.sel, cost: w.cost}
 	if reason == ReasonStored {
@@ -278,23 +278,28 @@ func (w *Writer) publish(reason Reason) Reason {
 	}
 	if v.soft && !w.loaded { // a restart might not know of it
 		ch = change{}
-		f.c.tier.removed(f.key, w.sel)
+		f.c.tier().removed(f.key, w.sel)
 	}
 	ch.put()
 	f.c.counters.inserts.Inc()
 	return ReasonStored
 }
 
-// Abort ends the body with an error, which its readers see. Nothing is stored. It does nothing after Commit.
+// Abort ends the body with an error, which its readers see. What has come is stored as a part, where the rest can be asked for: see prefix.go. It
+// does nothing after Commit.
 func (w *Writer) Abort(err error) {
-	if w.done {
-		return
-	}
-	w.done = true
-	w.letGo(w.held)
 	if err == nil {
 		err = ErrIncomplete
 	}
+	if !w.done && !w.keepPrefix(err) {
+		w.abort(err)
+	}
+}
+
+// abort is Abort for a body of which nothing is kept.
+func (w *Writer) abort(err error) {
+	w.done = true
+	w.letGo(w.held)
 	f := w.fill
 	s := f.c.shard(f.hash)
 	s.mu.Lock()

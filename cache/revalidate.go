@@ -100,6 +100,12 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 			e = nil // purged meanwhile
 		}
 		v, checked := f.comparedWithPurges(o)
+		if e == nil && c.purgedHard(f.key, stored) {
+			// The origin confirms what an operator wants gone.
+			c.tier().removed(f.key, selectorsOf(stored.Fields, r))
+			f.reason = ReasonInvalidated
+			return
+		}
 		if v.soft {
 			shared = Result{} // nobody who came after the purge may have it as fresh
 		}
@@ -123,13 +129,13 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		case e != nil:
 			c.drop(s, e)
 		}
-		c.tier.refreshed(f, s, r, o, sel)
+		c.tier().refreshed(f, s, r, o, sel)
 		if f.sel = sel; shared.State == Hit || shared.ServeStaleWhileRevalidate {
 			f.obj = o
 			return
 		}
 		f.reason = ReasonUnusable
-		s.remember(crowd(f.hash, r, f.ask != ""), o.received.Add(refusalTime))
+		f.remember(r, f.reason, o.received)
 	})
 	if !kept {
 		o.coded.release() // nobody else will
@@ -138,6 +144,12 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 		c.budget.release(more)
 	}
 	c.freeCells(form.cell)
+}
+
+// purgedHard reports whether a hard purge concerns what has left the store. It may say so of what was only evicted, long ago.
+func (c *Cache) purgedHard(key Key, o *Object) bool {
+	v, _ := c.purges.judge(&key, &o.tags, o.began)
+	return v.hard
 }
 
 // entryOf is the entry that holds exactly that object, or the bytes that it was unpacked from.
@@ -159,5 +171,5 @@ func (f *Fill) remove(o *Object, sel []selector) {
 		f.c.drop(s, e)
 		f.c.trim(s)
 	}
-	f.c.tier.removed(f.key, sel)
+	f.c.tier().removed(f.key, sel)
 }

@@ -131,7 +131,7 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 		return nil, ReasonPartial
 	}
 	resp.part, resp.whole, resp.Length = &extent{rg, 0}, total, rg.End-rg.Start
-	resp.Fields = withoutContentRange(resp.Fields)
+	resp.Fields = ofRepresentation(resp.Fields)
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored && !t.useful(p) {
 		c.noteUnsliceable(f.key.whole(), r, resp.Received)
@@ -139,7 +139,7 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 		return nil, ReasonUnusable
 	}
 	if reason == ReasonStored {
-		resp.part.gen = c.generation(f.key.whole(), r, &resp, t, &d, f.slicing.born, f.began)
+		resp.part.gen = c.generation(f.key.whole(), r, resp, p, t, &d, f.slicing.born, f.began)
 		c.counters.slices.Inc()
 	} else {
 		c.noteUnsliceable(f.key.whole(), r, resp.Received)
@@ -175,32 +175,28 @@ func (c *Cache) noteUnsliceable(key Key, r *message.Request, now time.Time) {
 	s.remember(unsliceable(hash, r), now.Add(unsliceableTime))
 }
 
-// NoteLarge makes a head from an answer that was too large to store, so that the next request for it is served in slices.
-func (c *Cache) NoteLarge(key Key, r *message.Request, resp Response, p *Policy) {
-	if resp.Status != 200 || resp.Length < 0 || strongValidator(resp.Fields, resp.Received) == "" || !c.TooLarge(resp.Length) || c.Unsliceable(resp.Received, key, r) {
+// NoteLarge makes a head from the fill's answer, which was too large to store, so that the next request for it is served in slices.
+func (f *Fill) NoteLarge(r *message.Request, resp Response, p *Policy) {
+	c := f.c
+	if resp.Status != 200 || resp.Length < 0 || strongValidator(resp.Fields, resp.Received) == "" || !c.TooLarge(resp.Length) || c.Unsliceable(resp.Received, f.key, r) {
 		return
 	}
 	resp.part, resp.whole = &extent{}, resp.Length
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored {
-		c.generation(key.clone(), r, &resp, t, &d, c.purgesOf(key), c.purges.seq.Load())
+		c.generation(f.key, r, resp, p, t, &d, f.born, f.began)
 	}
-}
-
-func (c *Cache) purgesOf(key Key) uint64 {
-	s := c.shard(key.hash(c.seed))
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.purges
 }
 
 // generation is that of the resource's slices of resp's version, for which a head is made if there is none. It is 0, which no head has, when there was a
 // purge since the fetch began, or no memory.
-func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms, d *directives, born, began uint64) uint64 {
-	head := newObject(resp, t, d, newBody(&c.budget, 0))
+func (c *Cache) generation(key Key, r *message.Request, resp Response, p *Policy, t terms, d *directives, born, began uint64) uint64 {
+	tags := p.tagsOf(&resp)
+	resp.Fields = p.withoutTags(resp.Fields)
+	head := newObject(&resp, t, d, newBody(&c.budget, 0))
 	head.Status, head.part = 206, &extent{Range{}, c.generations.Add(1)}
 	head.body.keep(nil, 0)
-	head.encoded, head.began = &encoded{c: c}, began
+	head.encoded, head.purgeable = &encoded{c: c}, purgeable{began, tags}
 	sel := selectorsOf(resp.Fields, r)
 	cost := metaCost(key, head, sel)
 	if !c.reserve(cost) {
@@ -217,6 +213,11 @@ func (c *Cache) generation(key Key, r *message.Request, resp *Response, t terms,
 		gen = 0
 	case e != nil && e.obj.SameVersion(head):
 		gen = e.obj.part.gen
+		if head.received.After(e.obj.received) { // what it says counts from now on
+			head.part.gen = gen
+			c.replace(s, e, &entry{obj: head, sel: sel, cost: cost, checked: began}, r)
+			return gen
+		}
 	default:
 		c.insert(s, key.head(), hash, r, &entry{obj: head, sel: sel, cost: cost, checked: began})
 		return gen

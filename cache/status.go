@@ -17,7 +17,7 @@ type Outcome struct {
 }
 
 // StatusField is the Cache-Status value for a request (RFC 9211), such as "nearcast; hit; ttl=30" or
-// "nearcast; fwd=uri-miss; fwd-status=200; stored". detail is a Reason's word.
+// "nearcast; fwd=uri-miss; fwd-status=200; stored". fwd=miss: something of the URL is stored, such as other parts. detail is a Reason's word.
 func StatusField(res Result, out Outcome) string {
 	var buf [128]byte
 	return string(appendStatus(buf[:0], &res, &out))
@@ -78,8 +78,11 @@ func forwardWord(res *Result) string {
 	case Stale:
 		return staleWord(res)
 	}
-	if res.Reason == ReasonNoVariant {
+	switch {
+	case res.Reason == ReasonNoVariant:
 		return "vary-miss"
+	case res.Untold:
+		return "miss"
 	}
 	return "uri-miss"
 }

@@ -42,14 +42,15 @@ type Cache struct {
 	purges    *purgeTable
 	coder     coder
 	objects   atomic.Int64
-	packed    atomic.Int64 // of these, in cells
-	views     atomic.Int64 // of these, with a view
-	arriving  atomic.Int64 // bytes that fills under way have taken
+	packed    atomic.Int64  // of these, in cells
+	views     atomic.Int64  // of these, with a view
+	reclaimed atomic.Uint32 // counts shards whose views were looked at
+	arriving  atomic.Int64  // bytes that fills under way have taken
 	fills     atomic.Int64
 	hints     hints
-	tier      *tier       // nil: memory only
-	diskErr   error       // why there is no tier although one is configured
-	kinned    atomic.Bool // there has been a key that a service's rules added something to
+	disk      atomic.Pointer[tier] // nil: memory only
+	opener    *opener              // nil: there is to be no disk
+	kinned    atomic.Bool          // there has been a key that a service's rules added something to
 	// generations numbers the heads of slices.
 	generations atomic.Uint64
 }
@@ -64,11 +65,9 @@ type shard struct {
 	evicted uint32 // from the small queue, so far
 	serial  uint32
 	loose   []*entry // what is not packed
-	views   []*entry // what is packed, and unpacked as well
-	hand    int      // of the views' clock
+	views   viewSet  // what is packed, and unpacked as well
 	scratch []byte
-
-	viewBytes, viewLimit int64
+	brief   brief
 
 	fills   map[uint64]*Fill // under way, by the key's hash, the newest first
 	kin     kinIndex
@@ -118,7 +117,7 @@ func New(cfg Config, set *metrics.Set) *Cache {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.number, s.table, s.ghosts, s.fills = uint32(i), newSlotTable(bits), make([]ghost, ghosts), make(map[uint64]*Fill)
-		s.viewLimit = min(c.budget.limit/viewShare, maxViewBytes) / shardCount
+		s.views.max, s.views.share = maxViews/shardCount, c.budget.limit/viewShare/shardCount
 	}
 	c.purges = newPurgeTable(purgeLimit(c.budget.limit))
 	// the tables of fixed size
@@ -130,153 +129,12 @@ func New(cfg Config, set *metrics.Set) *Cache {
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash%shardCount] }
 
-// find returns the stored variant for r, or why there is none: ReasonNoVariant with an object means one that may serve while it is fresh, but
-// that r does not select.
-func (c *Cache) find(key *Key, r *message.Request) (*Object, Reason) {
-	hash := key.hash(c.seed)
-	s := c.shard(hash)
-	s.mu.RLock()
-	o, size, reason := c.search(s, hash, key, r)
-	s.mu.RUnlock()
-	if size == 0 {
-		return o, reason
-	}
-	return c.findPacked(s, hash, key, r, size)
-}
-
-// search looks among what needs no unpacking. When something that may be it does, or a purge concerns it, size is not 0. The shard is locked for reading.
-func (c *Cache) search(s *shard, hash uint64, key *Key, r *message.Request) (o *Object, size uint32, reason Reason) {
-	reason = ReasonNotStored
-	var x *slot
-	var second *entry
-	for id := *s.table.head(hash); id != 0; id = x.chain {
-		if x = s.table.slot(id); x.hash != hash {
-			continue
-		}
-		e := s.resident(x)
-		if e == nil {
-			return nil, x.size, reason
-		}
-		if e.key != *key {
-			continue
-		}
-		if !c.untouched(x, e) {
-			return nil, max(x.size, 1), reason
-		}
-		if reason = ReasonNoVariant; matches(e.sel, r) {
-			x.touch()
-			if !e.used.Load() {
-				e.used.Store(true)
-			}
-			return e.obj, 0, ReasonNone
-		}
-		if second == nil && e.inFirstLanguage(r) {
-			second = e
-		}
-	}
-	if second != nil {
-		s.table.slot(second.id).touch()
-		second.used.Store(true)
-		return second.obj, 0, reason
-	}
-	return nil, 0, reason
-}
-
-// findPacked is find where something must be unpacked, whose size is given, or done as a purge wants.
-func (c *Cache) findPacked(s *shard, hash uint64, key *Key, r *message.Request, size uint32) (*Object, Reason) {
-	credit := c.roomForView(s, size)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer func() { c.budget.release(credit) }()
-	reason := ReasonNotStored
-	var second *entry
-	var next uint32
-	for id := *s.table.head(hash); id != 0; id = next {
-		x := s.table.slot(id)
-		if next = x.chain; x.hash != hash {
-			continue
-		}
-		e := s.resident(x)
-		if e == nil {
-			e, credit = c.makeView(s, id, credit), 0
-		}
-		if e == nil || e.key != *key || !c.settle(s, e) {
-			continue
-		}
-		if reason = ReasonNoVariant; matches(e.sel, r) {
-			x.touch()
-			return e.obj, ReasonNone
-		}
-		if second == nil && e.inFirstLanguage(r) {
-			second = e
-		}
-	}
-	if second != nil {
-		s.table.slot(second.id).touch()
-		return second.obj, reason
-	}
-	return nil, reason
-}
-
-// resident is the slot's entry; nil when it is packed only.
-func (s *shard) resident(x *slot) *entry {
-	switch {
-	case x.entry == 0:
-		return nil
-	case x.cell != 0:
-		return s.views[x.entry-1]
-	}
-	return s.loose[x.entry-1]
-}
-
-// variants are what is stored under the key, the newest first. Of what is packed only, the entries have no body, and end with the lock.
-func (c *Cache) variants(s *shard, hash uint64, key Key) []*entry {
-	return c.variantsWhere(s, hash, func(k *Key) bool { return *k == key })
-}
-
-// variantsWhere are those of the keys with the hash that are wanted.
-func (c *Cache) variantsWhere(s *shard, hash uint64, wanted func(*Key) bool) (found []*entry) {
-	var x *slot
-	for id := *s.table.head(hash); id != 0; id = x.chain {
-		if x = s.table.slot(id); x.hash != hash {
-			continue
-		}
-		e := s.resident(x)
-		if e == nil {
-			e = c.unpacked(s, id, false)
-		}
-		if e != nil && wanted(&e.key) {
-			found = append(found, e)
-		}
-	}
-	return found
-}
-
-// match selects the variant for r: of several the newest (RFC 9111 §4.1).
-func match(variants []*entry, r *message.Request) *entry {
-	for _, e := range variants {
-		if matches(e.sel, r) {
-			return e
-		}
-	}
-	return nil
-}
-
-// serving is the entry with a body that may serve. The shard is locked.
-func (c *Cache) serving(s *shard, e *entry) *entry {
-	x := s.table.slot(e.id)
-	if x.cell == 0 || x.entry != 0 {
-		return e
-	}
-	return c.makeView(s, e.id, 0)
-}
-
 // lockForInsert locks the shard, with a slot that is free; false when there is no room for one.
 func (c *Cache) lockForInsert(s *shard) bool {
 	s.mu.Lock()
 	for s.table.free == 0 {
-		s.mu.Unlock()
 		n := s.table.chunkBytes()
+		s.mu.Unlock()
 		ok := c.reserve(n)
 		s.mu.Lock()
 		switch {
@@ -396,7 +254,7 @@ func (c *Cache) reserve(n int64) bool {
 		return false
 	}
 	for !c.budget.take(n) {
-		if c.shrink(emptySpare) || c.evictOne() || c.shrink(math.MaxInt32) {
+		if c.reclaimViews() || c.shrink(emptySpare) || c.evictOne() || c.shrink(math.MaxInt32) {
 			continue
 		}
 		c.counters.refused.Inc()

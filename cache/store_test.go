@@ -250,12 +250,15 @@ func (h harness) held() (n int64) {
 	for i := range h.shards {
 		s := &h.shards[i]
 		n += int64(len(s.table.slots)) * s.table.chunkBytes()
-		for _, e := range append(slices.Clone(s.loose), s.views...) {
+		for _, e := range append(slices.Clone(s.loose), s.views.all...) {
+			x := s.table.slot(e.id)
+			if x.cell != 0 {
+				n += e.viewCost(x.size)
+				continue
+			}
 			n += metaCost(e.key, e.obj, e.sel)
-			if s.table.slot(e.id).cell == 0 {
-				for _, x := range e.obj.Trailers() {
-					n += int64(len(x.Name) + len(x.Value) + lineOverhead)
-				}
+			for _, x := range e.obj.Trailers() {
+				n += int64(len(x.Name) + len(x.Value) + lineOverhead)
 			}
 			for _, c := range e.obj.body.chunks {
 				n += int64(cap(c.data))
@@ -352,7 +355,7 @@ func TestKeysThatCollide(t *testing.T) {
 				t.Errorf("key %d is still found", i)
 			}
 		}
-		if s.table.count != 0 || len(s.loose) != 0 || len(s.views) != 0 {
+		if s.table.count != 0 || len(s.loose) != 0 || len(s.views.all) != 0 {
 			t.Error("the index is not empty")
 		}
 	}

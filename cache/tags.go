@@ -67,6 +67,14 @@ func (p *Policy) readTags(f message.Fields) (s tagSet) {
 	return s
 }
 
+// tagsOf is tags for a response that may complete another, as to whose fields it need say nothing (RFC 9110 §15.3.7.1).
+func (p *Policy) tagsOf(resp *Response) tagSet {
+	if tags, found := p.tags(resp.Fields); found {
+		return tags
+	}
+	return resp.tags
+}
+
 // withoutTags is f without the fields that clients must not see. It is f itself when there are none.
 func (p *Policy) withoutTags(f message.Fields) message.Fields {
 	if p.ForwardTags || !p.hasTags(f) {

@@ -2,11 +2,8 @@ package cache
 
 import (
 	"hash/crc32"
-	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"nearcast/cache/disk"
 	"nearcast/proxy/message"
@@ -26,7 +23,8 @@ const lingerTime = 24 * time.Hour
 type DiskConfig struct {
 	// Path is the directory, absolute or relative to the configuration file. It is made when it is not there; its parent must be. Required.
 	Path string `yaml:"path"`
-	// Size is the hard budget in bytes of everything in the directory. At least 64 MiB. Default 10 GiB.
+	// Size is the hard budget in bytes of everything in the directory. At least 64 MiB. Default 10 GiB. Besides the memory budget the disk takes 40 bytes of
+	// memory for each object, at most a quarter of that budget, with more objects the oldest go; and up to 80 MiB for what waits to be written.
 	Size Size `yaml:"size"`
 	// MaxObject is the largest body that is stored on disk. Default 1 GiB; at most a quarter of Size is used.
 	MaxObject Size `yaml:"max_object"`
@@ -60,68 +58,8 @@ type tier struct {
 	tees  map[uint64]struct{}      // bodies that are written as they pass
 }
 
-// OpenDisk puts a disk tier below the cache, before it is used. Close must be called. The error says what the operator must change: a disk that
-// fails is none, the cache then does without, and says so.
-func (c *Cache) OpenDisk(cfg DiskConfig, log *slog.Logger, set *metrics.Set) error {
-	s, err := disk.Open(disk.Options{Path: cfg.Path, Size: int64(cfg.Size), Log: log, Set: set})
-	if disk.Broken(err) {
-		log.Error("the disk cache can't be opened; objects are kept in memory only until the next start", "path", cfg.Path, "error", err)
-		c.diskErr = err
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	c.tier = newTier(c, s, min(int64(cfg.MaxObject), int64(cfg.Size)/4))
-	c.tier.startPurges()
-	return nil
-}
-
-func newTier(c *Cache, s *disk.Store, maxObject int64) *tier {
-	return &tier{c: c, store: s, maxObject: maxObject, loads: make(map[uint64]chan struct{}), tees: make(map[uint64]struct{})}
-}
-
-// Close writes what waits for the disk. It is called when nothing uses the cache any more.
-func (c *Cache) Close() error {
-	if c.tier == nil {
-		return nil
-	}
-	c.tier.purges.close()
-	return c.tier.store.Close()
-}
-
-// DiskStatus is the disk tier's state as the status shows it; nil without one.
-func (c *Cache) DiskStatus() *DiskStatus {
-	if c.diskErr != nil {
-		return &DiskStatus{State: "unavailable", Error: c.diskErr.Error()}
-	}
-	if c.tier == nil {
-		return nil
-	}
-	st := c.tier.store.Status()
-	out := &DiskStatus{State: st.State.String(), Reason: st.Reason, Records: c.tier.store.Len(), Bytes: c.tier.store.Used(), Limit: c.tier.store.Limit()}
-	if st.Err != nil {
-		out.Error = st.Err.Error()
-	}
-	return out
-}
-
-// DiskStatus says how the disk tier is.
-type DiskStatus struct {
-	State   string `json:"state"` // loading, ready, degraded (memory only, and tried again), unavailable (memory only until the next start)
-	Reason  string `json:"reason,omitempty"`
-	Error   string `json:"error,omitempty"`
-	Records int    `json:"records"` // objects, and parts of large bodies
-	Bytes   int64  `json:"bytes"`
-	Limit   int64  `json:"limit_bytes"`
-}
-
-// Disk is the store below the cache; nil when there is none.
-func (c *Cache) Disk() *disk.Store {
-	if c.tier == nil {
-		return nil
-	}
-	return c.tier.store
+func newTier(c *Cache, maxObject int64) *tier {
+	return &tier{c: c, maxObject: maxObject, loads: make(map[uint64]chan struct{}), tees: make(map[uint64]struct{})}
 }
 
 // urlHash is the hash of the key's URL: keys that rules tell apart share it, so that a purge finds them all.
@@ -230,15 +168,15 @@ func (t *tier) removed(key Key, sel []selector) {
 	}
 }
 
-// purged takes all variants of the URL off the disk; it reports whether there were any. The key's shard is locked.
-func (t *tier) purged(key Key) bool {
+// purged takes all variants of the URL off the disk. It reports whether there were any, and whether there may have been, so that a deletion is to be
+// written. The key's shard is locked.
+func (t *tier) purged(key Key) (had, noted bool) {
 	if t == nil {
-		return false
+		return false, false
 	}
 	hash := t.urlHash(key)
-	had := t.store.Has(hash)
-	t.store.Delete(hash)
-	return had
+	had = t.store.Has(hash)
+	return had, t.store.Delete(hash)
 }
 
 // takes reports whether a body of that length, too large for memory, may go to disk.

@@ -412,3 +412,20 @@ func TestWarmAfterAKill(t *testing.T) {
 		h.Close()
 	}
 }
+
+// TestARevalidatedBodyOnDiskLeavesNoFill: nobody joins a fetch that has ended.
+func TestARevalidatedBodyOnDiskLeavesNoFill(t *testing.T) {
+	h := newOnDisk(t, t.TempDir())
+	r := get("/large")
+	h.pour(r, now(200, "Cache-Control: max-age=0", `ETag: "1"`), longText(2<<20))
+	h.written()
+	res := h.find(r)
+	if res.Object == nil || res.State == Hit {
+		t.Fatalf("%v (%v)", res.State, res.Reason)
+	}
+	f, _ := h.Begin(time.Now().Add(refusalTime), h.key(r), r) // it is not remembered any more as too large for memory
+	f.NotModified(r, now(304, "Cache-Control: max-age=60"), res.Object, h.policy)
+	if n := h.fills.Load(); n != 0 {
+		t.Errorf("%d fills go on", n)
+	}
+}

@@ -13,11 +13,13 @@ import (
 // disk as it is served. It waits for the disk, and so is not for the goroutine that reads a connection. Without a disk, or without a
 // stored response, it returns found.
 func (c *Cache) Load(ctx context.Context, now time.Time, key Key, r *message.Request, p *Policy, found Result) Result {
-	if c.tier == nil || !found.absent || found.Reason == ReasonRequestNoStore {
+	t := c.tier()
+	if t == nil || !found.absent || found.Reason == ReasonRequestNoStore {
 		return found
 	}
-	o := c.tier.load(ctx, key, r, p)
+	o := t.load(ctx, key, r, p)
 	if o == nil {
+		found.Untold = found.Untold || t.store.Has(t.urlHash(key))
 		return found
 	}
 	return c.judgeFor(now, &key, o, ReasonNone, r, p)
@@ -68,17 +70,20 @@ func (t *tier) read(ctx context.Context, hash uint64, key Key, r *message.Reques
 	f := c.newFill(s, key, memoryHash) // remembers which purges there have been
 	s.mu.Unlock()
 	var rec record
-	kin := kinOf(key)
+	kin, since := kinOf(key), t.purges.applied.Load()
 	got, err := t.store.GetAmong(ctx, hash, func(v uint32) bool { return v&^0xffff == kin }, func(_, meta []byte) bool {
-		var err error
-		rec, err = parseRecord(meta)
-		return err == nil && rec.key == key && matches(rec.sel, r)
+		x, err := parseRecord(meta)
+		if err != nil || x.key != key || !matches(x.sel, r) {
+			return false
+		}
+		rec = x // the last one is the one
+		return true
 	})
 	if err != nil || rec.obj.Length >= 0 && rec.obj.Length != got.Length {
 		return nil
 	}
 	rec.obj.Length = got.Length
-	if !t.afterPurges(&rec) {
+	if !t.afterPurges(&rec, since) || rec.obj.received.After(time.Now()) { // or the clock has gone back: nobody knows how old it is
 		t.store.DeleteVariant(hash, got.Variant)
 		return nil
 	}
@@ -104,7 +109,7 @@ func (t *tier) admit(ctx context.Context, f *Fill, rec record, got *disk.Record,
 	obj.coded = newCoded(c, &obj, p)
 	w := &Writer{fill: f, obj: &obj, request: &message.Request{Method: "GET", Fields: r.Fields}, cost: cost, sel: rec.sel, loaded: true}
 	for at := int64(0); at < got.Length; {
-		p, err := got.Chunk(ctx, at, nil)
+		p, err := got.Chunk(ctx, at)
 		if err != nil {
 			w.Abort(err)
 			return nil, true
@@ -138,7 +143,8 @@ func (r *Reader) nextStored() ([]byte, error) {
 	if r.left <= 0 || s.at >= s.rec.Length {
 		return nil, io.EOF
 	}
-	p, err := s.rec.Chunk(r.ctx, s.at, nil)
+	p, err := s.rec.Chunk(r.ctx, s.at)
+	s.rec.Patient = true
 	switch {
 	case r.ctx.Err() != nil:
 		return nil, context.Cause(r.ctx)

@@ -108,18 +108,15 @@ func matchesBut(name string, sel []selector, r *message.Request) bool {
 type fieldKind uint8
 
 const (
-	listField     fieldKind = iota // a list: white space around commas, and how it is split into lines
-	singleField                    // not a list, or not to be touched
-	caselessField                  // a list whose members are case-insensitive
-	setField                       // and whose order carries no meaning either
+	listField   fieldKind = iota // a list: white space around commas, and how it is split into lines
+	singleField                  // not a list, or not to be touched
+	setField                     // a list of members with weights: their order and case, and how a weight is written (RFC 9110 §12.4.2)
 )
 
 func kindOf(name string) fieldKind {
 	switch name {
-	case "accept-charset":
+	case "accept-charset", "accept-language":
 		return setField
-	case "accept-language":
-		return caselessField // some origins take order for preference (RFC 9110 §12.5.4)
 	case "user-agent", "cookie", "authorization", "referer", "origin", "from", "host":
 		return singleField
 	}
@@ -177,16 +174,24 @@ func appendMember(b []byte, start int, m string, kind fieldKind) []byte {
 	if len(b) > start {
 		b = append(b, ',')
 	}
-	for i := 0; i < len(m); i++ {
-		c := m[i]
-		switch {
-		case kind < caselessField:
-		case c == ' ' || c == '\t':
-			continue // around ";" and "=" of a weight
-		case 'A' <= c && c <= 'Z':
-			c |= 0x20
-		}
-		b = append(b, c)
+	if kind != setField {
+		return append(b, m...)
+	}
+	value, weight, ok := weighted(m)
+	if !ok {
+		return appendLower(b, m) // compared as it is
+	}
+	b = appendLower(b, value)
+	if weight == 1000 {
+		return b
+	}
+	b = append(b, ";q=0."...)
+	return append(b, byte('0'+weight/100), byte('0'+weight/10%10), byte('0'+weight%10))
+}
+
+func appendLower(b []byte, s string) []byte {
+	for i := range len(s) {
+		b = append(b, lower(s[i]))
 	}
 	return b
 }
@@ -202,13 +207,23 @@ func insert(members []string, m string) []string {
 	return members
 }
 
+// lessFold orders members by their values, of one value by the rest.
 func lessFold(a, b string) bool {
-	for i := 0; i < len(a) && i < len(b); i++ {
+	x, _, _ := strings.Cut(a, ";")
+	y, _, _ := strings.Cut(b, ";")
+	if n := compareFold(trimOWS(x), trimOWS(y)); n != 0 {
+		return n < 0
+	}
+	return compareFold(a, b) < 0
+}
+
+func compareFold(a, b string) int {
+	for i := range min(len(a), len(b)) {
 		if x, y := lower(a[i]), lower(b[i]); x != y {
-			return x < y
+			return int(x) - int(y)
 		}
 	}
-	return len(a) < len(b)
+	return len(a) - len(b)
 }
 
 func lower(c byte) byte {

@@ -16,7 +16,7 @@ func (p *Proxy) hint(x *exchange) {
 		r.Protocol == message.HTTP1 && r.Fields.Get("sec-fetch-mode") != "navigate":
 		return
 	}
-	if x.hinted = p.cache.Hints(x.key); x.hinted != nil {
+	if x.hinted = p.cache.Hints(x.key, r); x.hinted != nil {
 		_ = x.w.WriteInformational(http.StatusEarlyHints, x.hinted)
 	}
 }

@@ -135,7 +135,8 @@ func TestNoFieldThatChangesARequestsMeaningPoisonsTheCache(t *testing.T) {
 		}
 		io.WriteString(w, "page")
 	})}}, nil)
-	for _, name := range []string{"x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url", "x-http-method", "x-host", "x-original-host", "x-http-host-override"} {
+	for _, name := range []string{"x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url", "x-http-method", "x-host", "x-original-host", "x-http-host-override",
+		"x-original-method", "x-original-uri", "x-rewrite-uri", "x-script-name", "x_script_name", "x-scheme", "x-url-scheme"} {
 		for _, spelt := range []string{name, strings.ReplaceAll(name, "-", "_"), strings.Replace(name, "-", "_", 1)} {
 			path := "/" + spelt
 			e.get(path, spelt, "evil")

@@ -90,6 +90,27 @@ func TestTheOriginIsToldTheDeviceClassThatIsInTheKey(t *testing.T) {
 	}
 }
 
+// TestAClientsOwnDeviceClassCountsForNothing: neither for the origin, whatever the cache is, nor for the variant that it gets.
+func TestAClientsOwnDeviceClassCountsForNothing(t *testing.T) {
+	url, n := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "X-Device-Class")
+		w.Header().Set("X-Seen", strings.Join(append(r.Header["X-Device-Class"], r.Header["X_device_class"]...), ","))
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, withKey(cache.KeyRules{Device: true}))
+	e.get("/", "x-device-class", "evil")
+	e.settle()
+	for _, field := range []string{"x-device-class", "x_device-class", "x-other"} {
+		if got := e.get("/", field, "other"); got.fields.Get("x-seen") != "desktop" || n.Load() != 1 {
+			t.Errorf("%s: %q, asked %d times", field, got.fields.Get("x-seen"), n.Load())
+		}
+	}
+	off := newEdge(t, map[string][]string{"fra": {url}}, func(_ *Options, s *ServiceConfig) { s.Cache.Key.Device, s.Cache.Enabled = true, false })
+	if got := off.get("/", "x-device-class", "evil").fields.Get("x-seen"); got != "desktop" {
+		t.Errorf("with the cache switched off: %q", got)
+	}
+}
+
 func TestAnUnsafeRequestInvalidatesUnderTheKeyRules(t *testing.T) {
 	url, n := counting(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Cache-Control", "max-age=60") })
 	e := newEdge(t, map[string][]string{"fra": {url}}, withKey(cache.KeyRules{IgnoreScheme: true, Device: true, Query: typicalRules.Query}))

@@ -12,6 +12,9 @@ import (
 // lookup asks the cache, once the service is known.
 func (p *Proxy) lookup(x *exchange, now time.Time) {
 	x.asked = true
+	if x.service.policy.Key.Device {
+		x.r.Fields.DeleteFunc(isDevice) // an answer may vary by it: by the class, that is, and not by what a client says
+	}
 	if !x.service.policy.Enabled || p.cache == nil {
 		x.result = cache.Result{State: cache.Bypass, Reason: cache.ReasonDisabled}
 		return
@@ -26,18 +29,20 @@ func (p *Proxy) lookup(x *exchange, now time.Time) {
 }
 
 // changesMeaning reports whether the request has a field by which common frameworks take it for a request with another method,
-// target or host. An answer to that under the key of this one would poison the cache. Many servers take an underscore for a hyphen.
+// scheme, host or target. An answer to that under the key of this one would poison the cache. Many servers take an underscore for a hyphen.
 func changesMeaning(f message.Fields) bool {
 	for i := range f {
 		n := f[i].Name
-		if len(n) < len("x-host") || n[0] != 'x' {
+		if len(n) < len("x-host") || n[0] != 'x' || n[1] != '-' && n[1] != '_' {
 			continue
 		}
 		if strings.IndexByte(n, '_') >= 0 {
 			n = strings.ReplaceAll(n, "_", "-")
 		}
 		switch n {
-		case "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url", "x-host", "x-original-host", "x-http-host-override":
+		case "x-http-method-override", "x-http-method", "x-method-override", "x-original-method",
+			"x-original-url", "x-original-uri", "x-rewrite-url", "x-rewrite-uri", "x-script-name",
+			"x-host", "x-original-host", "x-http-host-override", "x-scheme", "x-url-scheme":
 			return true
 		}
 	}

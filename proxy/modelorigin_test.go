@@ -58,7 +58,7 @@ func (o *planned) forwards() []modeltest.Forward {
 func (o *planned) version(target string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.versions[target]
+	return o.versions[resource(target)]
 }
 
 func (o *planned) serve(c net.Conn) {
@@ -69,6 +69,12 @@ func (o *planned) serve(c net.Conn) {
 			return
 		}
 		io.Copy(io.Discard, req.Body)
+		if req.Header.Get(aside) != "" {
+			if _, err := io.WriteString(c, "HTTP/1.1 204 x\r\n\r\n"); err != nil {
+				return
+			}
+			continue
+		}
 		if !o.answer(c, asModel(req)) {
 			return
 		}
@@ -101,8 +107,8 @@ func (o *planned) answer(c net.Conn, r *modeltest.Request) bool {
 	if p.Status == 0 {
 		return false
 	}
-	resp := o.respond(r, &p, sent)
-	_, err := io.WriteString(c, onTheWire(r, resp, &p))
+	resp, length := o.respond(r, &p, sent)
+	_, err := io.WriteString(c, onTheWire(r, resp, &p, length))
 	if err == nil {
 		o.mu.Lock()
 		o.seen[at].Response = resp
@@ -111,16 +117,16 @@ func (o *planned) answer(c net.Conn, r *modeltest.Request) bool {
 	return err == nil && !resp.Cut
 }
 
-// respond makes the response that the plan wants.
-func (o *planned) respond(r *modeltest.Request, p *modeltest.Plan, sent time.Time) *modeltest.Response {
+// respond makes the response that the plan wants. length is that of the body which a HEAD goes without.
+func (o *planned) respond(r *modeltest.Request, p *modeltest.Plan, sent time.Time) (resp *modeltest.Response, length int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if p.Bump || r.Method == "PUT" || r.Method == "POST" || r.Method == "DELETE" {
-		o.versions[r.Target]++
+		o.versions[resource(r.Target)]++
 	}
 	o.serial++
-	now, v := time.Now(), o.versions[r.Target]
-	resp := &modeltest.Response{Status: p.Status, Sent: sent, Received: now}
+	now, v := time.Now(), o.versions[resource(r.Target)]
+	resp = &modeltest.Response{Status: p.Status, Sent: sent, Received: now}
 	names, _ := modeltest.VaryNames(p.Fields)
 	variant := ""
 	for _, n := range names {
@@ -135,7 +141,8 @@ func (o *planned) respond(r *modeltest.Request, p *modeltest.Plan, sent time.Tim
 		resp.Fields.Add(f.Name, modeltest.Expand(f.Value, now, v, variant))
 	}
 	resp.Fields.Add("x-serial", fmt.Sprint(o.serial))
-	resp.Body = fmt.Sprintf("%s v%d%s serial %d", r.Target, v, variant, o.serial)
+	resp.Body = body(resource(r.Target), resp, fmt.Sprintf("v%d%s serial %d", v, variant, o.serial))
+	length = len(resp.Body)
 	if (r.Method == "GET" || r.Method == "HEAD") && p.Status == 200 && !p.Blind {
 		conditional(r, resp)
 	}
@@ -146,7 +153,30 @@ func (o *planned) respond(r *modeltest.Request, p *modeltest.Plan, sent time.Tim
 		resp.Body = ""
 	}
 	resp.Cut = p.Cut && resp.Body != ""
-	return resp
+	return resp, length
+}
+
+// resource is a target without the parameters that make no difference.
+func resource(target string) string {
+	path, query, _ := strings.Cut(target, "?")
+	kept := slices.DeleteFunc(strings.Split(query, "&"), func(p string) bool { return p == "" || strings.HasPrefix(p, "utm=") })
+	if len(kept) == 0 {
+		return path
+	}
+	return path + "?" + strings.Join(kept, "&")
+}
+
+// body is a function of the strong validator, where there is one, as it must be (RFC 9110 §8.8.1); else each response has its own. Half of them are
+// long enough for slices and codings.
+func body(resource string, resp *modeltest.Response, own string) string {
+	if v := modeltest.Strong(resp); v != "" && resp.Status == 200 {
+		own = v
+	}
+	even := byte(1)
+	for _, c := range []byte(own) {
+		even ^= c & 1
+	}
+	return strings.Repeat(resource+" "+own+"; ", 1+5*int(even))
 }
 
 func bodiless(status int) bool { return status == 204 || status == 304 }
@@ -165,16 +195,22 @@ func conditional(r *modeltest.Request, resp *modeltest.Response) {
 		resp.Status, resp.Body = 412, "failed"
 	case any || slices.ContainsFunc(tags, weak), len(lines) == 0 && len(since) > 0 && modified != "" && since[0] == modified:
 		resp.Status = 304
-	case len(lines) == 0 && len(since) == 0 && r.Method == "GET" && r.Fields.Has("range") && !r.Fields.Has("if-range"):
+	case len(lines) == 0 && len(since) == 0 && r.Method == "GET" && r.Fields.Has("range") && ifRange(r, resp):
 		if spans, ok := modeltest.Ranges(r.Fields.Get("range"), len(resp.Body)); ok && len(spans) == 1 {
 			resp.Fields.Add("content-range", fmt.Sprintf("bytes %d-%d/%d", spans[0].First, spans[0].Last, len(resp.Body)))
+			resp.Whole = resp.Body
 			resp.Status, resp.Body = 206, resp.Body[spans[0].First:spans[0].Last+1]
 		}
 	}
 }
 
+func ifRange(r *modeltest.Request, resp *modeltest.Response) bool {
+	lines := modeltest.Lines(r.Fields, "if-range")
+	return len(lines) == 0 || len(lines) == 1 && lines[0] == modeltest.Strong(resp)
+}
+
 // onTheWire writes a response down.
-func onTheWire(r *modeltest.Request, resp *modeltest.Response, p *modeltest.Plan) string {
+func onTheWire(r *modeltest.Request, resp *modeltest.Response, p *modeltest.Plan, length int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "HTTP/1.1 %d x\r\n", resp.Status)
 	for _, f := range resp.Fields {
@@ -188,9 +224,15 @@ func onTheWire(r *modeltest.Request, resp *modeltest.Response, p *modeltest.Plan
 	case bodiless(resp.Status):
 		b.WriteString("\r\n")
 	case r.Method == "HEAD":
-		b.WriteString("content-length: 9\r\n\r\n")
+		if p.Lie {
+			length = 9
+		}
+		fmt.Fprintf(&b, "content-length: %d\r\n\r\n", length)
 	case p.Chunked:
-		fmt.Fprintf(&b, "transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(body), body)
+		b.WriteString("transfer-encoding: chunked\r\n\r\n")
+		if body != "" {
+			fmt.Fprintf(&b, "%x\r\n%s\r\n", len(body), body)
+		}
 		if !resp.Cut {
 			b.WriteString("0\r\n\r\n")
 		}

@@ -128,14 +128,14 @@ func (p *Proxy) copyParts(x *exchange, a *answer) error {
 	return p.write(x, m.head(len(m.ranges)))
 }
 
-// replaced is f without the fields of a range that extra has anew.
+// replaced is f without what is true of the whole alone, when extra has the fields of a range, and of what extra has anew.
 func replaced(f, extra message.Fields) message.Fields {
 	if !extra.Has("content-range") && !extra.Has("content-type") {
 		return f
 	}
 	out := make(message.Fields, 0, len(f))
 	for _, x := range f {
-		if x.Name != "content-range" && (x.Name != "content-type" || !extra.Has(x.Name)) {
+		if !cache.OfContent(x.Name) && (x.Name != "content-type" || !extra.Has(x.Name)) {
 			out = append(out, x)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"nearcast/cache"
 	"nearcast/proxy/message"
+	"nearcast/proxy/upstream"
 )
 
 // A part of a response is fetched as the whole is, by fill, lead and fetch: the functions here are what differs.
@@ -22,7 +23,7 @@ func (p *Proxy) begin(x *exchange, asked *message.Request) (*cache.Fill, bool) {
 // refused reports whether what comes will hardly be shared.
 func (p *Proxy) refused(x *exchange) bool {
 	if x.result.Part != nil {
-		return p.cache.RefusedPart(time.Now(), x.key, x.r)
+		return p.cache.RefusedPart(time.Now(), x.key, x.r, x.result.Part.Ask)
 	}
 	return p.cache.Refused(time.Now(), x.key, x.r)
 }
@@ -34,7 +35,7 @@ func (p *Proxy) decide(x *exchange, f *cache.Fill, head cache.Response) (*cache.
 	}
 	w, reason := f.Respond(x.r, head, x.service.policy)
 	if reason == cache.ReasonTooLarge && x.service.policy.Slice > 0 {
-		p.cache.NoteLarge(x.key, x.r, head, x.service.policy)
+		f.NoteLarge(x.r, head, x.service.policy)
 	}
 	return w, reason
 }
@@ -49,11 +50,57 @@ func (x *exchange) needsMore(status int) bool {
 		return true
 	}
 	for _, f := range x.r.Fields {
-		if strings.HasPrefix(f.Name, "if-") {
+		if strings.HasPrefix(f.Name, "if-") && (f.Name != "if-range" || f.Value != x.result.Part.IfRange) {
 			return true
 		}
 	}
 	return false
+}
+
+// servesRange reports whether a part is, or has, what the request asks for.
+func servesRange(r *message.Request, o *cache.Object) bool {
+	rg, status := cache.ParseRange(r, o)
+	return status == http.StatusPartialContent && rg != cache.Several && o.Holds(rg)
+}
+
+// asItCame answers the client that caused a fetch with the origin's own 206, where that is of another range than was asked for, or shorter than it says.
+func (p *Proxy) asItCame(x *exchange, o *cache.Object, came cache.Range, live *upstream.Response) (*answer, error) {
+	a := &answer{status: http.StatusPartialContent, length: came.End - came.Start, object: o, fields: p.live(x, live)}
+	var err error
+	a.reader, err = o.NewReader(x.ctx, came)
+	return a, err
+}
+
+// pieces are readers of what a plan puts together, in the order of its pieces; nil for what is missing.
+type pieces []*cache.Reader
+
+func (s pieces) close() {
+	for _, r := range s {
+		if r != nil {
+			r.Close()
+		}
+	}
+}
+
+// hold opens what the plan has of the store, which is neither evicted nor outside of the budget until the rest has come.
+func (x *exchange) hold(plan *cache.Plan) error {
+	for _, piece := range plan.Pieces {
+		var r *cache.Reader
+		if piece.Object != nil {
+			var err error
+			if r, err = piece.Object.NewReader(x.ctx, piece.Range); err != nil {
+				return err
+			}
+		}
+		x.held = append(x.held, r)
+	}
+	return nil
+}
+
+// letGo closes what was held and is not used.
+func (x *exchange) letGo() {
+	x.held.close()
+	x.held = nil
 }
 
 // planPieces answers with what is stored and what has come, o, put together (RFC 9111 §3.4). cache.ErrNotHeld means that they don't go together, and
@@ -68,26 +115,22 @@ func (p *Proxy) planPieces(x *exchange, plan *cache.Plan, o *cache.Object) (*ans
 		extra = append(extra, message.Field{Name: "content-range", Value: plan.Want.ContentRange(o.Length)})
 	}
 	a.fields = p.stored(x, o.Fields, extra...)
-	for _, piece := range plan.Pieces {
-		from := piece.Object
-		if from == nil {
-			from = o
-		}
-		r, err := from.NewReader(x.ctx, piece.Range)
-		if err != nil {
-			a.closePieces()
+	if x.held == nil {
+		if err := x.hold(plan); err != nil {
 			return nil, err
 		}
-		a.pieces = append(a.pieces, r)
 	}
-	a.reader, a.pieces = a.pieces[0], a.pieces[1:]
+	for i, piece := range plan.Pieces {
+		if piece.Object == nil {
+			r, err := o.NewReader(x.ctx, piece.Range)
+			if err != nil {
+				return nil, err
+			}
+			x.held[i] = r
+		}
+	}
+	a.reader, a.pieces, x.held = x.held[0], x.held[1:], nil
 	return a, nil
-}
-
-func (a *answer) closePieces() {
-	for _, r := range a.pieces {
-		r.Close()
-	}
 }
 
 // copyPieces is copyObject for an answer of pieces.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"nearcast/cache"
 )
 
@@ -100,9 +102,9 @@ func TestRFC9111_3_3_APartIsStoredAndReused(t *testing.T) {
 		step{"the last", []string{"range", "bytes=-1"}, 206, "9", "nearcast; hit", ""},
 		step{"two within it", []string{"range", "bytes=5-6"}, 206, "56", "nearcast; hit", ""},
 		step{"beyond the end", []string{"range", "bytes=10-"}, 416, "", "nearcast; hit", ""},
-		step{"without a validator nothing is combined (§3.4)", []string{"range", "bytes=3-6"}, 206, "3456", "nearcast; fwd=uri-miss", "bytes=3-6"},
+		step{"without a validator nothing is combined (§3.4)", []string{"range", "bytes=3-6"}, 206, "3456", "nearcast; fwd=miss", "bytes=3-6"},
 		step{"and the newest is kept", []string{"range", "bytes=3-4"}, 206, "34", "nearcast; hit", ""},
-		step{"a part is no whole", nil, 200, "0123456789", "nearcast; fwd=uri-miss", ""},
+		step{"a part is no whole", nil, 200, "0123456789", "nearcast; fwd=miss", ""},
 		step{"which has all parts", []string{"range", "bytes=0-1"}, 206, "01", "nearcast; hit", ""},
 	)
 }
@@ -112,7 +114,7 @@ func TestRFC9111_3_4_PartsAreCombinedAndCompleted(t *testing.T) {
 	e := o.edge(t, nil)
 	e.steps(o,
 		step{"a part", []string{"range", "bytes=0-2"}, 206, "012", "nearcast; fwd=uri-miss", "bytes=0-2"},
-		step{"apart from it", []string{"range", "bytes=6-7"}, 206, "67", "nearcast; fwd=uri-miss", "bytes=6-7"},
+		step{"apart from it", []string{"range", "bytes=6-7"}, 206, "67", "nearcast; fwd=miss", "bytes=6-7"},
 		step{"what lies between them", []string{"range", "bytes=1-7"}, 206, "1234567", "nearcast; fwd=partial; fwd-status=206; stored", `bytes=3-5 "a"`},
 		step{"all of them", []string{"range", "bytes=0-7"}, 206, "01234567", "nearcast; hit", ""},
 		step{"If-Range of this version", []string{"range", "bytes=0-1", "if-range", `"a"`}, 206, "01", "nearcast; hit", ""},
@@ -166,9 +168,9 @@ func TestRFC9110_13_1_5_AnotherVersionReplacesTheParts(t *testing.T) {
 	e.steps(o, step{"a part", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"})
 	o.become([]byte("abcdefghij"), `"b"`)
 	e.steps(o,
-		step{"a part of another version", []string{"range", "bytes=6-7"}, 206, "gh", "nearcast; fwd=uri-miss", "bytes=6-7"},
-		step{"takes the old one's place", []string{"range", "bytes=0-1"}, 206, "ab", "nearcast; fwd=uri-miss", "bytes=0-1"},
-		step{"If-Range of the old one asks for the whole", []string{"range", "bytes=0-1", "if-range", `"a"`}, 200, "abcdefghij", "nearcast; fwd=uri-miss", ""},
+		step{"a part of another version", []string{"range", "bytes=6-7"}, 206, "gh", "nearcast; fwd=miss", "bytes=6-7"},
+		step{"takes the old one's place", []string{"range", "bytes=0-1"}, 206, "ab", "nearcast; fwd=miss", "bytes=0-1"},
+		step{"If-Range of the old one asks for the whole", []string{"range", "bytes=0-1", "if-range", `"a"`}, 200, "abcdefghij", "nearcast; fwd=miss", ""},
 	)
 }
 
@@ -178,7 +180,7 @@ func TestRFC9111_3_4_AWeakValidatorCombinesNothing(t *testing.T) {
 	e.steps(o,
 		step{"a part", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; fwd=uri-miss", "bytes=0-4"},
 		step{"serves by itself", []string{"range", "bytes=1-2"}, 206, "12", "nearcast; hit", ""},
-		step{"but is not completed", nil, 200, "0123456789", "nearcast; fwd=uri-miss", ""},
+		step{"but is not completed", nil, 200, "0123456789", "nearcast; fwd=miss", ""},
 	)
 }
 
@@ -200,12 +202,17 @@ func TestWhatOfA206IsNotStored(t *testing.T) {
 		}
 	}
 	for why, f := range map[string]func(h http.Header) string{
-		"a Content-Range that the body's length contradicts": func(h http.Header) string { h.Set("Content-Range", "bytes 4-9/10"); return "01234" },
-		"an unknown length": func(h http.Header) string { h.Set("Content-Range", "bytes 0-4/*"); return "01234" },
-		"no Content-Range":  func(http.Header) string { return "01234" },
+		"a body longer than the Content-Range": func(h http.Header) string { h.Set("Content-Range", "bytes 4-7/10"); return "01234" },
+		"an unknown length":                    func(h http.Header) string { h.Set("Content-Range", "bytes 0-4/*"); return "01234" },
+		"no Content-Range":                     func(http.Header) string { return "01234" },
 		"several of them": func(h http.Header) string {
 			h["Content-Range"] = []string{"bytes 0-4/10", "bytes 0-4/10"}
 			return "01234"
+		},
+		"a multipart answer with a Content-Range": func(h http.Header) string {
+			h.Set("Content-Type", "Multipart/Byteranges; boundary=x")
+			h.Set("Content-Range", "bytes 0-4/10")
+			return "--x--"
 		},
 		"a multipart answer":    func(h http.Header) string { h.Set("Content-Type", "multipart/byteranges; boundary=x"); return "--x--" },
 		"an impossible extent":  func(h http.Header) string { h.Set("Content-Range", "bytes 6-10/10"); return "01234" },
@@ -355,8 +362,142 @@ func TestRFC9110_13_1_5_WhoSharesAFetchIsAnsweredByItsOwnIfRange(t *testing.T) {
 	o := &ranged{content: []byte("0123456789"), tag: `"a"`}
 	e := o.edge(t, nil)
 	e.steps(o,
-		step{"another version", []string{"range", "bytes=0-4", "if-range", `"old"`}, 200, "0123456789", "nearcast; fwd=", `bytes=0-4, bytes=0-4 "old"`},
-		step{"a part is stored all the same", []string{"range", "bytes=0-4"}, 206, "01234", "nearcast; hit", ""},
-		step{"this version", []string{"range", "bytes=8-9", "if-range", `"a"`}, 206, "89", "nearcast; fwd=uri-miss", "bytes=8-9"},
+		step{"this version", []string{"range", "bytes=8-9", "if-range", `"a"`}, 206, "89", "nearcast; fwd=uri-miss; fwd-status=206; stored", `bytes=8-9 "a"`},
+		step{"a part is stored", []string{"range", "bytes=8-9"}, 206, "89", "nearcast; hit", ""},
+		step{"another version", []string{"range", "bytes=0-4", "if-range", `"old"`}, 200, "0123456789", "nearcast; fwd=partial; fwd-status=206; stored", `bytes=0-7 "a"`},
 	)
+	o.become([]byte("0123456789"), `"b"`)
+	e.Serve(context.Background(), &client{}, request("POST", "/a"))
+	o.questions()
+	e.steps(o,
+		step{"one request asks for what its client did", []string{"range", "bytes=0-4", "if-range", `"old"`}, 200, "0123456789", "nearcast; fwd=uri-miss; fwd-status=200; stored", `bytes=0-4 "old"`},
+		step{"and the whole is stored", []string{"range", "bytes=1-2"}, 206, "12", "nearcast; hit", ""},
+	)
+}
+
+// RFC 9530 §2: a Content-Digest is of one message's bytes; RFC 9110 §14.4: a Content-Range means something in a 206 and a 416 alone.
+func TestRFC9530_2_APartHasNoDigestOfTheWhole(t *testing.T) {
+	content := numbered(100)
+	url, _ := counting(t, whole(content, "Content-Digest", "sha-256=:AAAA:", "Content-Md5", "AAAA", "Content-Range", "bytes 0-0/1", "Repr-Digest", "sha-256=:BBBB:"))
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	e.get("/a")
+	e.settle()
+	for _, tt := range []struct {
+		asked, contentRange string
+		n                   int
+	}{{"bytes=1-3", "bytes 1-3/100", 3}, {"bytes=0-1", "bytes 0-1/100", 2}} {
+		r := request("GET", "/a", "range", tt.asked)
+		var c *client
+		if a := e.Quick(r); a != nil {
+			c = take(a, r)
+		} else {
+			c = e.serve(r)
+		}
+		if c.status != 206 || c.body.Len() != tt.n || strings.Join(c.fields.Values("content-range"), "|") != tt.contentRange || c.fields.Has("content-digest") ||
+			c.fields.Has("content-md5") || c.fields.Get("repr-digest") != "sha-256=:BBBB:" {
+			t.Errorf("%s: %d, %d bytes, %v", tt.asked, c.status, c.body.Len(), c.fields)
+		}
+	}
+	if c := e.get("/a"); c.fields.Get("content-digest") != "sha-256=:AAAA:" || c.body.Len() != 100 {
+		t.Errorf("the whole: %v", c.fields)
+	}
+}
+
+// RFC 9111 §3.4: of two versions the newer one is stored, be it whole or in parts.
+func TestRFC9111_4_APartGivesWayToANewerWhole(t *testing.T) {
+	o := &ranged{content: []byte("0123456789"), tag: `"a"`}
+	release, arrived := make(chan struct{}), make(chan struct{})
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Slow") != "" { // of the old version, which the other request then is not
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Etag", `"a"`)
+			w.Header().Set("Content-Range", "bytes 0-4/10")
+			w.Header().Set("Content-Length", "5")
+			w.WriteHeader(206)
+			w.(http.Flusher).Flush()
+			close(arrived)
+			<-release
+			w.Write([]byte("01234"))
+			return
+		}
+		o.ServeHTTP(w, r)
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, nil)
+	c := &client{}
+	slow := make(chan struct{})
+	go func() {
+		defer close(slow)
+		e.Serve(context.Background(), c, request("GET", "/a", "range", "bytes=0-4", "x-slow", "1"))
+	}()
+	<-arrived
+	for !strings.Contains(e.metrics(), "nearcast_cache_fills 1\n") {
+		time.Sleep(time.Millisecond)
+	}
+	o.become([]byte("abcdefghij"), `"b"`)
+	e.want("the new version", e.get("/a"), 200, "abcdefghij", "nearcast; fwd=uri-miss")
+	close(release)
+	<-slow
+	e.settle()
+	if c.body.String() != "01234" || e.cacheObjects() != 1 {
+		t.Errorf("%q; %v objects are stored where one is newer", c.body.String(), e.cacheObjects())
+	}
+}
+
+func TestARangeTooLargeToStoreDoesNotKeepOthersOut(t *testing.T) {
+	o := &ranged{content: numbered(400 << 10), tag: `"a"`}
+	e := o.edge(t, func(opts *Options, _ *ServiceConfig) {
+		opts.Set = metrics.NewSet()
+		opts.Cache = cache.New(cache.Config{Memory: 4 << 20, MaxObject: 100 << 10}, opts.Set)
+	})
+	s := string(o.content)
+	e.steps(o,
+		step{"what players begin with", []string{"range", "bytes=0-"}, 206, s, "nearcast; fwd=uri-miss", "bytes=0-"},
+		step{"and again", []string{"range", "bytes=0-"}, 206, s, "nearcast; fwd=uri-miss", "bytes=0-"},
+		step{"one that can't be satisfied", []string{"range", "bytes=500000-"}, 416, "invalid range: failed to overlap\n", "nearcast; fwd=uri-miss", "bytes=500000-"},
+		step{"a range of it", []string{"range", "bytes=5-9"}, 206, s[5:10], "nearcast; fwd=uri-miss; fwd-status=206; stored", "bytes=5-9"},
+		step{"is stored", []string{"range", "bytes=5-9"}, 206, s[5:10], "nearcast; hit", ""},
+	)
+}
+
+// TestWhatIsStoredIsHeldWhileTheRestIsFetched: it is neither evicted meanwhile, nor used outside of the budget.
+func TestWhatIsStoredIsHeldWhileTheRestIsFetched(t *testing.T) {
+	const n = 200 << 10
+	o := &ranged{content: numbered(n), tag: `"a"`}
+	asked, release := make(chan struct{}), make(chan struct{})
+	other := whole(numbered(n), "Etag", `"b"`)
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/a":
+			other(w, r)
+			return
+		case r.Header.Get("If-Range") != "":
+			close(asked)
+			<-release
+		}
+		o.ServeHTTP(w, r)
+	})
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(opts *Options, _ *ServiceConfig) {
+		opts.Set = metrics.NewSet()
+		opts.Cache = cache.New(cache.Config{Memory: 1 << 20, MaxObject: n}, opts.Set)
+	})
+	e.get("/a", "range", fmt.Sprintf("bytes=0-%d", n-11))
+	e.settle()
+	c := make(chan *client)
+	go func() { c <- e.get("/a") }()
+	<-asked
+	for i := range 20 {
+		e.get(fmt.Sprintf("/%d", i))
+		for !strings.Contains(e.metrics(), "nearcast_cache_fills 1\n") {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	close(release)
+	if got := <-c; got.status != 200 || !bytes.Equal(got.body.Bytes(), o.content) {
+		t.Errorf("%d, %d bytes", got.status, got.body.Len())
+	}
+	e.settle()
+	o.questions()
+	if e.get("/a", "range", "bytes=0-9"); o.questions() != "" {
+		t.Error("what was stored had been evicted while its reader waited for the rest")
+	}
 }

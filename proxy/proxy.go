@@ -113,6 +113,7 @@ type exchange struct {
 	found
 	outcome cache.Outcome
 	hinted  message.Fields // the links that a 103 of ours had
+	held    pieces         // what of the answer is stored, while the rest is fetched
 
 	// what became of it, for record
 	body       *requestBody
@@ -199,6 +200,7 @@ func (p *Proxy) serve(x *exchange) error {
 		return p.pass(x)
 	case cache.Part:
 		if x.result.Part.Ask == "" {
+			defer x.letGo()
 			return p.respondObject(x, x.result.Object)
 		}
 	case cache.Stale:

@@ -50,7 +50,7 @@ func (p *Proxy) Purge(q cache.PurgeRequest, by string) (cache.PurgeResult, error
 	purge.result.Seq = p.cache.PurgeSeq()
 	ctx, cancel := context.WithTimeout(p.life, purgeSync)
 	defer cancel()
-	if err := p.cache.Sync(ctx); err != nil {
+	if err := p.cache.SyncPurges(ctx); err != nil {
 		p.log.Warn("a purge holds, and is not yet on disk", "error", err)
 	}
 	return purge.result, nil

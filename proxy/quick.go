@@ -87,6 +87,9 @@ func (q *quick) hit(now time.Time) bool {
 		a.Status, a.Block = status, nil
 		q.lines = cache.AppendNotModified(q.lines, o)
 	case http.StatusPartialContent:
+		if o.SaysOfContent() {
+			return false
+		}
 		a.Status, a.ContentLength = status, rg.End-rg.Start
 	case http.StatusRequestedRangeNotSatisfiable:
 		return false

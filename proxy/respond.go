@@ -123,8 +123,8 @@ type answer struct {
 	object *cache.Object
 	reader *cache.Reader // nil when no body is sent
 	whole  bool
-	pieces []*cache.Reader // those that follow reader
-	parts  *byteRanges     // several ranges; nil for the whole or one
+	pieces pieces      // those that follow reader
+	parts  *byteRanges // several ranges; nil for the whole or one
 }
 
 // varyByCoding goes with every answer made from an object that others may get in a content coding.
@@ -153,6 +153,10 @@ func (p *Proxy) plan(x *exchange, o *cache.Object, live *upstream.Response) (*an
 	}
 	if plan := x.result.Part; plan != nil && len(plan.Pieces) > 0 && o.Status == http.StatusPartialContent {
 		return p.planPieces(x, plan, o)
+	}
+	x.letGo()
+	if came, partial := o.Extent(); partial && live != nil && !servesRange(x.r, o) && !x.needsMore(http.StatusPartialContent) {
+		return p.asItCame(x, o, came, live)
 	}
 	if live == nil {
 		extra = append(extra, age(o))
@@ -197,7 +201,7 @@ func (p *Proxy) send(x *exchange, a *answer) error {
 	if a.reader != nil {
 		defer func() { a.reader.Close() }()
 	}
-	defer a.closePieces()
+	defer func() { a.pieces.close() }()
 	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil || a.reader == nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func status(code int) http.HandlerFunc {
 // garbage answers with what is no HTTP.
 func garbage(w http.ResponseWriter, _ *http.Request) {
 	if c, _, err := w.(http.Hijacker).Hijack(); err == nil {
-		io.WriteString(c, "HTTP/1.1 999 Odd\r\n\r\n")
+		io.WriteString(c, "HTTP/1.1 9x9 Odd\r\n\r\n")
 		c.Close()
 	}
 }

@@ -17,6 +17,7 @@ const maxJoins = 3
 
 // pass forwards the request as it is: the cache has no part in it, but an unsafe method may make stored responses obsolete.
 func (p *Proxy) pass(x *exchange) error {
+	x.letGo()
 	requested := time.Now()
 	fields := x.r.Fields
 	if x.service.policy.Compress.Enabled {
@@ -29,16 +30,31 @@ func (p *Proxy) pass(x *exchange) error {
 	defer func() { res.Body.Close() }() // also ends what is still under way
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
 	if p.cache != nil && x.service.policy.Enabled {
-		p.cache.Invalidate(x.service.name, x.r, x.service.policy, res.Status, res.Fields)
+		if p.cache.Invalidate(x.service.name, x.r, x.service.policy, res.Status, res.Fields) {
+			p.sync(x.ctx) // the client must not see the old response again, whatever happens to this process
+		}
 		p.keepPosted(x, res, requested)
 	}
 	return p.respondLive(x, res)
+}
+
+// sync waits until what has been deleted is on disk, as long as a purge does. A disk that fails notes that it has to start anew.
+func (p *Proxy) sync(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, purgeSync)
+	defer cancel()
+	_ = p.cache.Sync(ctx)
 }
 
 // fill makes or joins the one fetch for what the cache does not have.
 func (p *Proxy) fill(x *exchange) error {
 	if (x.result.State == cache.Miss && x.result.Conditional || x.result.State == cache.Part && len(x.result.Part.Pieces) == 0) && p.refused(x) {
 		return p.pass(x) // what comes is nobody else's, and a fetch for all would go without the client's condition
+	}
+	if x.result.Part != nil {
+		defer x.letGo()
+		if err := x.hold(x.result.Part); err != nil {
+			return p.pass(x)
+		}
 	}
 	p.hint(x)
 	asked := x.service.policy.Asked(x.r)
@@ -197,11 +213,17 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 		conditions = cache.Conditions(x.result.Object)
 	}
 	requested := time.Now()
-	res, err := p.forward(ctx, x, wholeFields(x.r.Fields, conditions), inform)
+	offered := p.offer(x)
+	res, err := p.forward(ctx, x, wholeFields(x.r.Fields, append(conditions, offered...)), inform)
 	if err != nil {
 		return fetched{}, err
 	}
 	x.outcome.Forwarded, x.outcome.Status = true, res.Status
+	if offered != nil && res.Status == 304 {
+		if res, err = p.chosen(ctx, x, res, inform); err != nil {
+			return fetched{}, err
+		}
+	}
 	head := p.headOf(res, requested)
 	if conditions != nil && x.result.Part == nil && res.Status == 304 {
 		res.Body.Close()
@@ -214,7 +236,7 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, f *cache.Fill, inform fu
 		return fetched{}, &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
 	}
 	if x.service.policy.EarlyHints {
-		p.cache.NoteHints(x.key, x.r, &head, x.service.policy)
+		f.NoteHints(x.r, &head, x.service.policy)
 	}
 	w, reason := p.decide(x, f, head)
 	x.outcome.Stored, x.outcome.Reason = w != nil || reason == cache.ReasonHeadMatches, reason

@@ -1,5 +1,5 @@
 // Package cachebench measures the cache in this process: how often it hits, what a hit and a store cost with how many objects, what a purge takes,
-// and whether a body that only passes through takes memory.
+// whether a body that only passes through takes memory, and how soon a disk serves after a restart.
 package cachebench
 
 import (
@@ -25,6 +25,9 @@ type Options struct {
 	// Pass is the length of the body that passes through, 0: none does.
 	Pass int64
 	Seed uint64
+	// Warm has the largest number of objects written to a disk and found again, in a directory below Dir, or of the system's for such things.
+	Warm bool
+	Dir  string
 	// Purges are the ways to purge everything that was stored.
 	Purges []Purge
 	// Progress is called before each scenario; it may be nil.
@@ -61,6 +64,7 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 		{"pass-through", b.passThrough}, // first: the collector lets garbage grow as large as what the others leave behind
 		{"hit ratio", b.hitRatio},
 		{"cost", b.cost},
+		{"disk", b.warm},
 	} {
 		if o.Progress != nil {
 			o.Progress(s.what)

@@ -13,7 +13,7 @@ import (
 
 // TestSmall shows that everything works; how fast is no matter here.
 func TestSmall(t *testing.T) {
-	o := Options{Objects: []int{200, 1000}, Body: 100, Requests: 3000, Keys: 5000, Zipf: 0.9, Pass: 24 << 20, Seed: 1}
+	o := Options{Objects: []int{200, 1000}, Body: 100, Requests: 3000, Keys: 5000, Zipf: 0.9, Pass: 24 << 20, Seed: 1, Warm: true, Dir: t.TempDir()}
 	rows, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +25,7 @@ func TestSmall(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	for scenario, n := range map[string]int{"hit ratio": 4, "store": 2, "memory": 2, "collection": 2, "hit, Lookup": 2, "hit, Quick": 2, "purge": 2, "pass-through": 3} {
+	for scenario, n := range map[string]int{"hit ratio": 4, "store": 2, "memory": 2, "collection": 2, "hit, Lookup": 4, "hit, Quick": 4, "purge": 2, "pass-through": 3, "disk, written": 1, "disk, first hit": 1, "disk, all known": 1, "disk, hit": 1} {
 		if seen[scenario] != n {
 			t.Errorf("%s: %d rows, want %d", scenario, seen[scenario], n)
 		}

@@ -40,7 +40,7 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 		_, err = fmt.Fprint(w, "A quick run: it shows that everything works, not how fast it is.\n\n")
 	}
 	if err == nil {
-		_, err = fmt.Fprint(w, "| scenario | case | value | |\n|---|---|---:|---|\n")
+		_, err = fmt.Fprint(w, legend+"| scenario | case | value | |\n|---|---|---:|---|\n")
 	}
 	for _, row := range r.Rows {
 		if err == nil {
@@ -49,6 +49,22 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 	}
 	return err
 }
+
+// legend says what the rows are.
+const legend = `Times of stores and hits are CPU time of the whole process (getrusage), the collector's part included: other work on the machine disturbs them less than time
+by the clock, but still by tens of percent when its load is above the number of cores. Times of purges and collections are by the clock.
+
+- **pass-through**: a body much larger than the cache goes to two clients who share the fetch; origin, edge and clients are in this process.
+- **hit ratio**: requests by Zipf's law, with room for a part of the keys. LRU is what a plain list of as many objects as the cache held makes of the same
+  requests, at no cost for its own bookkeeping. With scans, a crawler comes between; only the others' requests are counted.
+- **store**: a fetched answer with five fields becomes a stored one. **memory**: what that takes besides the body.
+- **hit, Lookup**: the store's part alone. **hit, Quick**: with routing, header section and accounting, without a connection. *popular*: a thousand
+  objects again and again, which the store keeps unpacked; an allocation would end the run. *any*: each of all objects as likely as another, which hardly
+  any cache sees: most are unpacked for that one hit.
+- **disk**: how long it takes until everything that was stored before a restart is found again, and what is asked for first comes from it.
+- **purge**: the call, and not the sweep behind it. That nothing purged is a hit any more is checked.
+
+`
 
 // WriteFiles writes DIR/DATE-cache.json and .md, and returns their names.
 func (r Report) WriteFiles(dir string) ([]string, error) {

@@ -110,7 +110,7 @@ func (a *Accept) Weight(c Coding) int {
 		return 0
 	case a.listed[c]:
 		return int(a.weight[c])
-	case a.any:
+	case a.any && c < DictBrotli: // a client names these when it has a dictionary
 		return int(a.rest)
 	case c == Identity:
 		return unlisted
@@ -119,7 +119,7 @@ func (a *Accept) Weight(c Coding) int {
 }
 
 // canonicalOrder is how codings of one weight are written: as browsers do.
-var canonicalOrder = [...]Coding{Gzip, Deflate, Brotli, Zstd, Identity}
+var canonicalOrder = [...]Coding{Gzip, Deflate, Brotli, Zstd, DictBrotli, DictZstd, Identity}
 
 // AppendCanonical appends the one form of all fields that leave an origin the same choice: the known codings by preference, with "*"
 // resolved, and deflate only where gzip would not do as well. A request without the field has none: see Given.
@@ -131,7 +131,7 @@ func (a *Accept) AppendCanonical(b []byte) []byte {
 			left[i] = a.Weight(c)
 		}
 	}
-	for q := byte('9') + 1; ; q-- { // there are five codings at most
+	for q := byte('9') + 1; ; q-- { // there are seven codings at most
 		level := 0
 		for _, w := range left {
 			level = max(level, w)

@@ -7,11 +7,13 @@ import "fmt"
 type Coding uint8
 
 const (
-	Identity Coding = iota // no coding at all
-	Gzip                   // RFC 1952
-	Brotli                 // RFC 7932
-	Zstd                   // RFC 8878, with the window of RFC 9659
-	Deflate                // known to the negotiation alone: nothing is encoded in it
+	Identity   Coding = iota // no coding at all
+	Gzip                     // RFC 1952
+	Brotli                   // RFC 7932
+	Zstd                     // RFC 8878, with the window of RFC 9659
+	Deflate                  // from here on they are known to the negotiation alone: nothing is encoded in them
+	DictBrotli               // dcb, with a dictionary that the client has (RFC 9842)
+	DictZstd                 // dcz
 
 	count
 )
@@ -19,7 +21,7 @@ const (
 // Count is the number of codings.
 const Count = int(count)
 
-var names = [count]string{Identity: "identity", Gzip: "gzip", Brotli: "br", Zstd: "zstd", Deflate: "deflate"}
+var names = [count]string{Identity: "identity", Gzip: "gzip", Brotli: "br", Zstd: "zstd", Deflate: "deflate", DictBrotli: "dcb", DictZstd: "dcz"}
 
 // String returns the coding's token.
 func (c Coding) String() string {

@@ -55,7 +55,9 @@ func TestRFC9110_12_5_3_AcceptEncoding(t *testing.T) {
 		{"a weight above 1", []string{"gzip;q=1.001, br"}, last, no, yes, no, "br"},
 		{"no weight", []string{"gzip;q=, br;q"}, last, no, no, no, "identity"},
 		{"another parameter", []string{"gzip;x=1, br;q=0.5;x=1"}, last, no, no, no, "identity"},
-		{"unknown ones alone", []string{"dcb, dcz"}, last, no, no, no, "identity"},
+		{"unknown ones alone", []string{"compress, x"}, last, no, no, no, "identity"},
+		{"RFC 9842 with a dictionary", []string{"gzip, br, zstd, dcb, dcz"}, last, yes, yes, yes, "gzip, br, zstd, dcb, dcz"},
+		{"dictionaries are named, or not meant", []string{"*, dcb;q=0"}, yes, yes, yes, yes, "gzip, br, zstd, identity"},
 	} {
 		a := accept(tt.lines...)
 		got := [...]int{a.Weight(Identity), a.Weight(Gzip), a.Weight(Brotli), a.Weight(Zstd)}

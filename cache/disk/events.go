@@ -1,17 +1,23 @@
 package disk
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Events are small notes of the caller's that must hold after a restart, such as purges of many records at once. They are in a file of
 // their own, from which a restart reads them before anything is served:
 //
 //	u32 magic  u32 length  u64 sequence  data  u32 CRC-32C of all above
+//
+// The file may end in the middle of an event that was being written. Any other damage may have been an event that holds, and so everything on
+// disk is given up.
 const (
 	eventsName  = "events"
 	eventMagic  = 0x3145434e // "NCE1"
@@ -19,8 +25,10 @@ const (
 	maxEvent    = 64 << 10
 	maxEvents   = 1 << 16
 	maxEventLog = 8 << 20
-	trimEvents  = 1024 // more of them are looked through for those that are of no use any more
 )
+
+// errEvents: the file holds no more.
+var errEvents = errors.New("disk: too many events")
 
 // Event is a note, with its place among the records: it stands behind those with a lower Seq.
 type Event struct {
@@ -29,26 +37,16 @@ type Event struct {
 }
 
 type events struct {
-	mu     sync.Mutex
-	file   File
-	size   int64
-	list   []Event
-	trimAt int
-}
+	mu    sync.Mutex
+	file  File // nil: to be opened again
+	torn  bool // a write has failed: there may be rubbish behind the last event
+	found []Event
 
-func (e *events) last() uint64 {
-	if len(e.list) == 0 {
-		return 0
-	}
-	return e.list[len(e.list)-1].Seq
+	count, size atomic.Int64 // read without the lock, which is held while the disk is waited for
 }
 
 // space is what the events may take on disk, an old and a new file together.
-func (e *events) space() int64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return 2*e.size + 2*maxEvent
-}
+func (e *events) space() int64 { return 2*e.size.Load() + 2*maxEvent }
 
 func appendEvent(b []byte, e Event) []byte {
 	start := len(b)
@@ -59,7 +57,7 @@ func appendEvent(b []byte, e Event) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 }
 
-// decodeEvents reads events up to the first that is damaged, and says where that begins.
+// decodeEvents reads events up to the first that is not whole, and says where that begins.
 func decodeEvents(b []byte) (list []Event, good int) {
 	le := binary.LittleEndian
 	for len(list) < maxEvents {
@@ -77,119 +75,212 @@ func decodeEvents(b []byte) (list []Event, good int) {
 	return list, good
 }
 
-func (s *Store) openEvents() error {
-	e := &s.events
-	names, err := s.fs.List()
-	if err != nil {
-		return fmt.Errorf("disk: %w", err)
+// cutShort reports whether rest, behind the last whole event, can be the beginning of one that was being written, and nothing else.
+func cutShort(rest []byte) bool {
+	magic := binary.LittleEndian.AppendUint32(nil, eventMagic)
+	if !bytes.HasPrefix(rest, magic[:min(len(rest), len(magic))]) {
+		return false
 	}
+	if len(rest) < eventHeader+4 {
+		return true
+	}
+	n := binary.LittleEndian.Uint32(rest[4:])
+	if n > maxEvent || len(rest) >= eventHeader+int(n)+4 {
+		return false
+	}
+	// Its length may be what is damaged: then there is the rest of it, and perhaps more events.
+	whole := slices.Clone(rest)
+	binary.LittleEndian.PutUint32(whole[4:], uint32(len(rest)-eventHeader-4))
+	if end := len(whole) - 4; crc32.Checksum(whole[:end], castagnoli) == binary.LittleEndian.Uint32(whole[end:]) {
+		return false
+	}
+	for at := 1; ; at++ {
+		i := bytes.Index(rest[at:], magic)
+		if i < 0 {
+			return true
+		}
+		at += i
+		if list, _ := decodeEvents(rest[at:]); len(list) > 0 {
+			return false
+		}
+	}
+}
+
+// openEvents reads the events. sound is false when some may be missing.
+func (s *Store) openEvents(names []string) (sound bool, err error) {
+	e := &s.events
 	if !slices.Contains(names, eventsName) {
 		e.file, err = s.fs.Create(eventsName)
 	} else {
 		e.file, err = s.fs.Open(eventsName)
 	}
 	if err != nil {
-		return fmt.Errorf("disk: %w", err)
+		return false, fmt.Errorf("disk: %w", err)
 	}
 	size, err := e.file.Size()
 	if err != nil {
-		return fmt.Errorf("disk: %w", err)
+		return false, fmt.Errorf("disk: %w", err)
 	}
 	b := make([]byte, min(size, maxEventLog+maxEvent))
 	if err := readFull(e.file, b, 0); err != nil {
-		return fmt.Errorf("disk: %w", err)
+		return false, fmt.Errorf("disk: %w", err)
 	}
 	list, good := decodeEvents(b)
-	e.list, e.size = list, int64(good)
-	return nil
+	e.found, e.torn = list, int64(good) < size
+	e.count.Store(int64(len(list)))
+	e.size.Store(int64(good))
+	return int64(len(b)) == size && (good == len(b) || cutShort(b[good:])), nil
 }
 
-// Events returns the events, the oldest first. They must not be modified.
+// Events returns the events that were there when the store was opened, the oldest first. They must not be modified. They are kept until [Store.ReplaceEvents].
 func (s *Store) Events() []Event {
 	s.events.mu.Lock()
 	defer s.events.mu.Unlock()
-	return slices.Clone(s.events.list)
+	return s.events.found
+}
+
+// EventBytes is the size of the events' file. It may have up to 8 MiB, or 65536 events.
+func (s *Store) EventBytes() int64 { return s.events.size.Load() }
+
+// nextEvent numbers an event.
+func (s *Store) nextEvent(data []byte) (Event, error) {
+	if len(data) > maxEvent {
+		return Event{}, fmt.Errorf("disk: an event of %d bytes is too large", len(data))
+	}
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	if s.queue.closed {
+		return Event{}, ErrClosed
+	}
+	s.queue.seq++
+	return Event{s.queue.seq, data}, nil
 }
 
 // AppendEvent notes an event of at most 64 KiB. When it returns without an error, the event survives a crash and a loss of power. When the
-// event can't be written, everything on disk is given up, so that what it was about holds all the same.
+// event can't be written, or there are too many, everything on disk is given up, so that what it was about holds all the same.
 // It waits for the disk.
 func (s *Store) AppendEvent(data []byte) (seq uint64, err error) {
-	if len(data) > maxEvent {
-		return 0, fmt.Errorf("disk: an event of %d bytes is too large", len(data))
-	}
 	e := &s.events
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s.queue.mu.Lock()
-	if s.queue.closed {
-		s.queue.mu.Unlock()
-		return 0, ErrClosed
-	}
-	s.queue.seq++
-	ev := Event{s.queue.seq, slices.Clone(data)}
-	s.queue.mu.Unlock()
-	if len(e.list) >= max(e.trimAt, trimEvents) {
-		s.trim()
-	}
-	b := appendEvent(nil, ev)
-	if len(e.list) >= maxEvents || e.size+int64(len(b)) > maxEventLog {
-		s.log.Warn("the disk cache holds too many events; it starts anew")
-		s.Clear()
-		return ev.Seq, s.rewriteEvents([]Event{ev})
-	}
-	if err = writeFull(e.file, b, e.size); err == nil {
-		err = e.file.Sync()
-	}
-	e.list = append(e.list, ev)
+	ev, err := s.nextEvent(data)
 	if err != nil {
+		return 0, err
+	}
+	if err := s.appendEvent(ev); err != nil {
 		s.Clear()
 		return ev.Seq, fmt.Errorf("disk: event: %w", err)
 	}
-	e.size += int64(len(b))
 	return ev.Seq, nil
 }
 
-// trim forgets the events that are older than every record.
-func (s *Store) trim() {
+// appendEvent writes an event to the file. The events are locked.
+func (s *Store) appendEvent(ev Event) error {
 	e := &s.events
-	e.trimAt = 2 * len(e.list)
-	if s.State() == Loading {
-		return
+	b, size := appendEvent(nil, ev), e.size.Load()
+	if e.count.Load() >= maxEvents || size+int64(len(b)) > maxEventLog {
+		return errEvents
 	}
-	// What waits and what the active segment holds is not older than this.
-	oldest := s.oldestActive.Load()
-	s.mu.RLock()
-	for _, g := range s.order {
-		oldest = min(oldest, g.oldest)
+	if err := s.reopenEvents(); err != nil {
+		return err
 	}
-	s.mu.RUnlock()
-	kept := e.list
-	for len(kept) > 1 && kept[0].Seq < oldest { // the last one has the caller's last number
-		kept = kept[1:]
-	}
-	if len(kept) < len(e.list) {
-		if err := s.rewriteEvents(slices.Clone(kept)); err != nil {
-			s.log.Warn("the events of the disk cache can't be rewritten", "error", err)
+	if e.torn { // a shorter event would leave some of the rubbish behind itself
+		if err := e.file.Truncate(size); err != nil {
+			return err
 		}
 	}
-	e.trimAt = max(2*len(e.list), trimEvents)
+	e.torn = true
+	if err := writeFull(e.file, b, size); err != nil {
+		return err
+	}
+	if err := e.file.Sync(); err != nil {
+		return err
+	}
+	e.torn = false
+	e.size.Store(size + int64(len(b)))
+	e.count.Add(1)
+	return nil
 }
 
-// rewriteEvents replaces the file.
-func (s *Store) rewriteEvents(list []Event) error {
+// reopenEvents opens the file when that has failed before.
+func (s *Store) reopenEvents() (err error) {
+	e := &s.events
+	if e.file != nil {
+		return nil
+	}
+	if e.file, err = s.fs.Open(eventsName); err != nil {
+		e.file = nil
+	}
+	return err
+}
+
+// ReplaceEvents puts events in the place of all that there are. What of these still holds must be among the new ones, or on disk as deletions
+// that a [Store.Sync] has waited for. After a crash it is the old ones or the new. It waits for the disk.
+func (s *Store) ReplaceEvents(list [][]byte) error {
+	e := &s.events
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	var b []byte
-	for _, e := range list {
-		b = appendEvent(b, e)
+	for _, data := range list {
+		ev, err := s.nextEvent(data)
+		if err != nil {
+			return err
+		}
+		b = appendEvent(b, ev)
 	}
-	if err := s.replaceFile(eventsName, b); err != nil {
-		return fmt.Errorf("disk: events: %w", err)
+	if len(list) > maxEvents || len(b) > maxEventLog {
+		return errEvents
 	}
-	f, err := s.fs.Open(eventsName)
+	err := s.replaceFile(eventsName, b)
+	// Whether it has failed before the new file had the name or after it, the name says which one counts.
+	if e.file != nil {
+		e.file.Close()
+		e.file = nil
+	}
+	if err == nil {
+		e.found, e.torn = nil, false
+		e.count.Store(int64(len(list)))
+		e.size.Store(int64(len(b)))
+		err = s.reopenEvents()
+	} else if oerr := s.recount(); oerr != nil {
+		err = oerr
+	}
 	if err != nil {
 		return fmt.Errorf("disk: events: %w", err)
 	}
-	s.events.file.Close()
-	s.events.file, s.events.list, s.events.size = f, list, int64(len(b))
+	return nil
+}
+
+// recount looks which events the file holds.
+func (s *Store) recount() error {
+	e := &s.events
+	if err := s.reopenEvents(); err != nil {
+		return err
+	}
+	size, err := e.file.Size()
+	if err != nil {
+		return err
+	}
+	b := make([]byte, min(size, maxEventLog+maxEvent))
+	if err := readFull(e.file, b, 0); err != nil {
+		return err
+	}
+	list, good := decodeEvents(b)
+	e.torn = int64(good) < size
+	e.count.Store(int64(len(list)))
+	e.size.Store(int64(good))
+	return nil
+}
+
+// cutEvents takes what is damaged off the file.
+func (s *Store) cutEvents() error {
+	e := &s.events
+	if err := e.file.Truncate(e.size.Load()); err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	if err := e.file.Sync(); err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	e.torn = false
 	return nil
 }

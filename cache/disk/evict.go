@@ -10,9 +10,10 @@ import (
 func (s *Store) shrink() error {
 	moved, extra := int64(0), s.events.space()
 	for {
+		records, _ := s.index.size()
 		s.mu.RLock()
 		var oldest *segment
-		if s.used+s.segmentSize+extra > s.w.limit && len(s.order) > 0 {
+		if (s.used+s.segmentSize+extra > s.w.limit || records > s.maxRecords-s.listLimit) && len(s.order) > 0 {
 			oldest = s.order[0]
 		}
 		s.mu.RUnlock()
@@ -108,15 +109,8 @@ func (s *Store) move(e *listed) (bool, error) {
 			return false, nil
 		}
 	}
-	if s.keep != nil && p.kind != kindPart {
-		seq := s.Seq()
-		if !s.keep(p.key, p.meta, p.seq) {
-			return false, nil
-		}
-		p.seq = seq
-	}
-	if p.kind != kindPart && p.seq < s.oldestActive.Load() {
-		s.oldestActive.Store(p.seq)
+	if s.keep != nil && p.kind != kindPart && !s.keep(p.key, p.meta) {
+		return false, nil
 	}
 	if err := s.room(len(rec)); err != nil {
 		return false, err

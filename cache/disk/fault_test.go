@@ -20,7 +20,10 @@ type faulty struct {
 	mu    chan struct{} // a lock that synctest can see through
 	write atomic.Pointer[fault]
 	read  atomic.Pointer[error]
-	other atomic.Pointer[error] // of create, remove, rename and sync
+	hang  atomic.Pointer[chan struct{}] // reads wait until it is closed
+	other atomic.Pointer[error]         // of create, remove, rename and sync
+	// renamed is called after every rename; nil: nothing is.
+	renamed func()
 }
 
 // fault is a write that fails after some bytes.
@@ -73,6 +76,9 @@ func (f *faulty) Rename(from, to string) error {
 	}
 	f.files[to] = f.files[from]
 	delete(f.files, from)
+	if f.renamed != nil {
+		f.renamed()
+	}
 	return nil
 }
 
@@ -101,6 +107,9 @@ func (f *faulty) Sync() error { return f.fails() }
 func (f *faulty) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
 func (m *memFile) ReadAt(p []byte, at int64) (int, error) {
+	if h := m.fs.hang.Load(); h != nil {
+		<-*h
+	}
 	defer m.fs.lock()()
 	if e := m.fs.read.Load(); e != nil {
 		return 0, *e
@@ -286,7 +295,7 @@ func TestAReaderFollowsWhatMoves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Chunk(t.Context(), 0, nil); err != nil {
+		if _, err := r.Chunk(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		readers[key] = r
@@ -296,7 +305,7 @@ func TestAReaderFollowsWhatMoves(t *testing.T) {
 	}
 	for key, r := range readers {
 		for at := 0; at < len(want[key]); {
-			c, err := r.Chunk(t.Context(), int64(at), nil)
+			c, err := r.Chunk(t.Context(), int64(at))
 			if err != nil || !bytes.Equal(c, want[key][at:at+len(c)]) {
 				t.Fatalf("%s at %d: %v", key, at, err)
 			}

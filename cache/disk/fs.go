@@ -40,8 +40,8 @@ var ErrLocked = errors.New("disk: another process uses the directory")
 // dir is the FS of a directory of the operating system.
 type dir string
 
-// openDir returns the directory, which is made when it is not there (its parent must be).
-func openDir(path string) (FS, error) {
+// OpenDir returns the directory, which is made when it is not there (its parent must be).
+func OpenDir(path string) (FS, error) {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("disk: %w", err)
 	}

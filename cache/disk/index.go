@@ -10,6 +10,10 @@ const (
 	blockSize   = 1024
 	// maxVariants bounds the records of one hash; the oldest makes room.
 	maxVariants = 128
+	// indexCost is what a record takes in the index: 32 bytes, up to 8 of the table that leads to it.
+	indexCost = 40
+	// minRecords is the smallest bound of the index.
+	minRecords = 16 << 10
 )
 
 // place is where a record is.

@@ -57,7 +57,10 @@ func (s *Store) openSegments(names []string) ([]unlisted, error) {
 		}
 	}
 	// What a loss of power has taken may have had higher numbers.
-	s.queue.seq = max(s.queue.seq, s.events.last()) + 1<<20
+	if n := len(s.events.found); n > 0 {
+		s.queue.seq = max(s.queue.seq, s.events.found[n-1].Seq)
+	}
+	s.queue.seq += 1 << 20
 	return found, nil
 }
 
@@ -95,7 +98,7 @@ func (s *Store) account(u *unlisted) {
 	n := int64(listHeader + listEntry*len(u.list) + 4)
 	u.size += n
 	s.used += n
-	u.oldest = oldestOf(u.list)
+	u.synced = !u.rescued
 }
 
 // load fills the index, from the newest segment to the oldest: what is found first counts.
@@ -111,6 +114,10 @@ func (s *Store) load(found []unlisted) {
 		default:
 		}
 		u := &found[i]
+		if n, _ := s.index.size(); n > s.maxRecords-s.listLimit {
+			s.giveUpOldest(len(found) - i)
+			break
+		}
 		s.read(u)
 		for _, e := range slices.Backward(u.list) {
 			switch {
@@ -134,4 +141,19 @@ func (s *Store) load(found []unlisted) {
 	n, _ := s.index.size()
 	s.log.Info("the disk cache is loaded", "records", n, "segments", len(found), "seconds", s.now().Sub(began).Seconds())
 	s.setStatus(Ready, nil)
+}
+
+// giveUpOldest removes the n oldest segments, which the index has no room for. They can't stay: what is deleted from now on is not looked for in them.
+func (s *Store) giveUpOldest(n int) {
+	s.mu.RLock()
+	oldest := slices.Clone(s.order[:n])
+	s.mu.RUnlock()
+	s.log.Warn("the disk cache holds more objects than its index may; the oldest go", "segments", n)
+	for _, g := range oldest {
+		if err := s.removeSegment(g); err != nil {
+			s.failed.Store(&err)
+			s.Clear() // as soon as it can be
+			return
+		}
+	}
 }

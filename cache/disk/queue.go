@@ -140,14 +140,3 @@ func (q *queue) supersede(hash uint64, variant uint32, all bool) (any bool) {
 	}
 	return any
 }
-
-// oldest is not above the number of anything that waits or comes. The queue is locked.
-func (q *queue) oldest() uint64 {
-	switch {
-	case len(q.flight) > 0:
-		return q.flight[0].seq
-	case len(q.ops) > 0:
-		return q.ops[0].seq
-	}
-	return q.seq
-}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"slices"
-	"time"
 )
 
 // firstRead is what the first read of a record fetches at most: all of a small one.
@@ -21,6 +20,8 @@ type Record struct {
 	Seq uint64
 	// Variant is what it was stored with.
 	Variant uint32
+	// Patient has reads wait up to ten seconds, also for a disk that is slow already: somebody has got the beginning of the body.
+	Patient bool
 
 	s    *Store
 	seg  *segment
@@ -31,7 +32,8 @@ type Record struct {
 }
 
 // Get returns the newest record of the hash that match accepts, ErrNotFound when there is none, ErrBusy when too many other reads are under way. It
-// waits for the disk. match must not keep its arguments, which stay unchanged.
+// waits for the disk, [ErrSlow] after two seconds for each read. match must not keep its arguments, which stay unchanged; the last
+// that it has accepted is the one.
 func (s *Store) Get(ctx context.Context, hash uint64, match func(key, meta []byte) bool) (*Record, error) {
 	return s.GetAmong(ctx, hash, func(uint32) bool { return true }, match)
 }
@@ -43,53 +45,32 @@ func (s *Store) GetAmong(ctx context.Context, hash uint64, among func(variant ui
 	if len(all) == 0 {
 		return nil, ErrNotFound
 	}
-	if err := s.acquire(ctx); err != nil {
-		return nil, err
-	}
-	defer s.release()
-	for _, f := range all {
-		r, err := s.open(hash, f)
-		if err != nil {
+	rd := &reading{ctx: ctx}
+	var newest *Record
+	for _, f := range all { // their order in the log is no longer that of their storing when one has been moved
+		r, err := s.open(rd, hash, f)
+		if unanswered(err) {
+			return nil, err
+		}
+		if err != nil || !s.complete(r, s.index.has) {
 			s.forget(hash, f)
 			continue
 		}
-		if !match(r.Key, r.Meta) {
-			continue
+		if (newest == nil || newest.Seq < r.Seq) && match(r.Key, r.Meta) {
+			newest = r
 		}
-		if r.p.kind == kindHead && !s.complete(r) {
-			s.forget(hash, f)
-			continue
-		}
-		s.index.touch(hash, kindObject, f.place)
-		s.meters.reads.Inc()
-		return r, nil
 	}
-	return nil, ErrNotFound
+	if newest == nil {
+		return nil, ErrNotFound
+	}
+	s.index.touch(hash, kindObject, newest.at)
+	s.complete(newest, s.index.heat)
+	s.meters.reads.Inc()
+	return newest, nil
 }
 
 // Has reports whether there may be a record of the hash, without waiting for anything but a short lock.
 func (s *Store) Has(hash uint64) bool { return s.index.has(hash, kindObject) }
-
-func (s *Store) acquire(ctx context.Context) error {
-	select {
-	case s.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	t := time.NewTimer(readWait)
-	defer t.Stop()
-	select {
-	case s.slots <- struct{}{}:
-		return nil
-	case <-t.C:
-		s.meters.busy.Inc()
-		return ErrBusy
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s *Store) release() { <-s.slots }
 
 func (s *Store) segment(n uint32) *segment {
 	s.mu.RLock()
@@ -98,13 +79,18 @@ func (s *Store) segment(n uint32) *segment {
 }
 
 // open reads and verifies the beginning of a record.
-func (s *Store) open(hash uint64, f found) (*Record, error) {
+func (s *Store) open(rd *reading, hash uint64, f found) (*Record, error) {
+	return s.openAt(rd, hash, f, firstRead)
+}
+
+// openAt is open with a first read of that size.
+func (s *Store) openAt(rd *reading, hash uint64, f found, first int) (*Record, error) {
 	g := s.segment(f.segment)
 	if g == nil {
 		return nil, ErrNotFound
 	}
-	data := make([]byte, min(int(f.size), firstRead))
-	if err := readFull(g.file, data, f.start()); err != nil {
+	data := make([]byte, min(int(f.size), first))
+	if err := s.fetch(rd, g, data, f.start()); err != nil {
 		return nil, err
 	}
 	h, err := parseHeader(data)
@@ -113,7 +99,7 @@ func (s *Store) open(hash uint64, f found) (*Record, error) {
 	}
 	if n := h.prefix(); n > len(data) {
 		data = make([]byte, n)
-		if err := readFull(g.file, data, f.start()); err != nil {
+		if err := s.fetch(rd, g, data, f.start()); err != nil {
 			return nil, err
 		}
 	}
@@ -140,21 +126,18 @@ func (s *Store) forget(hash uint64, f found) {
 	}
 }
 
-// Chunk returns bytes of the body from that offset on, verified: up to the end of the 64 KiB that hold it. They are in buf when that
-// is large enough, or in memory of the record's, until the next call. It waits for the disk.
-func (r *Record) Chunk(ctx context.Context, offset int64, buf []byte) ([]byte, error) {
+// Chunk returns bytes of the body from that offset on, verified: up to the end of the 64 KiB that hold it. They don't change. It waits for the
+// disk as Get does, or as long as Patient says.
+func (r *Record) Chunk(ctx context.Context, offset int64) ([]byte, error) {
 	if offset < 0 || offset >= r.Length {
 		return nil, ErrNotFound
 	}
-	if err := r.s.acquire(ctx); err != nil {
-		return nil, err
-	}
-	defer r.s.release()
+	rd := &reading{ctx, r.Patient}
 	body := r
 	if r.p.kind == kindHead {
 		n := uint32(offset / partSize)
 		if r.part == nil || r.part.p.part != n {
-			part, err := r.s.openPart(r, n)
+			part, err := r.s.openPart(rd, r, n)
 			if err != nil {
 				return nil, err
 			}
@@ -162,20 +145,20 @@ func (r *Record) Chunk(ctx context.Context, offset int64, buf []byte) ([]byte, e
 		}
 		body, offset = r.part, offset%partSize
 	}
-	c, err := body.chunk(offset, buf)
-	if err != nil && body.reopen() {
-		c, err = body.chunk(offset, buf)
+	c, err := body.chunk(rd, offset)
+	if err != nil && !unanswered(err) && body.reopen(rd) {
+		c, err = body.chunk(rd, offset)
 	}
 	return c, err
 }
 
 // reopen finds the record again that has been moved since it was opened. Key, Meta and Seq stay what they were.
-func (r *Record) reopen() bool {
+func (r *Record) reopen(rd *reading) bool {
 	for _, f := range r.s.index.find(nil, r.p.hash, r.p.kind) {
 		if f.variant != r.p.variant || f.place == r.at {
 			continue
 		}
-		n, err := r.s.open(r.p.hash, f)
+		n, err := r.s.open(rd, r.p.hash, f)
 		if err == nil && n.p.bodyLen == r.p.bodyLen && bytes.Equal(n.Key, r.Key) && bytes.Equal(n.Meta, r.Meta) && bytes.Equal(n.p.sums, r.p.sums) {
 			r.seg, r.at, r.p, r.data = n.seg, n.at, n.p, n.data
 			return true
@@ -185,7 +168,7 @@ func (r *Record) reopen() bool {
 }
 
 // chunk is Chunk of a record with its body.
-func (r *Record) chunk(offset int64, buf []byte) ([]byte, error) {
+func (r *Record) chunk(rd *reading, offset int64) ([]byte, error) {
 	i := int(offset / chunkSize)
 	from, to := r.p.chunkRange(i)
 	if int(offset) >= to {
@@ -196,12 +179,11 @@ func (r *Record) chunk(offset int64, buf []byte) ([]byte, error) {
 	if end := r.p.prefix() + to; end <= len(r.data) {
 		c = r.data[at:end:end]
 	} else {
-		if cap(buf) < to-from {
-			buf = make([]byte, to-from, chunkSize)
-		}
-		c = buf[:to-from]
-		if err := readFull(r.seg.file, c, r.at.start()+int64(at)); err != nil {
-			r.damaged()
+		c = make([]byte, to-from)
+		if err := r.s.fetch(rd, r.seg, c, r.at.start()+int64(at)); err != nil {
+			if !unanswered(err) {
+				r.damaged()
+			}
 			return nil, err
 		}
 	}
@@ -251,14 +233,17 @@ func (f partRef) hashOf(i uint32) uint64 {
 
 func (r *Record) ref() partRef { return partRef{r.p.hash, r.p.variant, r.p.generation} }
 
-// complete reports whether all parts of a body are there, and marks them as read.
-func (s *Store) complete(r *Record) bool {
+// complete reports whether there is every part of a body that is in parts.
+func (s *Store) complete(r *Record, has func(hash uint64, k kind) bool) bool {
+	if r.p.kind != kindHead {
+		return true
+	}
 	if int64(r.p.part) != (r.Length+partSize-1)/partSize {
 		return false
 	}
 	ref := r.ref()
 	for i := range r.p.part {
-		if !s.index.heat(ref.hashOf(i), kindPart) {
+		if !has(ref.hashOf(i), kindPart) {
 			return false
 		}
 	}
@@ -266,13 +251,15 @@ func (s *Store) complete(r *Record) bool {
 }
 
 // openPart opens a part of r's body.
-func (s *Store) openPart(r *Record, n uint32) (*Record, error) {
+func (s *Store) openPart(rd *reading, r *Record, n uint32) (*Record, error) {
 	ref := r.ref()
 	hash := ref.hashOf(n)
 	for _, f := range s.index.find(nil, hash, kindPart) {
-		part, err := s.open(hash, f)
+		part, err := s.open(rd, hash, f)
 		if err != nil {
-			s.forget(hash, f)
+			if !unanswered(err) {
+				s.forget(hash, f)
+			}
 			return nil, err
 		}
 		if got, ok := parsePartRef(part.Key); ok && got == ref && part.p.part == n && part.p.generation == ref.generation {
@@ -286,7 +273,7 @@ func (s *Store) openPart(r *Record, n uint32) (*Record, error) {
 func (r *Record) ReadAll(ctx context.Context) ([][]byte, error) {
 	var body [][]byte
 	for at := int64(0); at < r.Length; {
-		c, err := r.Chunk(ctx, at, nil)
+		c, err := r.Chunk(ctx, at)
 		if err != nil {
 			return nil, err
 		}

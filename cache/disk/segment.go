@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -34,18 +33,7 @@ type segment struct {
 	// guarded by the store's lock
 	size   int64 // on disk, its list included
 	gone   bool
-	oldest uint64 // the lowest sequence number of an object in it
-}
-
-// oldestOf is the lowest sequence number of an object in the list.
-func oldestOf(list []listed) uint64 {
-	oldest := uint64(math.MaxUint64)
-	for i := range list {
-		if list[i].kind == kindObject || list[i].kind == kindHead {
-			oldest = min(oldest, list[i].seq)
-		}
-	}
-	return oldest
+	synced bool // with its list
 }
 
 // listed is one record of a segment.

@@ -36,12 +36,18 @@ const reasonFull = "full"
 // Status is a state, with the reason when it is Degraded.
 type Status struct {
 	State  State
-	Reason string // "full", "read-only", "failing"; "" but for Degraded
+	Reason string // "full", "read-only", "failing" with Degraded; otherwise "slow" while the disk does not answer, or ""
 	Err    error
 }
 
 // Status returns the state of the store.
-func (s *Store) Status() Status { return *s.status.Load() }
+func (s *Store) Status() Status {
+	st := *s.status.Load()
+	if st.Reason == "" && s.overdue.Load() > 0 {
+		st.Reason = "slow"
+	}
+	return st
+}
 
 // State is Status().State.
 func (s *Store) State() State { return s.status.Load().State }

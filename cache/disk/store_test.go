@@ -111,7 +111,7 @@ func TestBodiesComeBack(t *testing.T) {
 				if at < 0 || at >= n {
 					continue
 				}
-				c, err := r.Chunk(t.Context(), int64(at), nil)
+				c, err := r.Chunk(t.Context(), int64(at))
 				if err != nil || len(c) == 0 || !bytes.Equal(c, want[at:at+len(c)]) {
 					t.Fatalf("%s at %d: %v", key, at, err)
 				}
@@ -296,7 +296,7 @@ func TestExpiredRecordsAreNotLoaded(t *testing.T) {
 
 func TestEventsSurvive(t *testing.T) {
 	dir := t.TempDir()
-	s := openTest(t, Options{Path: dir, Keep: func(_, _ []byte, _ uint64) bool { return true }})
+	s := openTest(t, Options{Path: dir, Keep: func(_, _ []byte) bool { return true }})
 	put(t, s, "before", 1, 10)
 	first, err := s.AppendEvent([]byte("purge everything"))
 	if err != nil {
@@ -318,7 +318,7 @@ func TestEventsSurvive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Write([]byte("torn"))
+	f.Write(appendEvent(nil, Event{1, []byte("torn")})[:19])
 	f.Close()
 	s = openTest(t, Options{Path: dir})
 	second, err := s.AppendEvent([]byte("again"))
@@ -370,5 +370,80 @@ func TestCloseWritesWhatIsQueued(t *testing.T) {
 		if get(t, s, fmt.Sprint(i)) != 1 {
 			t.Fatal(i)
 		}
+	}
+}
+
+// TestTheNewestVariantIsSelected after an older one has been moved behind it in the log (RFC 9111 §4.1).
+func TestTheNewestVariantIsSelected(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, Options{Path: dir, Segment: 4 << 20})
+	h := s.Hash([]byte("k"))
+	read := func(match func(meta string) bool) string {
+		t.Helper()
+		r, err := s.Get(t.Context(), h, func(_, m []byte) bool { return match(string(m)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(r.Meta)
+	}
+	fill := func(n, version int) {
+		for i := range n {
+			put(t, s, fmt.Sprint("filler", i), version, 300<<10)
+		}
+	}
+	s.Put(Object{Hash: h, Variant: 1, Key: []byte("k"), Meta: []byte("old")})
+	fill(20, 1)
+	s.Put(Object{Hash: h, Variant: 2, Key: []byte("k"), Meta: []byte("new")})
+	read(func(meta string) bool { return meta == "old" }) // and so it is moved
+	for version := 2; s.meters.moved.Get() == 0; version++ {
+		fill(10, version)
+	}
+	for range 2 {
+		if got := read(func(string) bool { return true }); got != "new" {
+			t.Errorf("%q", got)
+		}
+		s.Close()
+		s = openTest(t, Options{Path: dir, Segment: 4 << 20})
+	}
+}
+
+// TestTheIndexHasABound: with more records than that the oldest go, and are not back after a restart.
+func TestTheIndexHasABound(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{Path: dir, Index: 1}
+	s := openTest(t, Options{Path: dir})
+	for i := range 2 * minRecords {
+		for !s.Put(object(s, fmt.Sprint(i), 1, 8)) {
+			flush(t, s)
+		}
+		if i%(minRecords/16) == 0 { // a segment of its own
+			flush(t, s)
+			s.Close()
+			s = openTest(t, Options{Path: dir})
+		}
+	}
+	s.Close()
+	check := func() {
+		t.Helper()
+		if n := s.Len(); n > minRecords || n < minRecords/2 {
+			t.Fatalf("%d records", n)
+		}
+	}
+	s = openTest(t, o)
+	check()
+	for i := range 2 * minRecords {
+		for !s.Put(object(s, fmt.Sprint("new", i), 1, 8)) {
+			flush(t, s)
+		}
+	}
+	flush(t, s)
+	check()
+	if get(t, s, fmt.Sprint(2*minRecords-1)) != 0 || get(t, s, fmt.Sprint("new", 2*minRecords-1)) != 1 {
+		t.Error("not the oldest have gone")
+	}
+	s.Close()
+	s = openTest(t, Options{Path: dir}) // with room for more
+	if get(t, s, "0") != 0 {
+		t.Error("back")
 	}
 }

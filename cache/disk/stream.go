@@ -58,7 +58,7 @@ func (w *Stream) emit() bool {
 		return false
 	}
 	o := &op{key: w.ref.append(nil), body: [][]byte{w.buf}, size: int64(len(w.buf)) + headerSize, stream: w}
-	o.header = header{kind: kindPart, hash: w.ref.hashOf(w.parts), expires: w.expiry, part: w.parts, generation: w.ref.generation}
+	o.header = header{kind: kindPart, hash: w.ref.hashOf(w.parts), part: w.parts, generation: w.ref.generation}
 	w.length += uint64(len(w.buf))
 	w.parts++
 	w.buf = nil

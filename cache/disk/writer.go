@@ -152,7 +152,7 @@ func (s *Store) replaceOthers(o *op) error {
 		if f.variant == o.variant {
 			continue
 		}
-		r, err := s.open(o.hash, f)
+		r, err := s.open(nil, o.hash, f)
 		if err == nil && !o.replaces(r.Key, r.Meta) {
 			continue
 		}
@@ -173,7 +173,7 @@ func (s *Store) appendParts(o *op) error {
 	var part [][]byte
 	size := 0
 	emit := func() error {
-		h := header{kind: kindPart, seq: o.seq, hash: ref.hashOf(parts), expires: o.expires, part: parts, generation: o.seq}
+		h := header{kind: kindPart, seq: o.seq, hash: ref.hashOf(parts), part: parts, generation: o.seq}
 		err := s.append(nil, &h, key, nil, part)
 		part, size, parts = part[:0], 0, parts+1
 		return err
@@ -232,7 +232,7 @@ func (s *Store) note(p pending) {
 // room makes sure that a record fits into the active segment.
 func (s *Store) room(size int) error {
 	w := &s.w
-	if w.active != nil && w.tail+int64(len(w.buf)+size) <= s.segmentSize && len(w.list) < maxListed {
+	if w.active != nil && w.tail+int64(len(w.buf)+size) <= s.segmentSize && len(w.list) < s.listLimit {
 		return nil
 	}
 	return s.rotate()
@@ -298,9 +298,6 @@ func (s *Store) rotate() error {
 	s.segments[g.number] = g
 	s.used += g.size
 	s.mu.Unlock()
-	s.queue.mu.Lock()
-	s.oldestActive.Store(s.queue.oldest())
-	s.queue.mu.Unlock()
 	w.limit = min(w.limit+s.segmentSize/4, s.limit)
 	return s.shrink()
 }
@@ -318,7 +315,7 @@ func (s *Store) sealActive() error {
 	s.mu.Lock()
 	size := w.tail + int64(listHeader+listEntry*len(list)+4)
 	s.used += size - g.size
-	g.size, g.oldest = size, oldestOf(list)
+	g.size = size
 	s.order = append(s.order, g)
 	s.mu.Unlock()
 	if w.tail == 0 {
@@ -370,7 +367,13 @@ func (s *Store) writeList(j sealing) error {
 	if err := j.segment.file.Sync(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
-	return s.replaceFile(listName(j.segment.number), encodeList(j.segment.number, j.size, j.seq, j.list))
+	if err := s.replaceFile(listName(j.segment.number), encodeList(j.segment.number, j.size, j.seq, j.list)); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	j.segment.synced = true
+	s.mu.Unlock()
+	return nil
 }
 
 func (s *Store) isRemoved(g *segment) bool {

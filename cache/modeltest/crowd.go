@@ -126,6 +126,10 @@ func (m *Model) mayShare(x *Exchange, h *held) string {
 
 // LearnCrowd is [Model.Learn] for exchanges at the same time.
 func (m *Model) LearnCrowd(xs []*Exchange) {
+	if len(xs) > 0 && m.purges(xs[0]) {
+		m.Learn(xs[0])
+		return
+	}
 	var single []*Exchange
 	for _, x := range xs {
 		for _, f := range x.Forwards {
@@ -141,11 +145,9 @@ func (m *Model) LearnCrowd(xs []*Exchange) {
 	})
 	for _, x := range single {
 		m.Learn(x)
-	}
-	if len(single) > 1 { // in which order they were stored is open
-		for _, h := range m.held {
-			if h.request.Target == xs[0].Request.Target {
-				h.sure = false
+		if len(single) > 1 { // in which order they are stored is open
+			for _, h := range m.held {
+				h.sure = h.sure && m.url(h.request.Target) != m.url(x.Request.Target)
 			}
 		}
 	}

@@ -38,9 +38,33 @@ type Policy struct {
 	Targeted bool
 	// ObeyRequests: the directives of requests are obeyed (RFC 9111 §5.2.1). Without, no-store and only-if-cached are, and stale-if-error.
 	ObeyRequests bool
+	// Key says what of a request, besides its URL, tells stored responses apart, and what of the URL does not.
+	Key Key
+	// Negative are lifetimes of errors without one of their own, by status ("404") or by class ("4xx", "5xx").
+	Negative map[string]time.Duration
+	// PurgeMethod: PURGE purges, and is not forwarded.
+	PurgeMethod bool
+	// EarlyHints: the links of pages are sent in a 103 before the page (RFC 8297).
+	EarlyHints bool
+	// Compress: stored text may be coded for clients that accept it.
+	Compress bool
+	// MaxObject is the size above which nothing need be stored as a whole; 0: there is none.
+	MaxObject int
+	// Slices: large responses are fetched, stored and put together in pieces, and end where the origin fails to give the next.
+	Slices bool
+	// Forgetful: anything may be lost at any time, such as for want of memory.
+	Forgetful bool
 	// Useful: besides never doing what is forbidden, the cache must answer from the store where nothing at all stands against
 	// it, and validate with the validators it has. A cache that never stores anything would pass without.
 	Useful bool
+}
+
+// Key is what tells stored responses apart.
+type Key struct {
+	Without []string // query parameters that don't count
+	Headers []string
+	Cookies []string
+	Device  bool // a phone gets another answer than a desktop
 }
 
 // CookieRule says which responses with Set-Cookie may be stored. The RFCs leave all of them to the cache (RFC 9111 §7.3).

@@ -124,6 +124,10 @@ func Age(f message.Fields) time.Duration {
 
 // Date reads an HTTP-date in any of its three forms (RFC 9110 §5.6.7). A cache takes no notice of case (RFC 9111 §4.2).
 func Date(s string, now time.Time) (time.Time, bool) {
+	if leap := strings.LastIndex(s, "23:59:60"); leap >= 0 { // which package time does not know
+		t, ok := Date(s[:leap]+"23:59:59"+s[leap+8:], now)
+		return t.Add(time.Second), ok
+	}
 	if n := len(s) - 3; n > 0 && strings.EqualFold(s[n:], "gmt") {
 		s = s[:n] + "GMT"
 	}

@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,10 +18,22 @@ type Step struct {
 	Wait    time.Duration // before it
 	Request Request       // field values are templates; see [Expand]
 	Leave   bool          // the client goes away before the origin answers
+	// Restart ends the edge before the request, and begins it anew: "restart" in good order, "crash" as if it had been killed.
+	Restart string
+	Purge   Purge
 	// Crowd is how many other clients ask for the same at the same time. Each has a cookie of its own, and they are of two tenants.
 	Crowd int
 	// Plans are what the origin does with each request of this step; the last goes on for all further ones.
 	Plans []Plan
+}
+
+// Purge is what an operator does in a step, or another client: its POST, which succeeds, purges a URL as well (RFC 9111 §4.4).
+type Purge struct {
+	Kind   string // url, tag, prefix, all or post; "": nothing
+	Target string // a path and query, or a tag
+	Soft   bool   // stale, not gone
+	// At is how long after the request has come; 0 is before it.
+	At time.Duration
 }
 
 // Plan is one answer of the origin.
@@ -43,7 +56,7 @@ type Plan struct {
 func (h History) String() string {
 	var b strings.Builder
 	for _, s := range h {
-		fmt.Fprintf(&b, "+%v %s %s%s%s%s\n", s.Wait, s.Request.Method, s.Request.Target, fieldText(s.Request.Fields), word(" body", s.Request.Body), word(" leave", s.Leave)+word(fmt.Sprintf(" crowd=%d", s.Crowd), s.Crowd > 0))
+		fmt.Fprintf(&b, "+%v %s %s%s%s%s\n", s.Wait, s.Request.Method, s.Request.Target, fieldText(s.Request.Fields), word(" body", s.Request.Body), word(" leave", s.Leave)+word(fmt.Sprintf(" crowd=%d", s.Crowd), s.Crowd > 0)+word(" "+s.Restart, s.Restart != "")+s.Purge.String())
 		for _, p := range s.Plans {
 			fmt.Fprintf(&b, "  = %d%s", p.Status, fieldText(p.Fields))
 			if p.Delay > 0 {
@@ -53,6 +66,14 @@ func (h History) String() string {
 		}
 	}
 	return b.String()
+}
+
+// String writes a purge as part of a step.
+func (p Purge) String() string {
+	if p.Kind == "" {
+		return ""
+	}
+	return fmt.Sprintf(" purge=%s:%s%s%s", p.Kind, p.Target, word(" soft", p.Soft), word(" at="+p.At.String(), p.At > 0))
 }
 
 func word(s string, on bool) string {
@@ -130,17 +151,39 @@ func parseStep(line string) (s Step, err error) {
 			}
 			continue
 		}
+		if at, ok := strings.CutPrefix(x, "at="); ok {
+			if s.Purge.At, err = time.ParseDuration(at); err != nil || s.Purge.At < 0 {
+				return s, fmt.Errorf("at %q", at)
+			}
+			continue
+		}
+		if p, ok := strings.CutPrefix(x, "purge="); ok {
+			s.Purge.Kind, s.Purge.Target, _ = strings.Cut(p, ":")
+			if !slices.Contains(purgeKinds, s.Purge.Kind) {
+				return s, fmt.Errorf("a purge of a %q", s.Purge.Kind)
+			}
+			continue
+		}
 		switch x {
 		case "body":
 			s.Request.Body = true
 		case "leave":
 			s.Leave = true
+		case "soft":
+			s.Purge.Soft = true
+		case "restart", "crash":
+			s.Restart = x
 		default:
 			return s, fmt.Errorf("no such word: %q", x)
 		}
 	}
+	if s.Purge.Kind == "" && s.Purge != (Purge{}) {
+		return s, fmt.Errorf("what is to be purged?")
+	}
 	return s, nil
 }
+
+var purgeKinds = []string{"url", "tag", "prefix", "all", "post"}
 
 // maxCrowd bounds a crowd.
 const maxCrowd = 8

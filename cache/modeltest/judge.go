@@ -11,7 +11,7 @@ func (m *Model) use(h *held, r *Request, now time.Time) (why string) {
 	s, asked := responseSays(h.response.Fields, m.Policy), requestSays(r.Fields)
 	lo, _ := age(h.response, now)
 	life := lifetime(h.response, m.Policy)
-	staleness := lo - life.hi
+	staleness := h.staleness(lo-life.hi, now)
 	if s.noCache.said {
 		return "RFC 9111 §5.2.2.4: no-cache"
 	}
@@ -47,7 +47,7 @@ func (m *Model) neverStale(s says) bool {
 func (m *Model) rescue(h *held, r *Request, now time.Time, answered bool) (why string) {
 	s, asked := responseSays(h.response.Fields, m.Policy), requestSays(r.Fields)
 	lo, _ := age(h.response, now)
-	staleness := lo - lifetime(h.response, m.Policy).hi
+	staleness := h.staleness(lo-lifetime(h.response, m.Policy).hi, now)
 	window := m.Policy.StaleIfError
 	if s.sie.there {
 		window = s.sie.hi
@@ -74,7 +74,7 @@ func (m *Model) mustUse(r *Request, now time.Time) *held {
 	}
 	s := responseSays(h.response.Fields, m.Policy)
 	_, hi := age(h.response, now)
-	if s.noCache.perhaps || lifetime(h.response, m.Policy).lo <= hi || h.loose {
+	if s.noCache.perhaps || lifetime(h.response, m.Policy).lo <= hi || h.loose || !h.softened.IsZero() {
 		return nil
 	}
 	return h
@@ -94,6 +94,12 @@ func (m *Model) sureOne(r *Request) *held {
 
 // Check says what was wrong about an exchange, nil when nothing was. Call it before [Model.Learn].
 func (m *Model) Check(x *Exchange) error {
+	if m.purges(x) {
+		return m.checkPurge(x)
+	}
+	if err := m.checkInformed(x); err != nil {
+		return err
+	}
 	if h := m.mustUse(x.Request, x.At); h != nil && len(x.Forwards) > 0 && !x.Crowded {
 		return fmt.Errorf("forwarded, while serial %s is fresh, and suits", serial(h.response.Fields))
 	}
@@ -126,18 +132,27 @@ func (m *Model) checkForward(x *Exchange, i int) error {
 		return fmt.Errorf("the origin was asked for %s %s", f.Method, f.Target)
 	}
 	own, anyOwn := Tags(Lines(r.Fields, "if-none-match"))
+	if m.Policy.Compress && unsafe(r.Method) {
+		own = append(own, plainTags(own)...)
+	}
 	sent, anySent := Tags(Lines(f.Fields, "if-none-match"))
 	if anySent && !anyOwn {
 		return fmt.Errorf("RFC 9111 §4.3.1: If-None-Match: * is no validation")
 	}
 	for _, tag := range sent {
-		if !contains(own, tag) && !m.someHolds(r.Target, "etag", tag) {
+		if !contains(own, tag) && !m.someHolds(r.Target, "etag", tag) && !broughtBy(x.Forwards[:i], "etag", tag) {
 			return fmt.Errorf("RFC 9111 §4.3.1: validated with %s, which is nothing's that is stored", tag)
 		}
 	}
 	for _, date := range Lines(f.Fields, "if-modified-since") {
-		if !contains(Lines(r.Fields, "if-modified-since"), date) && !m.someHolds(r.Target, "last-modified", date) {
+		if !contains(Lines(r.Fields, "if-modified-since"), date) && !m.someHolds(r.Target, "last-modified", date) && !broughtBy(x.Forwards[:i], "last-modified", date) {
 			return fmt.Errorf("RFC 9111 §4.3.1: validated with %s, which is nothing's that is stored", date)
+		}
+	}
+	for _, v := range Lines(f.Fields, "if-range") {
+		if !contains(Lines(r.Fields, "if-range"), v) && !m.someHolds(r.Target, "etag", v) && !m.someHolds(r.Target, "last-modified", v) &&
+			!broughtBy(x.Forwards[:i], "etag", v) && !broughtBy(x.Forwards[:i], "last-modified", v) {
+			return fmt.Errorf("RFC 9110 §13.1.5: If-Range: %s, which is nothing's that is stored", v)
 		}
 	}
 	return m.checkValidation(x, i, sent)
@@ -167,7 +182,7 @@ func (m *Model) checkValidation(x *Exchange, i int, sent []string) error {
 
 func (m *Model) someHolds(target, name, value string) bool {
 	for _, h := range m.held {
-		if v, ok := One(h.response.Fields, name); ok && v == value && h.request.Target == target {
+		if v, ok := One(h.response.Fields, name); ok && v == value && m.url(h.request.Target) == m.url(target) {
 			return true
 		}
 	}

@@ -15,7 +15,8 @@ type Model struct {
 	// Origin is the scheme and authority that all targets are below, such as https://shop.example.
 	Origin string
 
-	held []*held
+	held   []*held
+	linked []*held // pages with links
 }
 
 // held is a response that may be stored.
@@ -26,6 +27,8 @@ type held struct {
 	sure bool
 	// loose: a 304 without Date updated it, and it is anyone's guess which Date counts.
 	loose bool
+	// softened is when a soft purge made it stale.
+	softened time.Time
 }
 
 // Exchange is one step as a test saw it: what a client asked, what the origin was asked because of that, and what the client got.
@@ -52,13 +55,16 @@ type Answer struct {
 	Body    string
 	Aborted bool
 	Length  int64 // as declared, -1 for none
+	// Coding is the content coding that Body had. It is decoded, and Length is -1.
+	Coding   string
+	Informed []int // the statuses of 1xx responses before it
 }
 
 // candidates are the held responses that may answer r, the last received first.
 func (m *Model) candidates(r *Request) []*held {
 	var out []*held
 	for _, h := range slices.Backward(m.held) {
-		if h.request.Target != r.Target {
+		if m.key(h.request) != m.key(r) {
 			continue
 		}
 		if may, _ := selects(h.request, r, h.response); may {
@@ -82,11 +88,18 @@ func (m *Model) usable(r *Request) []*held {
 
 // Learn takes what the exchange has brought into account.
 func (m *Model) Learn(x *Exchange) {
+	if m.purges(x) {
+		if p, ok := purgeOf(x.Request); ok {
+			m.Purge(p, x.At)
+		}
+		return
+	}
 	for _, f := range x.Forwards {
 		if f.Response == nil {
 			continue
 		}
 		f.Response.Began = x.At
+		m.link(x.Request, f.Response)
 		m.invalidate(f.Request, f.Response)
 		client := Request{Method: x.Request.Method, Target: x.Request.Target, Body: x.Request.Body}
 		client.Fields = append(only(x.Request.Fields, false), only(f.Request.Fields, true)...)
@@ -125,6 +138,9 @@ func (m *Model) store(client *Request, f *Forward, x *Exchange) {
 		sure = false // they may have served in its stead
 	}
 	m.doubt(client) // it may take their place
+	if f.Response.Status == 206 {
+		m.combine(client, f)
+	}
 	m.held = append(m.held, &held{request: client, response: f.Response, sure: sure && !x.Left && m.plainRequest(client)})
 }
 
@@ -156,7 +172,9 @@ func (m *Model) invalidate(r *Request, resp *Response) {
 			gone = append(gone, t)
 		}
 	}
-	m.held = slices.DeleteFunc(m.held, func(h *held) bool { return slices.Contains(gone, h.request.Target) })
+	m.held = slices.DeleteFunc(m.held, func(h *held) bool {
+		return slices.ContainsFunc(gone, func(t string) bool { return m.url(t) == m.url(h.request.Target) })
+	})
 }
 
 // resolve is the target that a field refers to; false when it is of another origin.
@@ -253,7 +271,7 @@ func (m *Model) freshen(client *Request, f *Forward, h *held) *held {
 			merged = append(merged, x)
 		}
 	}
-	resp := &Response{Status: h.response.Status, Fields: merged, Body: h.response.Body, Sent: f.Response.Sent, Received: f.Response.Received, Began: f.Response.Began, updated: true}
+	resp := &Response{Status: h.response.Status, Fields: merged, Body: h.response.Body, Whole: h.response.Whole, Sent: f.Response.Sent, Received: f.Response.Received, Began: f.Response.Began, updated: true}
 	_, dated := DateField(fresh, "date", resp.Received)
 	return &held{request: client, response: resp, loose: !dated}
 }

@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type Response struct {
 	Fields message.Fields
 	Body   string // all of it, also when it was cut
 	Cut    bool   // the connection ended before the body did
+	// Whole is of a 206 the representation that it is a part of. It is a function of the strong validator, where there is one.
+	Whole string
 	// Sent is when the request was made, Received when the header section came.
 	Sent, Received time.Time
 	// Began is when the first attempt for it was made, where there were several; may be zero.
@@ -44,7 +47,7 @@ func (m *Model) storable(r *Request, resp *Response) (why string, sure bool) {
 	s, asked := responseSays(resp.Fields, m.Policy), requestSays(r.Fields)
 	explicit := s.maxAge.there || s.sMaxAge.there || !s.targeted && len(Lines(resp.Fields, "expires")) > 0
 	shared := s.public.said || s.sMaxAge.there
-	known := slices.Contains(understood, resp.Status)
+	known := slices.Contains(understood, resp.Status) || resp.Status == 206 && m.Policy.StorePartial
 	cookie := len(Lines(resp.Fields, "set-cookie")) > 0 && !slices.Contains(s.hidden, "set-cookie")
 	switch {
 	case r.Method == "POST" && m.Policy.StorePost && explicit && m.sameTarget(r, resp): // RFC 9110 §9.3.3
@@ -58,7 +61,7 @@ func (m *Model) storable(r *Request, resp *Response) (why string, sure bool) {
 		return "RFC 9111 §3: 206 and 304 only by caches that understand them", false
 	case resp.Status == 425:
 		return "RFC 8470 §5.2: 425 is never stored", false
-	case s.mustUnderstand.said && !known && resp.Status != 206:
+	case s.mustUnderstand.said && !known:
 		return "RFC 9111 §5.2.2.3: must-understand, and the status code is not", false
 	case s.noStore.said && !(s.mustUnderstand.said && known):
 		return "RFC 9111 §5.2.2.5: no-store", false
@@ -68,7 +71,7 @@ func (m *Model) storable(r *Request, resp *Response) (why string, sure bool) {
 		return "RFC 9111 §5.2.2.7: private", false
 	case len(Lines(r.Fields, "authorization")) > 0 && !shared && !s.mustRevalidate.said:
 		return "RFC 9111 §3.5: Authorization", false
-	case !explicit && !s.public.said && !slices.Contains(heuristic, resp.Status):
+	case !explicit && !s.public.said && !slices.Contains(heuristic, resp.Status) && m.Policy.negative(resp.Status) == 0:
 		return "RFC 9111 §3: no explicit freshness, and not heuristically cacheable", false
 	case cookie && !m.mayKeepCookie(shared, explicit):
 		return "policy: Set-Cookie", false
@@ -77,7 +80,8 @@ func (m *Model) storable(r *Request, resp *Response) (why string, sure bool) {
 	}
 	_, star := VaryNames(resp.Fields)
 	doubts := s.doubtful || asked.doubtful || star || s.noStore.perhaps || s.private.perhaps || s.noCache.perhaps && !s.noCache.said ||
-		s.mustUnderstand.perhaps || asked.noStore.perhaps || r.Method != "GET" || resp.Status == 206 || r.Body
+		s.mustUnderstand.perhaps || asked.noStore.perhaps || r.Method != "GET" || resp.Status == 206 || r.Body ||
+		m.Policy.Forgetful || m.Policy.MaxObject > 0 && len(resp.Body) > m.Policy.MaxObject || resp.Status >= 500 && m.Policy.negative(resp.Status) > 0
 	_, old := age(resp, resp.Received)
 	return "", !doubts && (lifetime(resp, m.Policy).lo > old && !s.noCache.said || hasValidator(resp))
 }
@@ -126,6 +130,9 @@ func lifetime(resp *Response, p Policy) span {
 		life := t.Sub(generated(resp))
 		return span{true, life.Truncate(time.Second), life}
 	}
+	if d := p.negative(resp.Status); d > 0 {
+		return span{false, d, d}
+	}
 	// RFC 9111 §4.2.2. A tenth of the time since the last change is what it suggests; and it is bounded here as elsewhere.
 	if !slices.Contains(heuristic, resp.Status) && !s.public.said {
 		return span{}
@@ -142,6 +149,20 @@ func lifetime(resp *Response, p Policy) span {
 		life.lo = life.hi
 	}
 	return life
+}
+
+// negative is the operator's lifetime of an error, 0 when there is none. A class is of the errors that are about the resource.
+func (p Policy) negative(status int) time.Duration {
+	if d, ok := p.Negative[strconv.Itoa(status)]; ok {
+		return d
+	}
+	switch {
+	case slices.Contains([]int{404, 405, 410, 451}, status):
+		return p.Negative["4xx"]
+	case slices.Contains([]int{500, 501, 502, 503, 504, 507, 508}, status):
+		return p.Negative["5xx"]
+	}
+	return 0
 }
 
 // age is the current age (RFC 9111 §4.2.3). Date has whole seconds, which leaves one to choose.
@@ -168,6 +189,9 @@ func selects(stored, r *Request, resp *Response) (may, exact bool) {
 	for _, n := range names {
 		a, b := Lines(stored.Fields, n), Lines(r.Fields, n)
 		exact = exact && slices.Equal(a, b)
+		if n == "accept-encoding" {
+			a, b = accepted(a), accepted(b)
+		}
 		may = may && (len(a) == 0) == (len(b) == 0) && plain(n, a) == plain(n, b)
 	}
 	return may, may && exact

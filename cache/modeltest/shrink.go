@@ -54,6 +54,9 @@ func smallerOnes(h History) []History {
 		}
 		change(i, func(s *Step) { s.Wait = 0 })
 		change(i, func(s *Step) { s.Leave = false })
+		change(i, func(s *Step) { s.Restart = "" })
+		change(i, func(s *Step) { s.Purge = Purge{} })
+		change(i, func(s *Step) { s.Purge.At = 0 })
 		change(i, func(s *Step) { s.Crowd = max(s.Crowd-1, 0) })
 	}
 	return out

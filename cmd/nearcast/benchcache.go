@@ -21,6 +21,8 @@ type benchCacheCmd struct {
 	Zipf     float64    `default:"0.9" help:"Exponent of their Zipf distribution."`
 	Pass     cache.Size `placeholder:"SIZE" help:"Length of the body that passes through. Default: 4GiB, quick 256MiB."`
 	Seed     uint64     `default:"1" help:"Seed of all choices."`
+	Disk     string     `placeholder:"DIR" type:"path" help:"Where the disk's objects are for a while. Default: a temporary directory."`
+	NoDisk   bool       `help:"Nothing on disk."`
 	Results  string     `placeholder:"DIR" type:"path" help:"Write the report there: DATE-cache.json and .md."`
 	Output   string     `short:"o" enum:"table,json" default:"table" help:"table or json."`
 }
@@ -75,7 +77,7 @@ func (c *benchCacheCmd) Run(s std) error {
 	if r.Commit == "" {
 		r.Commit = version
 	}
-	rows, err := cachebench.Run(ctx, cachebench.Options{Objects: c.Objects, Body: int(c.Body), Requests: c.Requests, Keys: c.Keys, Zipf: c.Zipf, Pass: int64(c.Pass), Seed: c.Seed, Purges: waysToPurge,
+	rows, err := cachebench.Run(ctx, cachebench.Options{Objects: c.Objects, Body: int(c.Body), Requests: c.Requests, Keys: c.Keys, Zipf: c.Zipf, Pass: int64(c.Pass), Seed: c.Seed, Purges: waysToPurge, Warm: !c.NoDisk, Dir: c.Disk,
 		Progress: func(what string) { fmt.Fprintln(s.err, what) }})
 	r.Rows, r.Took = rows, time.Since(r.Date).Seconds()
 	if c.Output == "json" {

@@ -62,7 +62,7 @@ func (o *Origin) attempt2(ctx context.Context, a *Attempt, l line) (res *Respons
 		hr.Body.Close()
 		err = e
 	}
-	if err == nil && (hr.StatusCode < 200 || hr.StatusCode > 599) { // RFC 9110 §15
+	if err == nil && (hr.StatusCode < 200 || hr.StatusCode > 999) { // RFC 9110 §15
 		hr.Body.Close()
 		err = malformed(errMalformed)
 	}

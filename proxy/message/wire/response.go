@@ -42,14 +42,15 @@ func (p *Response) Parse(b []byte, method string, lim *Limits) error {
 	return f.of(true)
 }
 
-// line takes the status line (RFC 9112 §4). The space before an absent reason may be missing, as many servers have it.
+// line takes the status line (RFC 9112 §4). The space before an absent reason may be missing, as many servers have it. Codes from 600 on have
+// no class, and are taken as errors of the server (RFC 9110 §15).
 func (p *Response) line(b []byte) (next int, f fault) {
 	minor, f := version(b)
 	if f != 0 {
 		return 0, f
 	}
 	const code = len("HTTP/1.1 ")
-	if len(b) < code+7 || b[code-1] != ' ' || b[code] < '1' || b[code] > '5' || !digit(b[code+1]) || !digit(b[code+2]) {
+	if len(b) < code+7 || b[code-1] != ' ' || b[code] < '1' || b[code] > '9' || !digit(b[code+1]) || !digit(b[code+2]) {
 		return 0, faultStatusLine
 	}
 	p.Minor = minor

@@ -84,7 +84,7 @@ func TestMalformedResponsesAreRefused(t *testing.T) {
 		"HTTP/1.1 20 OK\r\n\r\n":                "malformed status line",
 		"HTTP/1.1 2000 OK\r\n\r\n":              "malformed status line",
 		"HTTP/1.1 099 OK\r\n\r\n":               "malformed status line",
-		"HTTP/1.1 600 OK\r\n\r\n":               "malformed status line",
+		"HTTP/1.1 000 OK\r\n\r\n":               "malformed status line",
 		"HTTP/1.1 2x0 OK\r\n\r\n":               "malformed status line",
 		"HTTP/1.1\r\n\r\n":                      "malformed status line",
 		"HTTP/1.1 200OK\r\n\r\n":                "malformed status line",
