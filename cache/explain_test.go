@@ -165,3 +165,21 @@ func TestLifetimeSources(t *testing.T) {
 		}
 	}
 }
+
+// TestEachReasonIsTriedOnce: rules that share one would read as if it were passed and decided.
+func TestEachReasonIsTriedOnce(t *testing.T) {
+	for _, lines := range [][]string{{"Set-Cookie: a=b"}, nil} {
+		r, resp := get("/"), answer(200, lines...)
+		tried := newStoring(r, &resp, on()).tried()
+		seen := map[Reason]bool{}
+		for _, rule := range tried {
+			if seen[rule.Reason] {
+				t.Errorf("%q: %v twice", lines, rule.Reason)
+			}
+			seen[rule.Reason] = true
+		}
+		if last := tried[len(tried)-1]; !last.Decided {
+			t.Errorf("%q: %+v", lines, last)
+		}
+	}
+}

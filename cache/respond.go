@@ -47,6 +47,7 @@ func (f *Fill) keep(r *message.Request, resp *Response, t terms, d *directives, 
 		return nil, ReasonNoMemory
 	}
 	o.body = newBody(&c.budget, first)
+	o.body.storing.Store(true)
 	none := newDirectives()
 	shared := judge(resp.Received, o, &none, p)
 	f.decide(func() {
@@ -59,7 +60,7 @@ func (f *Fill) keep(r *message.Request, resp *Response, t terms, d *directives, 
 		f.remember(r, f.reason, resp.Received)
 	})
 	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
-	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel}, ReasonStored
+	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel, policy: p}, ReasonStored
 }
 
 // firstChunkOf is the size of a body's first chunk.
@@ -119,6 +120,7 @@ type Writer struct {
 	done    bool
 	tee     *tee // to the disk, of a body that memory does not keep; nil: none
 	loaded  bool // from the disk
+	policy  *Policy
 }
 
 // Object is what the writer fills.
@@ -225,12 +227,16 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		reason, extra = ReasonNoMemory, 0
 	}
 	b.keep(compact(trailers), extra)
+	defer b.decided()
 	return w.publish(reason)
 }
 
 // publish moves a complete object from the fill into the index, unless there is a reason against it.
 func (w *Writer) publish(reason Reason) Reason {
 	f, b := w.fill, w.obj.body
+	if f.slicing.only {
+		return w.promote(reason)
+	}
 	final := *w.obj
 	if final.part == nil {
 		final.Length = b.size

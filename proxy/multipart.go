@@ -84,7 +84,8 @@ func (p *Proxy) planRanges(x *exchange, o *cache.Object) *answer {
 	}
 	m := newByteRanges(o, append([]cache.Range(nil), ranges...))
 	n := m.length()
-	if n >= o.Length || !m.ascending() && !o.Complete() {
+	whole := o.Holds(cache.Range{End: o.Length}) // a part has no shorter answer to give
+	if whole && n >= o.Length || !m.ascending() && !o.Complete() {
 		return nil
 	}
 	return &answer{status: status, length: n, object: o, parts: m}
