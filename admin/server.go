@@ -26,6 +26,8 @@ type Source struct {
 	Healthy func() (bool, string)
 	// Purger does what /purge asks for; nil: there is no /purge.
 	Purger Purger
+	// Inspector says what /explain asks for; nil: there is no /explain.
+	Inspector Inspector
 }
 
 // Server is the operator's listener. It is not for the public: bind it to a loopback or management address.
@@ -108,6 +110,9 @@ func (s Source) handler() http.Handler {
 	})
 	if s.Purger != nil {
 		mux.HandleFunc("POST /purge", s.purge)
+	}
+	if s.Inspector != nil {
+		mux.HandleFunc("GET /explain", s.explain)
 	}
 	return mux
 }

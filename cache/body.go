@@ -44,6 +44,9 @@ type body struct {
 
 	// frozen is set when chunks and trailers have reached their final state.
 	frozen atomic.Bool
+	// storing is set while it is open whether the body will be stored: its readers get its end when that is decided, so that a client
+	// which has the whole finds it in the store.
+	storing atomic.Bool
 	// pins counts who holds the body without the lock. detach takes gone off it, and nobody more gets in.
 	pins atomic.Int64
 
@@ -221,11 +224,36 @@ func (b *body) add(n int64) {
 	b.ahead = 0
 }
 
+// decided lets readers have the end.
+func (b *body) decided() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.storing.Store(false)
+	b.wakeReaders()
+}
+
+// undecided is a channel to wait on while readers may not have the end yet; else nil.
+func (b *body) undecided() <-chan struct{} {
+	if !b.storing.Load() {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.storing.Load() {
+		return nil
+	}
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	return b.changed
+}
+
 // finish ends a body that is not stored: with err, or well.
 func (b *body) finish(err error, trailers message.Fields) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.phase, b.err, b.trailers = ended, err, trailers
+	b.storing.Store(false)
 	b.wakeReaders()
 }
 

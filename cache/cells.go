@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math"
 	"sync"
 	"unsafe"
 )
@@ -28,6 +29,7 @@ type cells struct {
 
 	mu     sync.Mutex
 	limit  heapLimit
+	others int64    // bytes outside of the heap that are none of the cells
 	mapped int      // pages that have memory
 	free   int      // cells of open pages
 	open   []uint32 // pages that have free cells, but for the one that is being emptied
@@ -50,7 +52,7 @@ func newCells(limit int64) *cells {
 	for c.bits < maxPageBits && cellCost<<c.bits < limit/1024 {
 		c.bits++
 	}
-	c.pages = make([]cellPage, limit/c.pageBytes())
+	c.pages = make([]cellPage, min(limit/c.pageBytes(), math.MaxUint32>>c.bits)) // cells have numbers of 32 bits
 	c.absent = make([]uint32, len(c.pages))
 	for i := range c.absent {
 		c.absent[i] = uint32(len(c.pages) - 1 - i)
@@ -122,7 +124,7 @@ func (c *cells) addPage() bool {
 	c.open = append(c.open, number)
 	c.free += p.free
 	c.mapped++
-	c.limit.note(int64(c.mapped) * c.pageBytes())
+	c.noteLimit()
 	return true
 }
 
@@ -181,7 +183,12 @@ func (c *cells) put(first uint32) (released int64) {
 			released += c.drop(number)
 		}
 	}
-	for c.free == c.mapped<<c.bits && len(c.open) > 0 { // nothing is stored any more
+	return released + c.dropIdle()
+}
+
+// dropIdle gives all pages back when nothing is stored any more.
+func (c *cells) dropIdle() (released int64) {
+	for c.free == c.mapped<<c.bits && len(c.open) > 0 {
 		released += c.drop(c.open[0])
 	}
 	return released
@@ -195,9 +202,19 @@ func (c *cells) drop(number uint32) int64 {
 	*p = cellPage{}
 	c.absent = append(c.absent, number)
 	c.mapped--
-	c.limit.note(int64(c.mapped) * c.pageBytes())
+	c.noteLimit()
 	return c.pageBytes()
 }
+
+// noteOthers notes n bytes more outside of the heap that are none of the cells.
+func (c *cells) noteOthers(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.others += n
+	c.noteLimit()
+}
+
+func (c *cells) noteLimit() { c.limit.note(int64(c.mapped)*c.pageBytes() + c.others) }
 
 // shut keeps take from a page.
 func (c *cells) shut(number uint32) {
@@ -258,7 +275,8 @@ func (c *cells) endEmptying(number uint32) int64 {
 	p := &c.pages[number]
 	p.closed = false
 	if p.free == c.perPage() {
-		return c.drop(number)
+		released := c.drop(number)
+		return released + c.dropIdle()
 	}
 	if p.free > 0 {
 		p.isOpen = true

@@ -21,6 +21,8 @@ const (
 type coded struct {
 	c      *Cache
 	policy *Compress
+	number int    // the policy's; 0: see compressions
+	view   *entry // that it hangs off; nil where that is not one of a packed object
 	// varies: the object's own Vary names Accept-Encoding already.
 	varies bool
 	bodies *codedBodies // outlives the object when a 304 puts another one with the same body into its place
@@ -36,17 +38,23 @@ type codedBodies struct {
 	made    [coding.Count]atomic.Pointer[body]
 	asked   [coding.Count]atomic.Bool // for, and not answered yet
 	gaveUp  atomic.Bool               // it is not worth while, or there is no room: no more tries
+	bytes   atomic.Int64              // of these bodies, and of the forms made of them
+	owner   atomic.Uint64             // the slot's number among all, and its serial; 0: not in the index
+	weighed int64                     // of bytes, what the slot's weight has; guarded by its shard's lock
 	mu      sync.Mutex
 	dropped bool // no more are added
 }
 
 // newCoded returns what hangs off o under the policy; nil when o is never served coded.
 func newCoded(c *Cache, o *Object, p *Policy) *coded {
+	if p == nil {
+		return nil
+	}
 	cp := &p.Compress
 	if !cp.Enabled || o.Status != 200 || !cp.fits(o.Length) || !transformable(o.Fields, p.TargetedFields) || !cp.covers(o.Fields.Get("content-type")) {
 		return nil
 	}
-	return &coded{c: c, policy: cp, varies: varyNames(o.Fields, "accept-encoding"), bodies: &codedBodies{}}
+	return &coded{c: c, policy: cp, number: c.compressions.number(cp), varies: varyNames(o.Fields, "accept-encoding"), bodies: &codedBodies{}}
 }
 
 // fitting is d for a body that has turned out to have that length.
@@ -73,6 +81,7 @@ func (d *coded) release() {
 	d.mu.Lock()
 	d.gone = true
 	d.c.budget.release(d.charged)
+	d.bodies.bytes.Add(-d.charged)
 	d.charged = 0
 	d.mu.Unlock()
 	for i := range d.forms {
@@ -94,9 +103,13 @@ func (d *coded) drop() {
 func (b *codedBodies) drop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.dropped {
+		return
+	}
 	b.dropped = true
 	for i := range b.made {
 		if m := b.made[i].Load(); m != nil {
+			b.bytes.Add(-m.size)
 			m.detach()
 		}
 	}
@@ -110,7 +123,44 @@ func (b *codedBodies) add(x coding.Coding, made *body) bool {
 		return false
 	}
 	b.made[x].Store(made)
+	b.bytes.Add(made.size)
 	return true
+}
+
+// own notes whose forms they are. The shard is locked.
+func (d *coded) own(c *Cache, s *shard, id uint32) {
+	if d != nil {
+		x := s.table.slot(id)
+		owner := uint64(s.owner(id))<<32 | uint64(x.serial)
+		if d.bodies.owner.Swap(owner) != owner {
+			d.bodies.weighed = 0
+		}
+		c.reweigh(x, d.bodies)
+	}
+}
+
+// weigh has the forms count in their object's queue, as the rest of it does.
+func (c *Cache) weigh(b *codedBodies) {
+	owner := b.owner.Load()
+	if owner == 0 {
+		return // it is done when the object is stored
+	}
+	number, serial := uint32(owner>>32), uint32(owner)
+	s := &c.shards[number%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id := number / shardCount; id <= s.table.room() {
+		if x := s.table.slot(id); x.queue != noQueue && x.serial == serial {
+			c.reweigh(x, b)
+		}
+	}
+}
+
+// reweigh is weigh for the slot. The shard is locked.
+func (c *Cache) reweigh(x *slot, b *codedBodies) {
+	n := b.bytes.Load() - b.weighed
+	b.weighed += n
+	c.resize(x, n)
 }
 
 // gone reports whether the body that they are made of has left the index.
@@ -250,6 +300,7 @@ func (d *coded) keep(x coding.Coding, f *Object) *Object {
 	if !d.c.reserve(n) {
 		return nil
 	}
+	defer d.c.weigh(d.bodies) // when d is unlocked
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.gone {
@@ -263,5 +314,6 @@ func (d *coded) keep(x coding.Coding, f *Object) *Object {
 		return f
 	}
 	d.charged += n
+	d.bodies.bytes.Add(n)
 	return f
 }

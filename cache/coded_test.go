@@ -46,9 +46,14 @@ func (h harness) decoded(o *Object) string {
 	if int64(len(raw)) != o.Length {
 		h.Errorf("%d bytes, %d declared", len(raw), o.Length)
 	}
+	return decodedAs(o.Fields, raw)
+}
+
+// decodedAs is a body without the coding that the fields name; a fault otherwise.
+func decodedAs(f message.Fields, raw string) string {
 	var r io.Reader = strings.NewReader(raw)
 	var err error
-	switch o.Fields.Get("content-encoding") {
+	switch f.Get("content-encoding") {
 	case "gzip":
 		r, err = gzip.NewReader(r)
 	case "br":
@@ -57,11 +62,11 @@ func (h harness) decoded(o *Object) string {
 		r, err = zstd.NewReader(r)
 	}
 	if err != nil {
-		h.Fatal(err)
+		return err.Error()
 	}
 	b, err := io.ReadAll(r)
 	if err != nil {
-		h.Fatal(err)
+		return err.Error()
 	}
 	return string(b)
 }
@@ -230,7 +235,7 @@ func TestFormsStayWithA304(t *testing.T) {
 	}
 	refresh("Cache-Control: max-age=60", `ETag: "1"`, "X: new")
 	o := h.form(r)
-	if o == old || o.Fields.Get("x") != "new" || o.body != old.body || h.decoded(o) != prose {
+	if o == old || o.Fields.Get("x") != "new" || h.body(o, Whole) != h.body(old, Whole) || h.decoded(o) != prose {
 		t.Errorf("after a 304: %v", o.Fields)
 	}
 	if n := h.counters.coded[coding.Brotli].Get(); n != 1 {
@@ -269,6 +274,34 @@ func TestAFormHasItsOwnBlock(t *testing.T) {
 	}
 	if h.decoded(o) != prose {
 		t.Error("whoever has the form may send it")
+	}
+}
+
+// TestCodedFormsCountInTheQueue: an object weighs what it takes, its coded forms and their header sections among it.
+func TestCodedFormsCountInTheQueue(t *testing.T) {
+	h := newCoding(t)
+	r := get("/", "Accept-Encoding: br")
+	h.store(get("/"), prosaic(`ETag: "1"`), prose)
+	weight := func() int64 { return h.queued[smallQueue].Load() + h.queued[mainQueue].Load() }
+	plain := weight()
+	h.form(r)
+	h.coder.workers.Wait()
+	o := h.look(0, get("/")).Object
+	coded := h.form(r)
+	if coded == o {
+		t.Fatal("no form was made")
+	}
+	want := plain + coded.body.size + formOverhead + int64(lineOverhead*len(coded.Fields))
+	if got := weight(); got != want {
+		t.Errorf("it weighs %d with a form of %d, want %d", got, coded.body.size, want)
+	}
+	f, _ := h.Begin(epoch.Add(time.Hour), h.key(r), get("/"))
+	f.NotModified(get("/"), answer(304).at(epoch.Add(time.Hour)), o, h.policy)
+	if got := weight(); got < plain+coded.body.size || got >= want {
+		t.Errorf("refreshed it weighs %d, of which the form's body is %d", got, coded.body.size)
+	}
+	if h.Purge(h.key(r)); weight() != 0 {
+		t.Errorf("%d bytes are left in the queues", weight())
 	}
 }
 

@@ -126,8 +126,10 @@ func (m *coder) make(j *codingJob) {
 	err := m.encode(j, made)
 	switch {
 	case err == nil && b.add(j.coding, made):
+		m.c.weigh(b)
 		m.c.counters.coded[j.coding].Inc()
 		m.c.counters.codedSaved[j.coding].AddInt64(j.length - made.size)
+		m.c.packForm(j.d, j.coding, made)
 		return
 	case err == nil, errors.Is(err, errStopping):
 	default:

@@ -9,7 +9,7 @@ import (
 
 // combine makes one of the parts for r that touch and are of one version (RFC 9111 §3.4), as far as nobody reads them, and stores what has become
 // complete as the resource's response. Their bytes are not copied, but for what overlaps and for small pieces. The shard is locked.
-func (c *Cache) combine(s *shard, key Key, hash uint64, r *message.Request) {
+func (c *Cache) combine(s *shard, key Key, hash uint64, r *message.Request, p *Policy) {
 	all := selected(c.current(s, hash, key.extents()), r)
 	if len(all) > 0 {
 		key = all[0].key.whole() // the store's own copy
@@ -27,7 +27,7 @@ func (c *Cache) combine(s *shard, key Key, hash uint64, r *message.Request) {
 			}
 		}
 		if e.obj.part.End-e.obj.part.Start == e.obj.Length {
-			c.complete(s, key, hash, r, e)
+			c.complete(s, key, hash, r, e, p)
 		}
 		i++
 	}
@@ -73,7 +73,7 @@ func (c *Cache) reshape(s *shard, old *entry, o *Object) *entry {
 }
 
 // complete moves an entry that has all of the representation to where the complete response belongs, unless something newer is there.
-func (c *Cache) complete(s *shard, key Key, hash uint64, r *message.Request, e *entry) {
+func (c *Cache) complete(s *shard, key Key, hash uint64, r *message.Request, e *entry, p *Policy) {
 	if newest := match(c.current(s, hash, key), r); newest != nil && newest.obj.received.After(e.obj.received) {
 		c.drop(s, e)
 		return
@@ -82,10 +82,12 @@ func (c *Cache) complete(s *shard, key Key, hash uint64, r *message.Request, e *
 	if !ok {
 		return
 	}
-	o := *e.obj
-	o.Status, o.part = 200, nil
-	whole := c.reshape(s, e, &o)
+	o := c.asWhole(e.obj, p)
+	whole := c.reshape(s, e, o)
 	o.body = joinBodies(e.body, nil, 0, held-whole.cost)
+	if o.coded != nil {
+		whole.cost += codedOverhead
+	}
 	c.dropExtents(s, key, hash, r)
 	c.insert(s, key, hash, r, whole)
 }

@@ -163,3 +163,13 @@ func TestWhatCompletesAPartHasItsTags(t *testing.T) {
 		t.Error("the part that came serves on")
 	}
 }
+
+func TestTooManyPartsOfOneResourceAreCounted(t *testing.T) {
+	h := newHarness(t)
+	for i := range int64(maxVariants + 5) {
+		h.storePart(get("/a"), Range{10 * i, 10*i + 1}, 1000, "x", `ETag: "a"`)
+	}
+	if n, evicted := h.objects.Load(), h.counters.crowded.Get(); n != maxVariants || evicted != 5 {
+		t.Errorf("%d parts, %d made room", n, evicted)
+	}
+}

@@ -40,6 +40,8 @@
 //     otherwise (stale_with_s_maxage); an origin that wants both says so with max-age, or with CDN-Cache-Control.
 //   - When no origin can be reached, a stale response serves for a day unless its directives forbid it (stale_on_disconnect): the answer is
 //     then a 504. An origin that answers with an error has been reached, and stale-if-error decides.
+//   - A response with a lifetime that is over when it comes, and without a validator, is stored for those cases and for max-stale: whether a
+//     second has passed on the way makes no difference to what is kept.
 //   - A 304 is about the response whose validators were sent, whatever validators it has itself.
 //   - The answer to a POST is stored where it is a 200 with explicit freshness and its own URL in Content-Location, never any other method's.
 //   - A fresh variant in the one language that a request prefers to all others serves it, whatever else its Accept-Language says.
@@ -51,11 +53,15 @@
 //   - The service's default TTL is for statuses that report success or a lasting redirect, never for errors.
 //   - A response that must be validated before every use is stored when it has a validator, but not shared as it arrives.
 //   - A Range request of something that is not stored fetches that range, so that a part of a large file does not fetch it all. Several ranges
-//     fetch the whole.
-//   - A 206 is stored by what its Content-Range says, when it is of one range and a known length, and its body is as long as that. Parts are put
+//     fetch the whole. Its If-Range goes along, so that one request brings what the client is to have.
+//   - A 206 is stored by what its Content-Range says, when it is of one range and a known length, as far as its body goes; a body that is longer is
+//     not. Of a 200 with a strong validator that breaks off, what has come is a part, if it is 16 KiB or more (prefix.go). Parts are put
 //     together only with one strong validator: a strong entity tag, or without a tag a Last-Modified at least a second before Date. What is
 //     missing is asked for with If-Range when it is one piece; else the client's range is fetched, or the whole.
 //   - Several ranges of one object: at most 16, else the whole; what overlaps or adjoins is one; and the whole when that is no longer than the parts.
 //   - Slices (Policy.Slice): see slice.go.
+//   - What the origin has coded is never decoded. A client that does not accept the coding gets a variant of its own, which is fetched once, where the
+//     origin varies by Accept-Encoding; where it does not, the client gets from the cache what the origin would send it: that may be a file whose
+//     very bytes are wanted. Decoding would need a length, a tag, digests and ranges that the origin has never seen.
 //   - If-Match and If-Unmodified-Since serve from the cache when the stored response meets them; else the origin answers.
 package cache

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -131,12 +132,13 @@ func (s *storing) reason() Reason {
 	return s.refused(wanting)
 }
 
-// tried goes through the rules as storable does.
+// tried goes through the rules as storable does. A reason that several rules have is there once, with the last of them.
 func (s *storing) tried() (all []TriedRule) {
 	for _, rules := range [...][]storingRule{forbidding, wanting} {
 		for i := range rules {
 			t := TriedRule{rules[i].reason, rules[i].reason.Section(), rules[i].applies(s)}
-			if all = append(all, t); t.Decided {
+			all = append(slices.DeleteFunc(all, func(before TriedRule) bool { return before.Reason == t.Reason }), t)
+			if t.Decided {
 				return all
 			}
 		}
@@ -160,14 +162,20 @@ func (s *storing) freshness() *FreshnessTerms {
 
 func varyFields(resp message.Fields, r *message.Request) (all []VaryField) {
 	for _, sel := range selectorsOf(resp, r) {
-		v := VaryField{Name: sel.name, Value: sel.value}
-		if v.Absent = sel.value == absentField; v.Absent {
-			v.Value = ""
-		}
-		all = append(all, v)
+		all = append(all, newVaryField(sel))
 	}
 	return all
 }
+
+func newVaryField(s selector) VaryField {
+	if s.value == absentField {
+		return VaryField{Name: s.name, Absent: true}
+	}
+	return VaryField{Name: s.name, Value: s.value}
+}
+
+// VerdictOf is the verdict with that reason.
+func VerdictOf(decision string, r Reason) Verdict { return verdict(decision, r) }
 
 func verdict(decision string, r Reason) Verdict {
 	return Verdict{Decision: decision, Reason: r, Meaning: r.Meaning(), Section: r.Section(), Change: strings.TrimSpace(r.Change())}

@@ -125,6 +125,17 @@ func checkExplanation(t *testing.T, e *Explanation, r *message.Request, resp Res
 	}
 }
 
+// reasonsOf are the reasons that rules have, each once.
+func reasonsOf(all ...[]storingRule) map[Reason]bool {
+	found := map[Reason]bool{}
+	for _, rules := range all {
+		for i := range rules {
+			found[rules[i].reason] = true
+		}
+	}
+	return found
+}
+
 func TestAnExplanationSaysItAll(t *testing.T) {
 	p := on()
 	p.Key = KeyRules{Device: true, Query: QueryRules{Mode: QueryDeny, Names: []string{"utm_*"}}}
@@ -136,7 +147,7 @@ func TestAnExplanationSaysItAll(t *testing.T) {
 		First: verdict("miss", ReasonNotStored), Store: e.Store, Again: verdict("hit", ReasonFresh),
 		Freshness: &FreshnessTerms{Source: "max-age", Lifetime: 60, Age: 10, TTL: 50, StaleWhileRevalidate: 30, StaleIfError: 90, StaleOnDisconnect: 86400},
 		Vary:      []VaryField{{"accept-language", "de", false}, {"x-tier", "", true}}}
-	if !reflect.DeepEqual(*e, want) || e.Store.Decision != "stored" || len(e.Store.Rules) != len(forbidding)+len(wanting) {
+	if !reflect.DeepEqual(*e, want) || e.Store.Decision != "stored" || len(e.Store.Rules) != len(reasonsOf(forbidding, wanting)) {
 		t.Errorf("got  %+v\nwant %+v", *e, want)
 	}
 	text, err := json.Marshal(e)
@@ -162,6 +173,24 @@ func TestLifetimeSources(t *testing.T) {
 	} {
 		if got := newStoring(get("/"), &resp, p).from; got != want {
 			t.Errorf("%d %v: %s, want %s", resp.Status, resp.Fields, sourceWords[got], sourceWords[want])
+		}
+	}
+}
+
+// TestEachReasonIsTriedOnce: rules that share one would read as if it were passed and decided.
+func TestEachReasonIsTriedOnce(t *testing.T) {
+	for _, lines := range [][]string{{"Set-Cookie: a=b"}, nil} {
+		r, resp := get("/"), answer(200, lines...)
+		tried := newStoring(r, &resp, on()).tried()
+		seen := map[Reason]bool{}
+		for _, rule := range tried {
+			if seen[rule.Reason] {
+				t.Errorf("%q: %v twice", lines, rule.Reason)
+			}
+			seen[rule.Reason] = true
+		}
+		if last := tried[len(tried)-1]; !last.Decided {
+			t.Errorf("%q: %+v", lines, last)
 		}
 	}
 }

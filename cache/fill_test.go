@@ -704,3 +704,41 @@ func TestARememberedKeyIsNotWorthARevalidation(t *testing.T) {
 		t.Error("remembered for too long")
 	}
 }
+
+func TestWhoHasTheWholeFindsItStored(t *testing.T) {
+	for _, length := range []int64{4, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHarness(t)
+			r := get("/")
+			f, _ := h.Begin(epoch, h.key(r), r)
+			resp := answer(200, "Cache-Control: max-age=60")
+			resp.Length = length
+			w, _ := f.Respond(r, resp, h.policy)
+			whole, _ := w.Object().NewReader(t.Context(), Whole)
+			part, _ := w.Object().NewReader(t.Context(), Range{1, 3})
+			defer whole.Close()
+			defer part.Close()
+			var got []byte
+			over := false
+			go func() {
+				got, _ = io.ReadAll(whole)
+				over = true
+				h.want("with the whole in hand", 0, r, Hit, ReasonFresh)
+			}()
+			w.Write([]byte("ab"))
+			w.Write([]byte("cd"))
+			synctest.Wait()
+			if b, err := io.ReadAll(part); string(b) != "bc" || err != nil {
+				t.Errorf("a part waits for nothing: %q, %v", b, err)
+			}
+			if over {
+				t.Errorf("length %d: the end came before it was stored", length)
+			}
+			w.Commit(nil)
+			synctest.Wait()
+			if string(got) != "abcd" {
+				t.Errorf("length %d: %q", length, got)
+			}
+		})
+	}
+}

@@ -147,8 +147,15 @@ func TestRFC9111_4_2_AgeUsesUpFreshness(t *testing.T) {
 	h.store(r, answer(200, "Cache-Control: max-age=60", "Age: 50"), "x")
 	h.want("10 s are left", 9*time.Second, r, Hit, ReasonFresh)
 	h.want("and then none", 10*time.Second, r, Stale, ReasonExpired)
+	late := get("/late")
+	h.store(late, answer(200, "Cache-Control: max-age=60", "Age: 60"), "x")
+	h.want("stale on arrival", 0, late, Stale, ReasonExpired)
+	if !h.look(0, late).ServeStaleOnDisconnect {
+		t.Error("stale on arrival, it is of use when no origin can be reached")
+	}
+	h.policy.StaleOnDisconnect = 0
 	old := get("/old")
 	if got := h.store(old, answer(200, "Cache-Control: max-age=60", "Age: 60"), "x"); got != ReasonNoFreshness {
-		t.Errorf("stale on arrival and without validator: %v", got)
+		t.Errorf("stale on arrival, without validator, and not for when no origin can be reached: %v", got)
 	}
 }

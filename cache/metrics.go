@@ -11,26 +11,27 @@ import (
 
 // MetricHelp says what each of the package's metrics counts.
 var MetricHelp = map[string]string{
-	"nearcast_cache_bytes":               "Bytes of the memory budget in use: bodies, fields, keys, index.",
-	"nearcast_cache_limit_bytes":         "The memory budget.",
-	"nearcast_cache_objects":             "Stored responses, each variant counted.",
-	"nearcast_cache_fills":               "Fetches under way that other requests may join.",
-	"nearcast_cache_collapsed_total":     "Requests that joined another request's fetch.",
-	"nearcast_cache_inserts_total":       "Responses stored.",
-	"nearcast_cache_packed_objects":      "Of these, the small ones that are kept packed.",
-	"nearcast_cache_unpacked_objects":    "Of the packed ones, those that were asked for lately and are unpacked as well.",
-	"nearcast_cache_cells_bytes":         "Bytes of the memory of packed objects, free or not.",
-	"nearcast_cache_arriving_bytes":      "Bytes that responses under way have taken.",
-	"nearcast_cache_refused_total":       "Times that the memory budget had no room: everything that is left was being read, or arriving.",
-	"nearcast_cache_evictions_total":     "Stored responses that made room for others, by their queue; variants: the oldest of too many of one key.",
-	"nearcast_cache_invalidations_total": "Stored responses removed by unsafe requests and purges.",
-	"nearcast_cache_partials_total":      "Partial responses stored.",
-	"nearcast_cache_combined_total":      "Partial responses that became one with another.",
-	"nearcast_cache_slices_total":        "Slices of large responses that came from origins to be stored.",
-	"nearcast_cache_hints":               "Keys whose links are remembered for 103 Early Hints.",
-	"nearcast_cache_hints_evicted_total": "Keys whose links were forgotten since the table was full.",
-	"nearcast_cache_hints_sent_total":    "Responses 103 made of remembered links.",
-	"nearcast_cache_rejected_total":      "Responses not stored, by the reason.",
+	"nearcast_cache_bytes":                  "Bytes of the memory budget in use: bodies, fields, keys, index.",
+	"nearcast_cache_limit_bytes":            "The memory budget.",
+	"nearcast_cache_objects":                "Stored responses, each variant counted.",
+	"nearcast_cache_fills":                  "Fetches under way that other requests may join.",
+	"nearcast_cache_collapsed_total":        "Requests that joined another request's fetch.",
+	"nearcast_cache_inserts_total":          "Responses stored.",
+	"nearcast_cache_packed_objects":         "Of these, the small ones that are kept packed.",
+	"nearcast_cache_unpacked_objects":       "Of the packed ones, those that were asked for lately and are unpacked as well.",
+	"nearcast_cache_cells_bytes":            "Bytes of the memory of packed objects, free or not.",
+	"nearcast_cache_arriving_bytes":         "Bytes that responses under way have taken.",
+	"nearcast_cache_refused_total":          "Times that the memory budget had no room: everything that is left was being read, or arriving.",
+	"nearcast_cache_evictions_total":        "Stored responses that made room for others, by their queue; variants: the oldest of too many of one key.",
+	"nearcast_cache_invalidations_total":    "Stored responses removed by unsafe requests and purges.",
+	"nearcast_cache_partials_total":         "Partial responses stored.",
+	"nearcast_cache_partials_evicted_total": "Partial responses that made room for newer ones of their resource, of which so many are kept; they also count as evicted variants.",
+	"nearcast_cache_combined_total":         "Partial responses that became one with another.",
+	"nearcast_cache_slices_total":           "Slices of large responses that came from origins to be stored.",
+	"nearcast_cache_hints":                  "Keys whose links are remembered for 103 Early Hints.",
+	"nearcast_cache_hints_evicted_total":    "Keys whose links were forgotten since the table was full.",
+	"nearcast_cache_hints_sent_total":       "Responses 103 made of remembered links.",
+	"nearcast_cache_rejected_total":         "Responses not stored, by the reason.",
 
 	"nearcast_cache_purges_total":             "Purges asked for, by what they name, and soft or hard.",
 	"nearcast_cache_purges_pending":           "Purges that not everything stored has been compared with yet.",
@@ -50,6 +51,7 @@ var MetricHelp = map[string]string{
 type counters struct {
 	collapsed, inserts, invalidations *metrics.Counter
 	partials, combined, slices        *metrics.Counter
+	crowded                           *metrics.Counter
 	refused, refusedViews             *metrics.Counter
 	hintsEvicted, hintsSent           *metrics.Counter
 	reclaimed, softened, overtagged   *metrics.Counter
@@ -82,6 +84,7 @@ func newCounters(c *Cache, set *metrics.Set) *counters {
 		invalidations: set.NewCounter("nearcast_cache_invalidations_total"),
 		slices:        set.NewCounter("nearcast_cache_slices_total"),
 		partials:      set.NewCounter("nearcast_cache_partials_total"),
+		crowded:       set.NewCounter("nearcast_cache_partials_evicted_total"),
 		combined:      set.NewCounter("nearcast_cache_combined_total"),
 		refused:       set.NewCounter(`nearcast_cache_refused_total{for="objects"}`),
 		reclaimed:     set.NewCounter("nearcast_cache_purge_reclaimed_total"),

@@ -87,6 +87,8 @@ func (o *Object) NewReader(ctx context.Context, rg Range) (*Reader, error) {
 		return nil, ErrNotHeld
 	}
 	r := &Reader{ctx: ctx, body: o.body, skip: rg.Start, left: max(rg.End-rg.Start, 0)}
+	n := o.bodyLength()
+	r.tail, r.short = n-rg.Start, rg != Whole && (n < 0 || rg.End < n)
 	if src := o.body.source; src != nil {
 		r.stored = newStoredReader(src, rg.Start)
 	}

@@ -8,7 +8,7 @@ import (
 
 // A small object is stored packed, as bytes that the collector does not see. What is asked for is unpacked into a view (view.go).
 //
-//	packed = length of the record, received since the store was made, record, body
+//	packed = length of the record, received since the store was made, layout, record, body, forms
 //
 // The record has the wall clock's time; the other one lets a view's age follow the monotonic clock, as if it had never been packed.
 
@@ -23,10 +23,9 @@ type packed struct {
 	size uint32
 }
 
-// packable reports whether the object's whole state is in its record and its body.
-// What may be served in other codings is not: their forms hang off the object. Nor are parts: they become others.
+// packable reports whether the object's whole state is in what is packed. Parts are not: they become others.
 func packable(o *Object) bool {
-	return o.part == nil && o.body.frozen.Load() && o.body.size <= maxPacked && o.coded == nil
+	return o.part == nil && o.body.frozen.Load() && o.body.size <= maxPacked && (o.coded == nil || o.coded.number > 0)
 }
 
 // pack puts a complete object into cells, evicting what must go. It fails when the object is too large or there is no room.
@@ -34,14 +33,41 @@ func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {
 	if !packable(o) {
 		return p, false
 	}
-	head := c.appendHead(make([]byte, 0, 1024), key, o, sel)
-	size := len(head) + int(o.body.size)
-	if size > maxPacked {
+	var buf [1024]byte
+	record := appendRecord(buf[:0], key, o, sel)
+	if len(record)+int(o.body.size) > maxPacked {
 		return p, false
 	}
+	l, forms := c.layoutOf(o, len(record))
+	head := c.headOf(make([]byte, 0, len(record)+32), record, o, &l)
+	size := len(head) + l.body + l.coded()
+	if p.cell = c.takeCells(chainLength(size)); p.cell == 0 {
+		return p, false
+	}
+	p.size = uint32(size)
+	x := cellCursor{c: c.cells, cell: p.cell}
+	x.write(head)
+	x.writeBody(o.body)
+	for _, y := range packedCodings {
+		x.writeBody(forms[y])
+	}
+	return p, true
+}
+
+// writeBody writes a complete body; nothing of nil.
+func (x *cellCursor) writeBody(b *body) {
+	if b != nil {
+		for i := range b.chunks { // whose readers may be counted meanwhile
+			x.write(b.chunks[i].data)
+		}
+	}
+}
+
+// takeCells takes a chain of n cells, evicting what must go; 0 when there is no room.
+func (c *Cache) takeCells(n int) uint32 {
 	for {
-		if p.cell = c.cells.take(chainLength(size)); p.cell != 0 {
-			break
+		if cell := c.cells.take(n); cell != 0 {
+			return cell
 		}
 		if c.budget.take(c.cells.pageBytes()) {
 			if c.cells.addPage() {
@@ -50,37 +76,40 @@ func (c *Cache) pack(key Key, o *Object, sel []selector) (p packed, ok bool) {
 			c.budget.release(c.cells.pageBytes())
 		}
 		if !c.reclaimViews() && !c.evictOne() {
-			return p, false
+			return 0
 		}
 	}
-	p.size = uint32(size)
-	x := cellCursor{c: c.cells, cell: p.cell}
-	x.write(head)
-	for i := range o.body.chunks { // whose readers may be counted meanwhile
-		x.write(o.body.chunks[i].data)
-	}
-	return p, true
 }
 
-// appendHead appends all of an object's packed form but the body.
-func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector) []byte {
-	var buf [1024]byte
-	record := appendRecord(buf[:0], key, o, sel)
+// appendHead appends all of an object's packed form up to the body.
+func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector, l *layout) []byte {
+	record := appendRecord(make([]byte, 0, len(o.Fields)*32+256), key, o, sel) // not on the stack: see Fill.keep
+	return c.headOf(dst, record, o, l)
+}
+
+func (c *Cache) headOf(dst, record []byte, o *Object, l *layout) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(record)))
 	dst = binary.AppendVarint(dst, int64(o.received.Sub(c.start)))
-	return append(dst, record...)
+	return append(l.append(dst), record...)
 }
 
-// packedHead is where the record of what is packed in a slot lies, and when the object was received. The shard is locked.
-func (c *Cache) packedHead(x *slot) (from, to int, received time.Time, ok bool) {
+// packedHead is where the record of what is packed in a slot lies, what stands behind it, and when the object was received. The shard is locked.
+func (c *Cache) packedHead(x *slot) (l layout, from, to int, received time.Time, ok bool) {
 	first := c.cells.bytes(x.cell)
 	first = first[:min(len(first), int(x.size))]
 	length, n := binary.Uvarint(first)
 	since, m := binary.Varint(first[max(n, 0):])
-	if from = n + m; n <= 0 || m <= 0 || length > uint64(int(x.size)-from) {
-		return 0, 0, received, false
+	if n <= 0 || m <= 0 {
+		return l, 0, 0, received, false
 	}
-	return from, from + int(length), c.start.Add(time.Duration(since)), true
+	k := l.read(first[n+m:])
+	if from = n + m + k; k <= 0 || length > uint64(int(x.size)-from) {
+		return l, 0, 0, received, false
+	}
+	if to = from + int(length); l.policy == 0 {
+		l.body = int(x.size) - to
+	}
+	return l, from, to, c.start.Add(time.Duration(since)), to+l.body+l.coded() == int(x.size)
 }
 
 // readCells reads the first bytes of what is packed in a slot.
@@ -103,7 +132,7 @@ type brief struct {
 
 // briefly reads no more of a slot than purges go by. It is valid until the shard is unlocked; nil when the bytes make no sense.
 func (c *Cache) briefly(s *shard, x *slot) *brief {
-	from, to, _, ok := c.packedHead(x)
+	_, from, to, _, ok := c.packedHead(x)
 	if !ok {
 		return nil
 	}
@@ -177,13 +206,13 @@ func (c *Cache) repack(s *shard, e *entry, o *Object) bool {
 	if x.cell == 0 {
 		return true
 	}
-	_, at, _, ok := c.packedHead(x)
+	l, _, at, _, ok := c.packedHead(x)
 	if !ok {
 		return false
 	}
 	old := s.scratchFor(int(x.size))
 	c.readCells(x, old)
-	b := append(c.appendHead(nil, e.key, o, e.sel), old[at:]...)
+	b := append(c.appendHead(nil, e.key, o, e.sel, &l), old[at:]...)
 	if len(b) > int(x.size) {
 		return false
 	}

@@ -285,3 +285,38 @@ func TestALargeObjectIsSparedForMoreHits(t *testing.T) {
 		h.drop(s, e)
 	}
 }
+
+// TestTheLastPageGoesWithWhatIsMoved: when nothing is stored any more, no page stays, whoever was about to empty one.
+func TestTheLastPageGoesWithWhatIsMoved(t *testing.T) {
+	c := newCells(8 << 20)
+	c.addPage()
+	c.addPage()
+	var chains []uint32
+	for range 2 {
+		chains = append(chains, c.take(c.perPage()/4))
+	}
+	number, _, ok := c.beginEmptying(math.MaxInt32)
+	if !ok {
+		t.Fatal("there is nothing to empty")
+	}
+	released := int64(0)
+	for _, x := range chains {
+		released += c.put(x)
+	}
+	if released += c.endEmptying(number); released != 2*c.pageBytes() || c.held() != 0 {
+		t.Errorf("%d bytes of %d given back, %d held", released, 2*c.pageBytes(), c.held())
+	}
+}
+
+// TestTheTableOfSlotsCountsForTheLimit: it is outside of the heap as cells are.
+func TestTheTableOfSlotsCountsForTheLimit(t *testing.T) {
+	h := harness{t, newCache(2<<30, 1<<20), on()}
+	r := get("/")
+	h.store(r, answer(200, "Cache-Control: max-age=60"), "x")
+	if n := h.cells.others; n != slotSize<<h.shards[0].table.bits {
+		t.Errorf("%d bytes", n)
+	}
+	if h.Purge(h.key(r)); h.cells.others != 0 {
+		t.Errorf("%d bytes when nothing is stored", h.cells.others)
+	}
+}

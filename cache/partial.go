@@ -225,7 +225,7 @@ func (w *Writer) publishExtent(s *shard, e *entry, room bool, v purgeVerdict, re
 		return matches(old.sel, w.request) && (!old.obj.SameVersion(o) || o.Holds(old.obj.part.Range))
 	})
 	c.counters.partials.Inc()
-	c.combine(s, f.key, f.hash, w.request)
+	c.combine(s, f.key, f.hash, w.request, w.policy)
 	return ReasonStored
 }
 

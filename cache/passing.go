@@ -17,6 +17,8 @@ func (b *body) pass() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.phase = passing
+	b.storing.Store(false)
+	b.wakeReaders()
 	b.letGo()
 }
 

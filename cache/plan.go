@@ -66,7 +66,7 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 	specs, ranged := rangeSet(r.Fields, buf[:0])
 	ranged = ranged && len(specs) == 1 // several are answered from a whole
 	if r.Method != "GET" {
-		return unanswered(r, d, res)
+		return c.lookupHead(now, key, r, d, p, res)
 	}
 	parts, stale, some := c.parts(now, key, r, d, p)
 	if len(parts) == 0 {
@@ -111,6 +111,28 @@ func (c *Cache) lookupParts(now time.Time, key Key, r *message.Request, d *direc
 	return res
 }
 
+// lookupHead answers a HEAD by what parts or slices say of the whole (RFC 9110 §9.3.2).
+func (c *Cache) lookupHead(now time.Time, key Key, r *message.Request, d *directives, p *Policy, res Result) Result {
+	parts, _, _ := c.parts(now, key, r, d, p)
+	if head := c.exactly(key.head(), r); head != nil {
+		parts = append(parts, head)
+	}
+	if len(parts) == 0 {
+		return unanswered(r, d, res)
+	}
+	newest := slices.MaxFunc(parts, func(a, b *Object) int { return a.received.Compare(b.received) })
+	own := judge(now, newest, d, p)
+	if own.State != Hit || !meetsPreconditions(r, newest) {
+		return unanswered(r, d, res)
+	}
+	if own.Conditional = res.Conditional; newest.part != nil {
+		head := *newest
+		head.Status, head.part, head.body, head.encoded = 200, nil, unmade, nil
+		own.Object = &head
+	}
+	return own
+}
+
 // askFor fetches what the client asks for: with its If-Range one request brings it, the part or the whole.
 func askFor(r *message.Request, spec rangeSpec) *Plan {
 	plan := &Plan{Ask: spec.String()}
@@ -132,7 +154,7 @@ func (c *Cache) parts(now time.Time, key Key, r *message.Request, d *directives,
 	all, touching := c.extents(s, hash, key, r)
 	if touching {
 		s.mu.Lock()
-		c.combine(s, key, hash, r)
+		c.combine(s, key, hash, r, p)
 		s.mu.Unlock()
 		if o, reason := c.find(&key, r); reason == ReasonNone {
 			return []*Object{o}, nil, true

@@ -13,16 +13,36 @@ type Reader struct {
 	off    int   // in the chunk
 	skip   int64 // bytes before the range
 	left   int64 // bytes of the range that are still to come
+	tail   int64 // bytes up to the end of a body of known length
+	short  bool  // the range ends before the body does
 	rest   []byte
 	closed bool
 	stored *storedReader // of a body that is on disk only
 }
 
-// Next returns the next bytes, blocking until some have arrived; io.EOF at the end. The slice is shared and must not be modified.
+// Next returns the next bytes, blocking until some have arrived; io.EOF at the end. The last of them come when the body has been stored, or will not
+// be: what a client has the whole of is then found by its next request. The slice is shared and must not be modified.
 func (r *Reader) Next() ([]byte, error) {
 	if r.stored != nil {
 		return r.nextStored()
 	}
+	p, err := r.arrived()
+	r.tail -= int64(len(p))
+	if r.tail != 0 && err == nil || r.short || err != nil && err != io.EOF {
+		return p, err
+	}
+	for wait := r.body.undecided(); wait != nil; wait = r.body.undecided() {
+		select {
+		case <-wait:
+		case <-r.ctx.Done():
+			return nil, context.Cause(r.ctx)
+		}
+	}
+	return p, err
+}
+
+// arrived is Next without that wait.
+func (r *Reader) arrived() ([]byte, error) {
 	for r.left > 0 {
 		p, wait, err := r.advance()
 		if err != nil {

@@ -80,3 +80,11 @@ func (r Reason) text() reasonText {
 
 // MarshalText is String, for logs and JSON.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote. A word of another version is no Reason of this one, and no error.
+func (r *Reason) UnmarshalText(text []byte) error {
+	for *r = ReasonNone; *r < reasonCount && r.String() != string(text); {
+		*r++
+	}
+	return nil
+}

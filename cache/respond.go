@@ -25,21 +25,29 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
-	tags := p.tagsOf(&resp)
+	return f.keep(r, &resp, t, &d, p)
+}
+
+// keep makes the object. It is apart from Respond since the frames of one fetch, each in a goroutine of its own, then stay within 4 KiB
+// of stack, which is not copied to a larger one for every response.
+func (f *Fill) keep(r *message.Request, resp *Response, t terms, d *directives, p *Policy) (*Writer, Reason) {
+	c := f.c
+	tags := p.tagsOf(resp)
 	if tags.all {
 		c.counters.overtagged.Inc()
 	}
 	resp.Fields = p.withoutTags(resp.Fields)
-	o := newObject(&resp, t, &d, nil)
+	o := newObject(resp, t, d, nil)
 	o.purgeable = purgeable{f.began, tags}
 	o.coded = newCoded(c, o, p)
 	sel := selectorsOf(resp.Fields, r)
 	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
 	if !c.reserveFill(0, cost+first) {
-		f.refuse(r, &resp, ReasonNoMemory)
+		f.refuse(r, resp, ReasonNoMemory)
 		return nil, ReasonNoMemory
 	}
 	o.body = newBody(&c.budget, first)
+	o.body.storing.Store(true)
 	none := newDirectives()
 	shared := judge(resp.Received, o, &none, p)
 	f.decide(func() {
@@ -52,7 +60,7 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.remember(r, f.reason, resp.Received)
 	})
 	own := &message.Request{Method: r.Method, Fields: compact(r.Fields)} // r ends with its client, the writer does not
-	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel}, ReasonStored
+	return &Writer{fill: f, obj: o, request: own, cost: cost, held: cost + first, sel: sel, policy: p}, ReasonStored
 }
 
 // firstChunkOf is the size of a body's first chunk.
@@ -112,6 +120,7 @@ type Writer struct {
 	done    bool
 	tee     *tee // to the disk, of a body that memory does not keep; nil: none
 	loaded  bool // from the disk
+	policy  *Policy
 }
 
 // Object is what the writer fills.
@@ -218,12 +227,16 @@ func (w *Writer) Commit(trailers message.Fields) Reason {
 		reason, extra = ReasonNoMemory, 0
 	}
 	b.keep(compact(trailers), extra)
+	defer b.decided()
 	return w.publish(reason)
 }
 
 // publish moves a complete object from the fill into the index, unless there is a reason against it.
 func (w *Writer) publish(reason Reason) Reason {
 	f, b := w.fill, w.obj.body
+	if f.slicing.only {
+		return w.promote(reason)
+	}
 	final := *w.obj
 	if final.part == nil {
 		final.Length = b.size

@@ -134,9 +134,13 @@ func (f *Fill) refresh(r *message.Request, stored, o *Object, p *Policy) {
 			e.body.charge(cost - e.cost)
 			o.encoded, o.serial = &encoded{c: c}, e.obj.serial
 			e.obj.encoded.release()
-			if e.obj.coded.release(); o.coded == nil {
-				e.obj.coded.drop()
+			if old := e.obj.coded; old != nil {
+				if old.release(); o.coded == nil {
+					old.drop()
+				}
+				c.reweigh(s.table.slot(e.id), old.bodies)
 			}
+			o.coded.own(c, s, e.id)
 			e.obj, e.sel, e.cost, kept = o, sel, cost, true
 			s.table.slot(e.id).checked.Store(checked)
 		case e != nil:

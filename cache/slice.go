@@ -22,6 +22,7 @@ func (k Key) whole() Key { k.part = wholePart; return k }
 type slicing struct {
 	want Range  // where the slice lies, but for the last one's end
 	born uint64 // the purges of the resource's shard when the fill began
+	only bool   // what comes is all of the resource
 }
 
 // SliceHead returns what is known of the slices for r, nil for nothing, and whether it may answer by itself.
@@ -42,18 +43,18 @@ func (c *Cache) exactly(key Key, r *message.Request) *Object {
 	return o
 }
 
-// Slice returns the stored slice of that number for r, nil when there is none, and whether it may serve without being validated.
-func (c *Cache) Slice(now time.Time, key Key, r *message.Request, n int64, p *Policy) (o *Object, fresh bool) {
+// Slice judges the stored slice of that number for r, as Lookup does a response: Hit, Stale, or Miss when there is none.
+func (c *Cache) Slice(now time.Time, key Key, r *message.Request, n int64, p *Policy) Result {
 	head := c.exactly(key.head(), r)
 	if head == nil {
-		return nil, false
+		return Result{State: Miss, Reason: ReasonNotStored}
 	}
-	o = c.exactly(key.slice(n), r)
+	o := c.exactly(key.slice(n), r)
 	if o == nil || o.part == nil || o.part.gen != head.part.gen {
-		return nil, false
+		return Result{State: Miss, Reason: ReasonNotStored}
 	}
 	d := p.directivesOf(r)
-	return o, judge(now, o, &d, p).State == Hit
+	return judge(now, o, &d, p)
 }
 
 // directivesOf are the directives of r that count.
@@ -110,7 +111,7 @@ func (c *Cache) BeginSlice(now time.Time, key Key, r *message.Request, n, size i
 	s.mu.RUnlock()
 	spec := rangeSpec{n * size, (n+1)*size - 1}
 	if f, leader = c.begin(now, key.slice(n), r, spec.String()); leader {
-		f.slicing = slicing{Range{n * size, (n + 1) * size}, born}
+		f.slicing = slicing{want: Range{n * size, (n + 1) * size}, born: born}
 	}
 	return f, leader
 }
@@ -124,8 +125,12 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 	rg, total, ok := parseContentRange(resp.Fields)
 	if resp.Status != 206 || !ok || total < 0 || strongValidator(resp.Fields, resp.Received) == "" ||
 		rg.Start != f.slicing.want.Start || rg.End != min(f.slicing.want.End, total) || resp.Length >= 0 && resp.Length != rg.End-rg.Start {
-		if resp.Status == 200 || resp.Status == 206 {
-			c.noteUnsliceable(f.key.whole(), r, resp.Received)
+		switch {
+		case resp.Status == 200, resp.Status == 206:
+			c.noteUnsliceable(f.key.whole(), r, resp.Received.Add(unsliceableTime))
+		case resp.Status == 416: // which is about this slice
+		case resp.Status < 500, c.exactly(f.key.head(), r) == nil: // not to ask twice each time; what is stored may serve a failing origin's clients
+			c.noteUnsliceable(f.key.whole(), r, resp.Received.Add(refusalTime))
 		}
 		f.refuse(r, &resp, ReasonPartial)
 		return nil, ReasonPartial
@@ -134,17 +139,47 @@ func (f *Fill) RespondSlice(r *message.Request, resp Response, p *Policy) (*Writ
 	resp.Fields = ofRepresentation(resp.Fields)
 	t, d, reason := storable(r, &resp, p)
 	if reason == ReasonStored && !t.useful(p) {
-		c.noteUnsliceable(f.key.whole(), r, resp.Received)
+		c.noteUnsliceable(f.key.whole(), r, resp.Received.Add(unsliceableTime))
 		f.refuse(r, &resp, ReasonUnusable)
 		return nil, ReasonUnusable
 	}
-	if reason == ReasonStored {
+	switch {
+	case reason != ReasonStored:
+		c.noteUnsliceable(f.key.whole(), r, resp.Received.Add(unsliceableTime))
+	case rg.Start == 0 && rg.End == total:
+		f.slicing.only = true
+	default:
 		resp.part.gen = c.generation(f.key.whole(), r, resp, p, t, &d, f.slicing.born, f.began)
 		c.counters.slices.Inc()
-	} else {
-		c.noteUnsliceable(f.key.whole(), r, resp.Received)
 	}
 	return f.Respond(r, resp, p)
+}
+
+// promote stores a slice that is all of its resource as a complete response, which needs no head.
+func (w *Writer) promote(reason Reason) Reason {
+	f, c := w.fill, w.fill.c
+	s := c.shard(f.hash)
+	s.mu.Lock()
+	c.unlist(s, f)
+	s.mu.Unlock()
+	key := f.key.whole()
+	whole := &Fill{c: c, key: key, hash: key.hash(c.seed), url: key.urlHash(c.seed), born: f.slicing.born, began: f.began}
+	own := *w
+	own.fill, own.obj = whole, c.asWhole(w.obj, w.policy)
+	if own.obj.coded != nil {
+		own.cost += codedOverhead
+	}
+	return own.publish(reason)
+}
+
+// asWhole is a part that is all of the representation as a complete response. It has paid for what it may be served coded by.
+func (c *Cache) asWhole(part *Object, p *Policy) *Object {
+	o := *part
+	o.Status, o.part = 200, nil
+	if d := newCoded(c, &o, p); d != nil && c.budget.take(codedOverhead) {
+		o.coded = d
+	}
+	return &o
 }
 
 // Continues reports whether a response is the part rg of o's representation.
@@ -167,12 +202,12 @@ func (o *Object) Head() *Object {
 	return &h
 }
 
-func (c *Cache) noteUnsliceable(key Key, r *message.Request, now time.Time) {
+func (c *Cache) noteUnsliceable(key Key, r *message.Request, until time.Time) {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remember(unsliceable(hash, r), now.Add(unsliceableTime))
+	s.remember(unsliceable(hash, r), until)
 }
 
 // NoteLarge makes a head from the fill's answer, which was too large to store, so that the next request for it is served in slices.

@@ -99,6 +99,14 @@ func freeSlots(s []slot) {
 	}
 }
 
+// outside is what the table has outside of the heap.
+func (t *slotTable) outside() int64 {
+	if 1<<t.bits < mappedSlots {
+		return 0
+	}
+	return int64(len(t.slots)) << t.bits * slotSize
+}
+
 // take takes a free slot, of which there must be one, and puts it at the front of its bucket.
 func (t *slotTable) take(hash uint64) (uint32, *slot) {
 	id := t.free

@@ -96,7 +96,9 @@ func (t *terms) useful(p *Policy) bool {
 		return false
 	}
 	fresh := t.lifetime > t.initialAge
-	return fresh || t.revalidateWindow() > 0 || t.errorWindow(p, 0) > 0
+	// What has only been slow to come still serves who takes what is stale, and when no origin can be reached.
+	late := t.lifetime > 0 && t.disconnectWindow(p) > 0
+	return fresh || late || t.revalidateWindow() > 0 || t.errorWindow(p, 0) > 0
 }
 
 // forbidden looks for what rules storing out, whatever the freshness (RFC 9111 §3, §3.5, §4.1).

@@ -30,27 +30,28 @@ const (
 
 // Cache is the memory store. It is safe for concurrent use.
 type Cache struct {
-	maxObject int64
-	seed      maphash.Seed
-	start     time.Time
-	budget    budget
-	counters  *counters
-	cells     *cells
-	shards    [shardCount]shard
-	queued    [queueCount]atomic.Int64 // bytes
-	stamps    atomic.Uint64
-	purges    *purgeTable
-	coder     coder
-	objects   atomic.Int64
-	packed    atomic.Int64  // of these, in cells
-	views     atomic.Int64  // of these, with a view
-	reclaimed atomic.Uint32 // counts shards whose views were looked at
-	arriving  atomic.Int64  // bytes that fills under way have taken
-	fills     atomic.Int64
-	hints     hints
-	disk      atomic.Pointer[tier] // nil: memory only
-	opener    *opener              // nil: there is to be no disk
-	kinned    atomic.Bool          // there has been a key that a service's rules added something to
+	maxObject    int64
+	seed         maphash.Seed
+	start        time.Time
+	budget       budget
+	counters     *counters
+	cells        *cells
+	shards       [shardCount]shard
+	queued       [queueCount]atomic.Int64 // bytes
+	stamps       atomic.Uint64
+	purges       *purgeTable
+	coder        coder
+	compressions compressions
+	objects      atomic.Int64
+	packed       atomic.Int64  // of these, in cells
+	views        atomic.Int64  // of these, with a view
+	reclaimed    atomic.Uint32 // counts shards whose views were looked at
+	arriving     atomic.Int64  // bytes that fills under way have taken
+	fills        atomic.Int64
+	hints        hints
+	disk         atomic.Pointer[tier] // nil: memory only
+	opener       *opener              // nil: there is to be no disk
+	kinned       atomic.Bool          // there has been a key that a service's rules added something to
 	// generations numbers the heads of slices.
 	generations atomic.Uint64
 }
@@ -143,7 +144,9 @@ func (c *Cache) lockForInsert(s *shard) bool {
 		case s.table.free != 0: // somebody has been quicker
 			c.budget.release(n)
 		default:
+			had := s.table.outside()
 			s.table.add()
+			c.cells.noteOthers(s.table.outside() - had)
 		}
 	}
 	return true
@@ -168,7 +171,9 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry, replaced func(*e
 	}
 	if kept >= maxVariants {
 		c.drop(s, last)
-		c.counters.evictions[noQueue].Inc()
+		if c.counters.evictions[noQueue].Inc(); key.part == extentsPart {
+			c.counters.crowded.Inc()
+		}
 	}
 	id, x := s.table.take(hash)
 	c.addKin(s, key, hash)
@@ -181,6 +186,7 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry, replaced func(*e
 		c.cells.own(p.cell, s.owner(id))
 		c.packed.Add(1)
 		c.budget.release(e.cost)
+		e.obj.coded.drop() // a view has its own
 		e.body.detach()
 	} else {
 		x.weight = e.cost + e.body.charge(e.cost)
@@ -192,6 +198,7 @@ func (c *Cache) place(s *shard, key Key, hash uint64, e *entry, replaced func(*e
 		number = mainQueue
 	}
 	c.push(s, id, number)
+	e.obj.coded.own(c, s, id)
 	c.objects.Add(1)
 }
 
@@ -232,7 +239,13 @@ func (c *Cache) dropSlot(s *shard, id uint32) {
 }
 
 // trim gives the shard's slots back when it is empty. It is not called between lockForInsert and insert.
-func (c *Cache) trim(s *shard) { c.budget.release(s.table.reset()) }
+func (c *Cache) trim(s *shard) {
+	outside := s.table.outside()
+	if released := s.table.reset(); released > 0 {
+		c.cells.noteOthers(-outside)
+		c.budget.release(released)
+	}
+}
 
 // replace puts an entry in the place of an old one, in the same queue. The shard is locked.
 func (c *Cache) replace(s *shard, old, e *entry, r *message.Request) {

@@ -341,8 +341,8 @@ func (v *visitor) slice(now time.Time, path int, r *message.Request) {
 		return
 	}
 	n := v.IntN((whole + size - 1) / size)
-	if o, fresh := v.Slice(now, v.key(r), r, int64(n), v.policy); fresh {
-		v.use(path, o, o.part.Range)
+	if res := v.Slice(now, v.key(r), r, int64(n), v.policy); res.State == Hit {
+		v.use(path, res.Object, res.Object.part.Range)
 		return
 	}
 	f, leader := v.BeginSlice(now, v.key(r), r, int64(n), size)

@@ -19,7 +19,7 @@ func (c *Cache) Load(ctx context.Context, now time.Time, key Key, r *message.Req
 	}
 	o := t.load(ctx, key, r, p)
 	if o == nil {
-		found.Untold = found.Untold || t.store.Has(t.urlHash(key))
+		found.Untold = found.Untold || t.has(key)
 		return found
 	}
 	return c.judgeFor(now, &key, o, ReasonNone, r, p)

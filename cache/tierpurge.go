@@ -180,21 +180,29 @@ func (w *purgeWriter) sweeps() {
 		w.t.c.settleStores()
 		if w.t.store.Sweep(w.ctx, w.t.worthKeeping) == nil {
 			w.applied.Store(upTo)
-		} else if !rest(w.ctx, sweepRetry) {
+			continue
+		}
+		if !rest(w.ctx, sweepRetry) {
 			return
 		}
+		awaken(w.sweep)
 	}
 }
 
 // settleStores waits until whatever is being stored, and has been compared with purges, is known to the tier: both happen under the shard's lock.
 func (c *Cache) settleStores() {
 	for i := range c.shards {
-		c.shards[i].mu.Lock()
-		c.shards[i].mu.Unlock() //nolint:staticcheck // to have waited is all
+		c.shards[i].await()
 	}
 }
 
-// worthKeeping reports of what is on disk whether it is of any use, and no purge concerns it.
+// await waits for the lock, and wants nothing more.
+func (s *shard) await() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+}
+
+// worthKeeping reports of what is on disk whether it can be read, and no purge concerns it.
 func (t *tier) worthKeeping(_, meta []byte) bool {
 	since := t.purges.applied.Load()
 	rec, err := parseRecord(meta)

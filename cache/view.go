@@ -47,6 +47,9 @@ func (e *entry) viewCost(size uint32) int64 {
 	if len(e.sel) > usualSelectors {
 		n += int64(len(e.sel)) * lineOverhead
 	}
+	if e.obj.coded != nil {
+		n += codedOverhead
+	}
 	return n
 }
 
@@ -63,7 +66,7 @@ type viewSet struct {
 // shard is locked.
 func (c *Cache) unpacked(s *shard, id uint32, withBody bool) *entry {
 	x := s.table.slot(id)
-	from, to, received, ok := c.packedHead(x)
+	l, from, to, received, ok := c.packedHead(x)
 	if !ok {
 		return nil
 	}
@@ -85,13 +88,14 @@ func (c *Cache) unpacked(s *shard, id uint32, withBody bool) *entry {
 	v.entry.id, v.entry.key, v.entry.hash, v.entry.obj, v.entry.sel, v.entry.body = id, rec.key, x.hash, &v.obj, rec.sel, &v.body
 	v.obj.received, v.obj.body, v.obj.serial = received, &v.body, x.serial
 	v.body.budget, v.body.phase, v.body.trailers = &c.budget, complete, rec.trailers
-	v.body.size = int64(int(x.size) - to)
+	v.body.size = int64(l.body)
 	if withBody {
 		v.encoded.c, v.encoded.views, v.obj.encoded = c, &s.views, &v.encoded
-		if to < n {
-			v.chunk[0].data = b[to:n:n]
+		if end := to + l.body; to < end {
+			v.chunk[0].data = b[to:end:end]
 			v.body.chunks = v.chunk[:]
 		}
+		c.unpackCoded(v, &l, b[to:])
 		v.body.frozen.Store(true)
 	}
 	return &v.entry
@@ -172,11 +176,16 @@ func (c *Cache) makeView(s *shard, id uint32, credit int64) *entry {
 	if credit < n || len(v.all) >= v.max {
 		c.budget.release(credit)
 		e.obj.encoded = nil
+		e.obj.coded.drop()
 		e.body.detach()
 		return e
 	}
 	c.budget.release(credit - n)
 	e.body.charged, e.cost = n, n
+	if d := e.obj.coded; d != nil {
+		d.view = e
+		e.body.charged -= d.bodies.charge() // whoever sends a form holds that alone
+	}
 	v.all = append(v.all, e)
 	v.bytes.Add(n)
 	x.entry = uint32(len(v.all))
@@ -197,6 +206,7 @@ func (c *Cache) dropView(s *shard, e *entry) {
 	v.bytes.Add(-e.cost)
 	e.gone = true
 	e.obj.encoded.retire(e.body)
+	e.obj.coded.drop()
 	e.body.detach()
 	c.views.Add(-1)
 }

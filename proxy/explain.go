@@ -12,37 +12,38 @@ import (
 type Explained struct {
 	Service string `json:"service"`
 	Origin  string `json:"origin,omitempty"` // the URL of the one that answered; "" when none was asked
-	Status  int    `json:"status"`
+	Status  int    `json:"status"`           // 0 when there is no answer to explain
 	*cache.Explanation
 }
 
 // Explain says what becomes of a request and its answer, and of a like request so long after it. With a nil head the nearest origin is asked, as by a
-// miss; nothing is stored. It fails when the request does not go as far as a service's cache, or no origin answers.
+// miss; nothing is stored. None is asked about a method that is not for the cache, which may do something there. It fails when the request does not
+// go as far as a service's cache, or no origin answers.
 func (p *Proxy) Explain(ctx context.Context, r *message.Request, head *cache.Response, cfg cache.Config, after time.Duration) (*Explained, error) {
-	if e := p.admissible(r); e != nil {
-		return nil, e
-	}
-	x := &exchange{ctx: ctx, r: r}
-	if err := p.route(x); err != nil {
+	x, past, err := p.questioned(r)
+	if err != nil {
 		return nil, err
 	}
+	x.ctx = ctx
 	out := &Explained{Service: x.service.name}
-	q := cache.Question{Service: x.service.name, Request: r, Policy: x.service.policy, Config: cfg, After: after}
-	if r.Body != nil || changesMeaning(r.Fields) {
+	q := cache.Question{Service: x.service.name, Request: r, Policy: x.service.policy, Config: cfg, After: after, Past: past}
+	switch {
+	case r.Method != "GET" && r.Method != "HEAD":
 		q.Past = cache.ReasonMethod
-	}
-	if head == nil {
+	case head == nil:
 		asked, err := p.ask(x)
 		if err != nil {
 			return nil, err
 		}
 		head, out.Origin = asked, x.origin.id.Name
-	} else {
+	default:
 		given := *head
 		given.Fields = asShared(given.Fields, p.via(message.HTTP1))
 		head = &given
 	}
-	q.Response, out.Status = *head, head.Status
+	if head != nil {
+		q.Response, out.Status = *head, head.Status
+	}
 	out.Explanation = cache.Explain(&q)
 	return out, nil
 }

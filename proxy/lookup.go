@@ -12,9 +12,7 @@ import (
 // lookup asks the cache, once the service is known.
 func (p *Proxy) lookup(x *exchange, now time.Time) {
 	x.asked = true
-	if x.service.policy.Key.Device {
-		x.r.Fields.DeleteFunc(isDevice) // an answer may vary by it: by the class, that is, and not by what a client says
-	}
+	x.withoutDevice()
 	if !x.service.policy.Enabled || p.cache == nil {
 		x.result = cache.Result{State: cache.Bypass, Reason: cache.ReasonDisabled}
 		return

@@ -195,6 +195,9 @@ func (p *Proxy) serve(x *exchange) error {
 	case cache.Hit:
 		return p.respondObject(x, x.result.Object)
 	case cache.OnlyIfCached:
+		if done, err := p.storedSlices(x); done || err != nil {
+			return err
+		}
 		return &message.Error{Blame: message.BlameClient, Status: 504, Reason: "only-if-cached"}
 	case cache.Bypass:
 		return p.pass(x)

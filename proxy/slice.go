@@ -65,53 +65,88 @@ type slicer struct {
 // get returns a slice, which may still be arriving. It is nil, without an error, when the resource can't be had in slices.
 func (s *slicer) get(n int64) (*cache.Object, error) {
 	for range maxJoins {
-		o, f := s.begin(n)
+		o, b := s.begin(n)
 		if o != nil {
 			return o, nil
 		}
 		s.fetched = true
-		o, reason, err := f.Wait(s.x.ctx, s.x.r)
+		o, reason, err := b.fill.Wait(s.x.ctx, s.x.r)
+		if err == nil || reason == cache.ReasonFailed { // it is decided
+			s.learn(b.bg)
+		}
 		switch {
 		case err != nil && s.x.ctx.Err() == nil && leadersOwn(err), reason == cache.ReasonOtherVariant:
 			continue
-		case err != nil || o != nil || reason != cache.ReasonNone:
-			return o, err
+		case err != nil:
+			return s.orStale(b.stored, err)
+		case o != nil || reason != cache.ReasonNone:
+			return o, nil
 		}
 	}
 	return nil, nil
 }
 
-// begin returns a slice that may serve, or a fetch of it.
-func (s *slicer) begin(n int64) (*cache.Object, *cache.Fill) {
-	p, x, now := s.p, s.x, time.Now()
-	o, fresh := p.cache.Slice(now, x.key, x.r, n, x.service.policy)
-	if fresh {
-		return o, nil
-	}
-	f, leader := p.cache.BeginSlice(now, x.key, x.service.policy.Asked(x.r), n, s.size)
-	if leader {
-		if o, fresh := p.cache.Slice(now, x.key, x.r, n, x.service.policy); fresh { // it has come since
-			f.Fail(errLeaderGone)
-			return o, nil
-		}
-		ctx, cancel := p.detach(x.ctx)
-		bg := x.behind(ctx)
-		p.background(func() {
-			defer cancel()
-			defer f.Fail(errLeaderGone)
-			if err := p.fetchSlice(ctx, bg, f, o); err != nil {
-				f.Fail(err)
-			}
-		})
-	}
-	return nil, f
+// begun is a slice that is being fetched.
+type begun struct {
+	fill   *cache.Fill
+	stored cache.Result // what there is of it, and must be validated
+	bg     *exchange    // the fetch's own; nil when another request leads it
 }
 
-// fetchSlice fetches a slice, or validates the stored one, which may be nil.
-func (p *Proxy) fetchSlice(ctx context.Context, x *exchange, f *cache.Fill, stored *cache.Object) error {
+// learn takes over what a fetch came upon.
+func (s *slicer) learn(bg *exchange) {
+	if bg != nil {
+		s.x.origin, s.x.place, s.x.located = bg.origin, bg.place, bg.located
+		s.x.attempts += bg.attempts
+	}
+}
+
+// orStale is Proxy.orStale for a slice.
+func (s *slicer) orStale(stored cache.Result, err error) (*cache.Object, error) {
+	e := asError(err)
+	cut := disconnected(e)
+	if e.Blame == message.BlameClient || !stored.ServeStaleOnError && !(cut && stored.ServeStaleOnDisconnect) {
+		return nil, err
+	}
+	s.x.stale, s.x.fault = true, e
+	if s.x.outcome = (cache.Outcome{Forwarded: true, Status: e.Status}); cut {
+		s.x.outcome = cache.Outcome{Reason: cache.ReasonDisconnected}
+	}
+	return stored.Object, nil
+}
+
+// begin returns a slice that may serve, or a fetch of it.
+func (s *slicer) begin(n int64) (*cache.Object, begun) {
+	p, x, now := s.p, s.x, time.Now()
+	stored := p.cache.Slice(now, x.key, x.r, n, x.service.policy)
+	if stored.State == cache.Hit {
+		return stored.Object, begun{}
+	}
+	f, leader := p.cache.BeginSlice(now, x.key, x.service.policy.Asked(x.r), n, s.size)
+	if !leader {
+		return nil, begun{fill: f, stored: stored}
+	}
+	if again := p.cache.Slice(now, x.key, x.r, n, x.service.policy); again.State == cache.Hit { // it has come since
+		f.Fail(errLeaderGone)
+		return again.Object, begun{}
+	}
+	ctx, cancel := p.detach(x.ctx)
+	bg := x.behind(ctx)
+	p.background(func() {
+		defer cancel()
+		defer f.Fail(errLeaderGone)
+		if err := p.fetchSlice(ctx, bg, f, stored); err != nil {
+			f.Fail(err)
+		}
+	})
+	return nil, begun{f, stored, bg}
+}
+
+// fetchSlice fetches a slice, or validates the stored one.
+func (p *Proxy) fetchSlice(ctx context.Context, x *exchange, f *cache.Fill, stored cache.Result) error {
 	fields := message.Fields{{Name: "range", Value: f.Ask()}}
-	if stored != nil {
-		fields = append(fields, cache.Conditions(stored)...)
+	if stored.Object != nil {
+		fields = append(fields, cache.Conditions(stored.Object)...)
 	}
 	requested := time.Now()
 	res, err := p.forward(ctx, x, wholeFields(x.r.Fields, fields), nil)
@@ -119,10 +154,14 @@ func (p *Proxy) fetchSlice(ctx context.Context, x *exchange, f *cache.Fill, stor
 		return err
 	}
 	head := p.headOf(res, requested)
-	if stored != nil && res.Status == http.StatusNotModified {
+	switch {
+	case stored.Object != nil && res.Status == http.StatusNotModified:
 		res.Body.Close()
-		f.NotModified(x.r, head, stored, x.service.policy)
+		f.NotModified(x.r, head, stored.Object, x.service.policy)
 		return nil
+	case stored.ServeStaleOnError && staleOnStatus(res.Status):
+		res.Body.Close()
+		return &message.Error{Blame: message.BlameOrigin, Status: res.Status, Reason: "origin answered an error"}
 	}
 	w, _ := f.RespondSlice(x.r, head, x.service.policy)
 	if w == nil {
@@ -157,11 +196,8 @@ func (s *slicer) answer(first *cache.Object, n int64) (done bool, err error) {
 		return false, nil // it has begun to pass through, for want of memory
 	}
 	s.note(first, n, (rg.End-1)/s.size+1)
-	extra := []message.Field{age(first)}
-	if status == http.StatusPartialContent {
-		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(first.Length)})
-	}
-	a := &answer{status: status, length: rg.End - rg.Start, object: first, reader: r, fields: p.stored(x, first.Fields, extra...)}
+	a := s.planned(first, rg, status)
+	a.reader = r
 	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil {
 		r.Close()
 		return true, err
@@ -259,9 +295,13 @@ const maxNoted = 64
 // note says for the log and Cache-Status what of the slices from n up to end comes from the store.
 func (s *slicer) note(first *cache.Object, n, end int64) {
 	x, now := s.x, time.Now()
+	if x.stale {
+		x.result.State, x.result.Object, x.result.TTL, x.result.Part = cache.Stale, first.Head(), first.TTL(now), nil
+		return
+	}
 	stored, missing := !s.fetched, s.fetched
 	for i := n + 1; i < min(end, n+maxNoted); i++ {
-		_, fresh := s.p.cache.Slice(now, x.key, x.r, i, x.service.policy)
+		fresh := s.p.cache.Slice(now, x.key, x.r, i, x.service.policy).State == cache.Hit
 		stored, missing = stored || fresh, missing || !fresh
 	}
 	x.result.State, x.result.Part = cache.Part, &cache.Plan{}
@@ -273,4 +313,58 @@ func (s *slicer) note(first *cache.Object, n, end int64) {
 	if x.result.Object = nil; stored {
 		x.result.Part.Pieces = []cache.Piece{{}}
 	}
+}
+
+// storedSlices answers from slices alone a request that must not go to an origin (RFC 9111 §5.2.1.7). done is false when some are missing.
+func (p *Proxy) storedSlices(x *exchange) (done bool, err error) {
+	now, s := time.Now(), &slicer{p: p, x: x, size: int64(x.service.policy.Slice)}
+	if s.size == 0 || x.r.Method != "GET" {
+		return false, nil
+	}
+	head, fresh := p.cache.SliceHead(now, x.key, x.r, x.service.policy)
+	if !fresh {
+		return false, nil
+	}
+	rg, status := cache.ParseRange(x.r, head)
+	if status == http.StatusOK {
+		rg = cache.Range{Start: 0, End: head.Length}
+	}
+	first, last := rg.Start/s.size, (rg.End-1)/s.size
+	if rg == cache.Several || last-first >= maxNoted {
+		return false, nil
+	}
+	found := x.result
+	defer func() {
+		if !done {
+			x.result = found
+		}
+	}()
+	x.result = cache.Result{State: cache.Hit, Object: head, TTL: head.TTL(now)}
+	if status == http.StatusRequestedRangeNotSatisfiable || cache.EvaluateConditional(x.r, head) != 0 {
+		return true, p.respondObject(x, head)
+	}
+	defer x.letGo()
+	for n := first; n <= last; n++ {
+		o := p.cache.Slice(now, x.key, x.r, n, x.service.policy)
+		if o.State != cache.Hit || !o.Object.SameVersion(head) {
+			return false, nil
+		}
+		r, err := s.open(o.Object, n, rg)
+		if err != nil {
+			return false, nil
+		}
+		x.held = append(x.held, r)
+	}
+	a := s.planned(head, rg, status)
+	a.reader, a.pieces, x.held = x.held[0], x.held[1:], nil
+	return true, p.send(x, a)
+}
+
+// planned is an answer with rg of the representation that an object is of.
+func (s *slicer) planned(o *cache.Object, rg cache.Range, status int) *answer {
+	extra := []message.Field{age(o)}
+	if status == http.StatusPartialContent {
+		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
+	}
+	return &answer{status: status, length: rg.End - rg.Start, object: o, fields: s.p.stored(s.x, o.Fields, extra...)}
 }

@@ -356,3 +356,151 @@ func metric(set *metrics.Set, name string) float64 {
 }
 
 var _ message.ResponseWriter = (*checking)(nil)
+
+// RFC 9110 §9.3.2, RFC 9111 §5.2.1.7: what is known of parts and slices answers HEAD, and only-if-cached.
+func TestWhatIsStoredInPartsAnswersHEADAndOnlyIfCached(t *testing.T) {
+	content := numbered(3 * slice)
+	s := string(content)
+	only := "only-if-cached"
+	for _, sliceSize := range []cache.Size{0, slice} {
+		o := &ranged{content: content, tag: `"a"`, more: []string{"Surrogate-Key", "k"}}
+		e := o.edge(t, func(_ *Options, c *ServiceConfig) { c.Cache.Slice = sliceSize })
+		if c := e.get("/a", "range", "bytes=0-9", "cache-control", only); c.status != 504 {
+			t.Errorf("nothing is stored: %d", c.status)
+		}
+		e.get("/a", "range", fmt.Sprintf("bytes=0-%d", 2*slice-1))
+		e.settle()
+		o.questions()
+		for _, tt := range []struct {
+			method string
+			fields []string
+			status int
+			body   string
+		}{
+			{"HEAD", nil, 200, ""}, {"HEAD", []string{"range", "bytes=0-9"}, 200, ""}, {"HEAD", []string{"if-none-match", `"a"`}, 304, ""},
+			{"HEAD", []string{"cache-control", only}, 200, ""},
+			{"GET", []string{"range", "bytes=5-99", "cache-control", only}, 206, s[5:100]},
+			{"GET", []string{"range", "bytes=65000-66000", "cache-control", only}, 206, s[65000:66001]},
+			{"GET", []string{"range", "bytes=999999-", "cache-control", only}, 416, ""},
+			{"GET", []string{"if-none-match", `"a"`, "cache-control", only}, 304, ""},
+			{"GET", []string{"range", "bytes=131000-132000", "cache-control", only}, 504, "504 Gateway Timeout\n"},
+			{"GET", []string{"cache-control", only}, 504, "504 Gateway Timeout\n"},
+			{"GET", []string{"range", "bytes=0-0,5-5", "cache-control", only}, 206, "-"},
+		} {
+			if sliceSize > 0 && tt.body == "-" {
+				continue
+			}
+			r := request(tt.method, "/a", tt.fields...)
+			var c *client
+			if a := e.Quick(r); a != nil {
+				c = take(a, r)
+			} else {
+				c = e.serve(r)
+			}
+			if c.status != tt.status || c.body.String() != tt.body && tt.body != "-" || tt.status == 200 && (c.length != 3*slice || c.fields.Get("content-type") != "text/x-test") {
+				t.Errorf("slice %d, %s %v: %d, %d bytes, %d announced, %v", sliceSize, tt.method, tt.fields, c.status, c.body.Len(), c.length, c.fields)
+			}
+			if c.fields.Has("surrogate-key") {
+				t.Error("a tag reaches its client")
+			}
+		}
+		if q := o.questions(); q != "" {
+			t.Errorf("the origin was asked %q", q)
+		}
+		if _, err := e.cache.PurgeTag(time.Now(), "shop", "k", false); err != nil {
+			t.Fatal(err)
+		}
+		if c := e.serve(request("HEAD", "/a", "cache-control", only)); c.status != 504 {
+			t.Errorf("slice %d: what is purged answers HEAD: %d", sliceSize, c.status)
+		}
+	}
+}
+
+func TestRFC5861_4_AStaleSliceServesWhenOriginsFail(t *testing.T) {
+	o := &ranged{content: numbered(3 * slice), tag: `"a"`}
+	var failing atomic.Bool
+	var cut atomic.Bool
+	url, _ := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case cut.Load():
+			panic(http.ErrAbortHandler)
+		case failing.Load():
+			w.WriteHeader(503)
+			return
+		}
+		o.ServeHTTP(w, r)
+	})
+	var log bytes.Buffer
+	e := newEdge(t, map[string][]string{"fra": {url}}, func(opts *Options, s *ServiceConfig) {
+		s.Cache.Slice, s.Cache.StaleIfError, opts.AccessLog = slice, time.Hour, &log
+	})
+	e.get("/a", "range", "bytes=0-4")
+	e.settle()
+	if line := log.String(); !strings.Contains(line, `"origin":"`) || !strings.Contains(line, `"attempts":1`) {
+		t.Errorf("the log names the origin: %s", line)
+	}
+	reload := []string{"range", "bytes=1-2", "cache-control", "no-cache"}
+	failing.Store(true)
+	e.want("an error", e.get("/a", reload...), 206, string(o.content[1:3]), "nearcast; fwd=request; fwd-status=503")
+	if c := e.get("/a", "range", "bytes=70000-70001"); c.status != 503 {
+		t.Errorf("what is not stored: %d", c.status)
+	}
+	cut.Store(true)
+	if c := e.get("/a", reload...); c.status != 206 || c.body.String() != string(o.content[1:3]) {
+		t.Errorf("no answer: %d", c.status)
+	}
+}
+
+func TestAResourceOfOneSliceIsStoredAsAWhole(t *testing.T) {
+	o := &ranged{content: bytes.Repeat([]byte("0123456789"), 1000), tag: `"a"`}
+	s := string(o.content)
+	e := o.edge(t, func(_ *Options, c *ServiceConfig) {
+		c.Cache.Slice, c.Cache.Compress.Enabled = slice, true
+		c.Cache.Compress.Types = []string{"text/*"}
+	})
+	empty := metric(e.opts.Set, "nearcast_cache_bytes")
+	e.steps(o,
+		step{"a range of it", []string{"range", "bytes=5-9"}, 206, s[5:10], "nearcast; fwd=uri-miss; fwd-status=206; stored", of(0, 0)},
+		step{"another", []string{"range", "bytes=50-99"}, 206, s[50:100], "nearcast; hit", ""},
+		step{"the whole", nil, 200, s, "nearcast; hit", ""},
+	)
+	if n := e.cacheObjects(); n != 1 {
+		t.Errorf("%v objects", n)
+	}
+	if c := e.get("/a"); !c.fields.Has("vary") {
+		t.Errorf("it may be had coded: %v", c.fields)
+	}
+	e.Serve(context.Background(), &client{}, request("POST", "/a"))
+	e.cache.StopCoding()
+	if n := metric(e.opts.Set, "nearcast_cache_bytes"); n > empty+64<<10 || e.cacheObjects() != 0 {
+		t.Errorf("%.0f bytes more, %v objects", n-empty, e.cacheObjects())
+	}
+}
+
+func TestWhatPartsBecomeMayBeHadCoded(t *testing.T) {
+	o := &ranged{content: bytes.Repeat([]byte("0123456789"), 1000), tag: `"a"`}
+	e := o.edge(t, func(_ *Options, c *ServiceConfig) {
+		c.Cache.Compress.Enabled, c.Cache.Compress.Types = true, []string{"text/*"}
+	})
+	e.get("/a", "range", "bytes=0-4999")
+	e.settle()
+	e.get("/a")
+	e.settle()
+	if c := e.get("/a"); !c.fields.Has("vary") || !strings.HasPrefix(c.fields.Get("cache-status"), "nearcast; hit") {
+		t.Errorf("%v", c.fields)
+	}
+}
+
+func TestWhatTheOriginHasNotIsAskedForOnce(t *testing.T) {
+	url, hits := counting(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) })
+	e := newEdge(t, map[string][]string{"fra": {url}}, sliced)
+	for range 4 {
+		if c := e.get("/a", "range", "bytes=0-1"); c.status != 403 {
+			t.Error(c.status)
+		}
+		e.settle()
+	}
+	if n := hits.Load(); n > 5 {
+		t.Errorf("four requests asked the origin %d times", n)
+	}
+}

@@ -76,6 +76,7 @@ func (l *loop) judge(path string, res *http.Response, body []byte) {
 		l.hits.Add(1)
 		if born < l.origin.life.Load() {
 			l.warm.Add(1)
+			l.noteWarm()
 		}
 	}
 }
@@ -87,5 +88,14 @@ func (l *loop) found(format string, args ...any) {
 	defer l.mu.Unlock()
 	if l.fault == "" {
 		l.fault = fmt.Sprintf(format, args...)
+	}
+}
+
+// noteWarm notes the first warm hit of a life.
+func (l *loop) noteWarm() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.warmed {
+		l.warmed, l.first = true, max(l.first, time.Since(l.started))
 	}
 }

@@ -7,7 +7,6 @@ package crash
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -16,14 +15,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// ErrNoDisk: the binary does not know cache.disk.
-var ErrNoDisk = errors.New("this nearcast has no cache.disk, so that nothing could survive")
 
 // Options says what to do.
 type Options struct {
@@ -53,6 +48,7 @@ type Result struct {
 	Wrong    int64         `json:"wrong"`
 	Fault    string        `json:"fault,omitempty"` // the first wrong answer
 	Ready    time.Duration `json:"ready_ns"`        // longest time from start to the first answer
+	First    time.Duration `json:"first_warm_ns"`   // longest time from start to the first warm hit, of the lives that had one
 }
 
 type loop struct {
@@ -63,7 +59,9 @@ type loop struct {
 	requests, hits, warm, cut, wrong atomic.Int64
 	mu                               sync.Mutex
 	fault                            string
-	ready                            time.Duration
+	ready, first                     time.Duration
+	started                          time.Time // of this life
+	warmed                           bool      // it has had a warm hit
 }
 
 // Run makes the kills. It is an error when the edge can't be started, not when it serves something wrong: that is in the result.
@@ -93,7 +91,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 func (l *loop) result(kills int) Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Result{Kills: kills, Requests: l.requests.Load(), Hits: l.hits.Load(), Warm: l.warm.Load(), Cut: l.cut.Load(), Wrong: l.wrong.Load(), Fault: l.fault, Ready: l.ready}
+	return Result{Kills: kills, Requests: l.requests.Load(), Hits: l.hits.Load(), Warm: l.warm.Load(), Cut: l.cut.Load(), Wrong: l.wrong.Load(), Fault: l.fault, Ready: l.ready, First: l.first}
 }
 
 func (l *loop) configFile() string { return filepath.Join(l.o.Dir, "crash.yaml") }
@@ -120,9 +118,6 @@ cache: { memory: %s, max_object: 1MiB%s }
 		return err
 	}
 	out, err := l.command("validate").CombinedOutput()
-	if err != nil && !l.o.NoDisk && strings.Contains(string(out), "disk") {
-		return fmt.Errorf("%w: %s", ErrNoDisk, strings.TrimSpace(string(out)))
-	}
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
@@ -154,6 +149,9 @@ func (l *loop) live(ctx context.Context, life int, span time.Duration) error {
 	cmd := l.command("run")
 	cmd.Stderr = log
 	started := time.Now()
+	l.mu.Lock()
+	l.started, l.warmed = started, false
+	l.mu.Unlock()
 	l.origin.nextLife()
 	if err := cmd.Start(); err != nil {
 		return err

@@ -212,6 +212,64 @@ func TestWhatIsEncodedDecodes(t *testing.T) {
 	}
 }
 
+// TestASpareEncoderMakesTheSame: what an encoder has made before leaves no trace in what it makes next.
+func TestASpareEncoderMakesTheSame(t *testing.T) {
+	src, other := catalogue(5<<10), bytes.Repeat([]byte("silver oak "), 700)
+	for c, levels := range map[Coding][]int{Gzip: {1, 6, 9}, Brotli: {1, 2, 3, 4, 6, 7, 8, 9, 10}, Zstd: {1, 3, 7, 11}} {
+		for _, level := range levels {
+			encode := func(w io.WriteCloser, src []byte) {
+				w.Write(src[:len(src)/2])
+				w.Write(src[len(src)/2:])
+				if err := w.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var want, got bytes.Buffer
+			fresh, err := kind{c, level, windowBits(int64(len(src)))}.encoder(&want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			encode(fresh, src)
+			w, _ := NewEncoder(c, io.Discard, level, int64(len(other)))
+			encode(w, other)
+			w, _ = NewEncoder(c, io.Discard, level, int64(len(other)))
+			w.Write(other) // and is given up
+			got.Reset()
+			w, _ = NewEncoder(c, &got, level, int64(len(src)))
+			encode(w, src)
+			if !bytes.Equal(got.Bytes(), want.Bytes()) {
+				t.Errorf("%v %d: %d bytes, %d when it was new", c, level, got.Len(), want.Len())
+			}
+		}
+	}
+}
+
+// TestRFC9659_3_WindowSize: at no level a decoder needs more than browsers have, whatever the length.
+func TestRFC9659_3_WindowSize(t *testing.T) {
+	src := catalogue(140 << 10)
+	for _, size := range []int64{-1, 1 << 30} {
+		for _, level := range []int{1, 3, 7, 22} {
+			var b bytes.Buffer
+			w, _ := NewEncoder(Zstd, &b, level, size)
+			w.Write(src)
+			w.Close()
+			var h zstd.Header
+			if err := h.Decode(b.Bytes()); err != nil || h.WindowSize > 8<<20 || h.WindowSize == 0 && h.FrameContentSize > 8<<20 {
+				t.Errorf("zstd %d of %d bytes: %+v, %v", level, size, h, err)
+			}
+		}
+		for _, level := range []int{1, 6, 10} {
+			var b bytes.Buffer
+			w, _ := NewEncoder(Brotli, &b, level, size)
+			w.Write(src[:5<<10])
+			w.Close()
+			if b.Bytes()[0]&0x7f == 0x11 { // which RFC 7932 §9.1 does not allow: large windows
+				t.Errorf("br %d of %d bytes has a large window", level, size)
+			}
+		}
+	}
+}
+
 func FuzzEncode(f *testing.F) {
 	f.Add([]byte("silver oak, silver oak, silver oak"), byte(6), uint16(7))
 	f.Add(bytes.Repeat([]byte{0, 1, 2, 3}, 20_000), byte(40), uint16(60_000))

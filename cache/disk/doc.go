@@ -23,7 +23,11 @@
 // before AppendEvent returns. So after a loss of power up to one segment of the newest records may be missing, and what was
 // deleted in the last second may be back.
 //
+// A log that is damaged elsewhere than at its torn end, or events that are, may have lost a deletion: what is older is given up then.
+//
 // # A disk that fails
+//
+// A read for a client is waited for two seconds, ten in the middle of a body, and is a miss then. Until it has ended no other one is begun.
 //
 // A write that fails takes the store out of service for writing: nothing is stored, what can be read is still read, and it is tried again later, after
 // a second at first, then less often, at least every minute. Deletions are kept until they can be written; when there are too

@@ -157,8 +157,8 @@ func (s *Store) listOf(g *segment) ([]listed, error) {
 			}
 		}
 	}
-	list, _, _, err := scan(g.file, g.number)
-	return list, err
+	got, err := scan(g.file, g.number)
+	return got.list, err
 }
 
 // removeSegment removes a sealed segment from the disk.

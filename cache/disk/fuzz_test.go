@@ -88,7 +88,8 @@ func FuzzScan(f *testing.F) {
 	f.Add(appendRecord(appendRecord(nil, &h, []byte("key"), nil, nil), &h, []byte("k"), nil, [][]byte{make([]byte, 100)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fs := newFaulty(t)
-		list, _, end, err := scan(&memFile{fs, b}, 1)
+		got, err := scan(&memFile{fs, b}, 1)
+		list, end := got.list, got.end
 		if err != nil || end > int64(len(b)) {
 			t.Fatal(end, err)
 		}

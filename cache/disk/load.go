@@ -12,6 +12,7 @@ type unlisted struct {
 	list    []listed
 	known   bool
 	rescued bool // it had no list
+	damaged bool // and it or an older one may hold what had been deleted
 	end     int64
 }
 
@@ -81,14 +82,13 @@ func (s *Store) read(u *unlisted) (seq uint64) {
 			}
 		}
 	}
-	var err error
-	u.list, seq, u.end, err = scan(u.file, u.number)
+	got, err := scan(u.file, u.number)
 	if err != nil {
 		s.log.Warn("a segment of the disk cache can't be read", "segment", logName(u.number), "error", err)
 	}
-	u.rescued = true
+	u.list, u.end, u.rescued, u.damaged = got.list, got.end, true, got.damaged || err != nil
 	s.account(u)
-	return seq
+	return got.seq
 }
 
 // account counts a segment's list, on disk or about to be.
@@ -115,10 +115,13 @@ func (s *Store) load(found []unlisted) {
 		}
 		u := &found[i]
 		if n, _ := s.index.size(); n > s.maxRecords-s.listLimit {
-			s.giveUpOldest(len(found) - i)
+			s.giveUpOldest(len(found)-i, "it holds more objects than its index may")
 			break
 		}
-		s.read(u)
+		if s.read(u); u.damaged {
+			s.giveUpOldest(len(found)-i, "a segment is damaged that may have held deletions")
+			break
+		}
 		for _, e := range slices.Backward(u.list) {
 			switch {
 			case e.kind == kindDelete:
@@ -143,12 +146,12 @@ func (s *Store) load(found []unlisted) {
 	s.setStatus(Ready, nil)
 }
 
-// giveUpOldest removes the n oldest segments, which the index has no room for. They can't stay: what is deleted from now on is not looked for in them.
-func (s *Store) giveUpOldest(n int) {
+// giveUpOldest removes the n oldest segments, which are not in the index. They can't stay: what is deleted from now on is not looked for in them.
+func (s *Store) giveUpOldest(n int, why string) {
 	s.mu.RLock()
 	oldest := slices.Clone(s.order[:n])
 	s.mu.RUnlock()
-	s.log.Warn("the disk cache holds more objects than its index may; the oldest go", "segments", n)
+	s.log.Warn("the oldest segments of the disk cache go: "+why, "segments", n)
 	for _, g := range oldest {
 		if err := s.removeSegment(g); err != nil {
 			s.failed.Store(&err)

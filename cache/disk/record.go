@@ -137,6 +137,9 @@ func parseHeader(b []byte) (h header, err error) {
 	if h.keyLen > maxKey || h.metaLen > maxMeta || h.bodyLen > partSize {
 		return header{}, errCorrupt
 	}
+	if (h.kind == kindDelete || h.kind == kindReplace) && h.keyLen|h.metaLen|h.bodyLen != 0 { // which must not be taken for one that is cut short
+		return header{}, errCorrupt
+	}
 	return h, nil
 }
 

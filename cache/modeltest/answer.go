@@ -191,6 +191,8 @@ func (m *Model) renders(x *Exchange, resp *Response, stored bool) error {
 		return part(r, a, resp)
 	case a.Status == 416 && resp.Status == 200:
 		return unsatisfied(r, a, resp)
+	case a.Status == 200 && resp.Status == 206 && r.Method == "HEAD" && stored: // of which a part is stored (RFC 9110 §9.3.2, RFC 9111 §3.3)
+		return whole(r, a, resp)
 	case a.Status != resp.Status:
 		return fmt.Errorf("status %d, not %d", a.Status, resp.Status)
 	case stored && exact && resp.Status == 200 && fetch:

@@ -56,8 +56,8 @@ func (c *benchCrashCmd) Run(s std) error {
 		e.SetIndent("", "  ")
 		err = e.Encode(r)
 	} else {
-		_, err = fmt.Fprintf(s.out, "%d kills: %d answers, every byte looked at; %d hits, %d of them warm; %d cut off by a kill; %d wrong; ready after %v at most\n",
-			r.Kills, r.Requests, r.Hits, r.Warm, r.Cut, r.Wrong, r.Ready.Round(time.Millisecond))
+		_, err = fmt.Fprintf(s.out, "%d kills: %d answers, every byte looked at; %d hits, %d of them warm; %d cut off by a kill; %d wrong; ready after %v at most, first warm hit after %v at most\n",
+			r.Kills, r.Requests, r.Hits, r.Warm, r.Cut, r.Wrong, r.Ready.Round(time.Millisecond), r.First.Round(time.Millisecond))
 	}
 	switch {
 	case r.Wrong > 0:

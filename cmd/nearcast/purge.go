@@ -79,7 +79,7 @@ func (c *purgeCmd) Run(s std) error {
 	if c.Output == "json" {
 		_, err = s.out.Write(raw)
 	} else {
-		err = purgeTable(s.out, &result)
+		err = purgeTable(clean{s.out}, &result)
 	}
 	if err == nil && result.Failed() {
 		err = errors.New("not everything was purged")
@@ -99,6 +99,11 @@ func (c *purgeCmd) address() (string, error) {
 			return "", fmt.Errorf("%s has no admin.address: the edge can't be asked", c.Config)
 		}
 	}
+	return dialable(address)
+}
+
+// dialable is where an edge is asked that has the admin address.
+func dialable(address string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", fmt.Errorf("--admin %q: must be host:port", address)
@@ -163,24 +168,14 @@ func askPurge(address string, q *cache.PurgeRequest) (result cache.PurgeResult, 
 		return result, nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // without the environment's proxy: the address is near
-	res, err := client.Do(r)
-	if err != nil {
-		return result, nil, fmt.Errorf("asking the edge: %w", err)
-	}
-	defer res.Body.Close()
-	if raw, err = io.ReadAll(io.LimitReader(res.Body, maxPurgeAnswer)); err != nil {
-		return result, nil, fmt.Errorf("reading the edge's answer: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		var refusal struct {
-			Error string `json:"error"`
-		}
-		_ = json.Unmarshal(raw, &refusal) // another server's answer may be anything
-		return result, nil, fmt.Errorf("the edge refused: %s", cmp.Or(refusal.Error, res.Status))
+	if raw, err = askAdmin(r, maxPurgeAnswer); err != nil {
+		return result, nil, err
 	}
 	if err := json.Unmarshal(raw, &result); err != nil {
 		return result, nil, fmt.Errorf("the edge's answer: %w", err)
+	}
+	if n := max(len(q.URLs)+len(q.Prefixes)+len(q.Tags), 1); len(result.Items) != n {
+		return result, nil, fmt.Errorf("%s did not answer as an edge does: it says nothing of what became of each", address)
 	}
 	return result, raw, nil
 }

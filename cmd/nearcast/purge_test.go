@@ -116,7 +116,10 @@ func TestPurgeFromTheCommandLine(t *testing.T) {
 
 func TestEverythingIsPurgedAfterAYesAlone(t *testing.T) {
 	var asked atomic.Int32
-	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); io.WriteString(w, `{"seq":1,"items":[]}`) }))
+	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		io.WriteString(w, `{"seq":1,"items":[{"kind":"all","soft":false}]}`)
+	}))
 	defer edge.Close()
 	for answer, want := range map[string]int32{"yes\n": 1, "yes": 1, "y\n": 0, "no\n": 0, "": 0, strings.Repeat("x", 1000): 0} {
 		asked.Store(0)
