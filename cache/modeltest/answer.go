@@ -102,15 +102,19 @@ func (m *Model) fromOrigin(x *Exchange) error {
 	return fmt.Errorf("passed on: %s", strings.Join(not, "; "))
 }
 
-// confirmedAnswer: the origin said that a stored response is still right (RFC 9111 §4.3.3).
+// confirmedAnswer: the origin said that a stored response is still right (RFC 9111 §4.3.3), or sent what it lacks (§3.4).
 func (m *Model) confirmedAnswer(x *Exchange) error {
 	var not []string
 	for i := range x.Forwards {
 		f := &x.Forwards[i]
-		if f.Response == nil || f.Response.Status != 304 {
+		if f.Response == nil || f.Response.Status != 304 && f.Response.Status != 206 {
 			continue
 		}
-		for _, h := range m.confirmed(x.Request, f) {
+		of := m.confirmed(x.Request, f)
+		if f.Response.Status == 206 {
+			of = m.sameVersion(x.Request, f.Response)
+		}
+		for _, h := range of {
 			for _, resp := range []*Response{m.freshen(x.Request, f, h).response, h.response} {
 				err := m.renders(x, resp, false)
 				if err == nil {

@@ -35,7 +35,7 @@ func (m *Model) coded(x *Exchange, resp *Response, stored bool) (*Response, erro
 	if resp.updated && a.Fields.Has("content-type") { // whether a 304 changes it is open
 		kind = a.Fields.Get("content-type")
 	}
-	text := resp.Status == 200 && strings.HasPrefix(kind, "text/")
+	text := resp.Status == 200 && (strings.HasPrefix(kind, "text/") || resp.updated && a.Status == 304)
 	if stored && text && a.Status == 200 && (m.Policy.MaxObject == 0 || len(resp.Body) <= m.Policy.MaxObject) && !noTransform(resp.Fields) && !varies(a.Fields) {
 		return nil, errors.New("RFC 9110 §12.5.5: it may be had in codings, and Vary does not say so")
 	}

@@ -253,7 +253,7 @@ func (m *Model) validated(client *Request, f *Forward, x *Exchange) {
 		}
 		_, exact := selects(h.request, client, h.response)
 		// The answer to a HEAD may be taken to say less than that of a GET; a body whose type changes may be kept in another way.
-		sure = sure && client.Method == "GET" && (!m.Policy.Compress || next.response.Fields.Get("content-type") == h.response.Fields.Get("content-type"))
+		sure = sure && client.Method == "GET" && (!m.Policy.Compress || f.Response.Fields.Get("content-type") == h.response.Fields.Get("content-type"))
 		next.sure = sure && h.sure && exact && len(found) == 1 && !x.Left && !next.loose && m.plainRequest(client)
 		if h.sure = false; next.sure {
 			m.held = slices.DeleteFunc(m.held, func(o *held) bool { return o == h })

@@ -47,17 +47,24 @@ func (m *Model) incomplete(r *Request, resp *Response) *Response {
 
 // combine holds what a 206 makes of the stored responses of its version: what it says is said of all of them (RFC 9111 §3.4).
 func (m *Model) combine(client *Request, f *Forward) {
-	version := Strong(f.Response)
-	for _, h := range m.candidates(client) {
-		if version == "" || Strong(h.response) != version {
-			continue
-		}
+	for _, h := range m.sameVersion(client, f.Response) {
 		next := m.freshen(client, f, h)
 		if why, _ := m.storable(client, next.response); why == "" {
 			next.sure = false
 			m.held = append(m.held, next)
 		}
 	}
+}
+
+// sameVersion are the candidates that a part may be put together with.
+func (m *Model) sameVersion(r *Request, part *Response) (out []*held) {
+	version := Strong(part)
+	for _, h := range m.candidates(r) {
+		if version != "" && Strong(h.response) == version {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // sliced is resp as the exchange has it in slices: it may end early where one of them did, and go on where another fetch could have it.
