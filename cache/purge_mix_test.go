@@ -240,8 +240,8 @@ func (m *mix) look() {
 		m.fresh("a hint", path, []byte{n})
 	}
 	if n := m.rnd.Int64N(mixLength / mixSlice); m.rnd.IntN(2) == 0 {
-		if o, fresh := m.Slice(now, m.key(r), r, n, m.policy); fresh {
-			m.fresh("a slice", path, []byte(m.body(o, Range{n * mixSlice, (n + 1) * mixSlice})))
+		if res := m.Slice(now, m.key(r), r, n, m.policy); res.State == Hit {
+			m.fresh("a slice", path, []byte(m.body(res.Object, Range{n * mixSlice, (n + 1) * mixSlice})))
 		}
 	}
 	ranged := m.rnd.IntN(2) == 0
