@@ -304,3 +304,17 @@ func TestCodedFormsCountInTheQueue(t *testing.T) {
 		t.Errorf("%d bytes are left in the queues", weight())
 	}
 }
+
+func TestAFormThatFirstAnswersA304ServesOnceItIsMade(t *testing.T) {
+	h := newCoding(t)
+	h.store(get("/"), prosaic(`ETag: "1"`), prose)
+	known := get("/", "Accept-Encoding: br", `If-None-Match: "1~br"`)
+	if o := h.form(known); o.Fields.Get("etag") != `"1~br"` || EvaluateConditional(known, o) != 304 {
+		t.Fatalf("the client has it already: %v", o.Fields)
+	}
+	r := get("/", "Accept-Encoding: br")
+	h.form(r)
+	if o := h.form(r); o.Fields.Get("content-encoding") != "br" || h.decoded(o) != prose {
+		t.Errorf("once it is made: %v", o.Fields)
+	}
+}

@@ -299,12 +299,19 @@ func TestNotModifiedOfARequestWithCredentialsChangesNothing(t *testing.T) {
 }
 
 func TestRFC9111_7_3_NotModifiedWithACookie(t *testing.T) {
-	for _, tt := range []struct{ rule, cookie string }{{CookieStore, "session=1"}, {CookieRefuse, ""}, {CookieStrip, ""}} {
+	for _, tt := range []struct{ rule, says, cookie string }{
+		{CookieStore, "max-age=10", "session=1"}, {CookieStore, "", ""}, // what was said of the stored response was said of another one
+		{CookieRefuse, "max-age=10", ""}, {CookieStrip, "max-age=10", ""}, {CookieStrip, "", ""},
+	} {
 		h := newHarness(t)
 		h.policy.SetCookie = tt.rule
 		r := get("/")
 		h.store(r, answer(200, "Cache-Control: max-age=10", `ETag: "a"`), "body")
-		h.revalidate(20*time.Second, r, "Set-Cookie: session=1")
+		lines := []string{"Set-Cookie: session=1"}
+		if tt.says != "" {
+			lines = append(lines, "Cache-Control: "+tt.says)
+		}
+		h.revalidate(20*time.Second, r, lines...)
 		if res := h.want("fresh again", 21*time.Second, r, Hit, ReasonFresh); res.Object != nil && res.Object.Fields.Get("set-cookie") != tt.cookie {
 			t.Errorf("%s: %v", tt.rule, res.Object.Fields)
 		}

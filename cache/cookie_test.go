@@ -41,3 +41,30 @@ func TestDefaultFreshnessStoresNoCookie(t *testing.T) {
 		t.Errorf("%v: nobody has said that it is for everybody", got)
 	}
 }
+
+func TestRFC9111_7_3_SetCookieOfAnUpdate(t *testing.T) {
+	for _, tt := range []struct {
+		why, rule string
+		lines     []string // of the 304
+		want      string   // the stored cookies
+	}{
+		{"none", CookieStore, nil, "old"},
+		{"one client's", CookieStore, []string{"Set-Cookie: new"}, "old"},
+		{"one client's, with another field", CookieStore, []string{"Set-Cookie: new", "Cache-Control: must-revalidate"}, "old"},
+		{"with a lifetime", CookieStore, []string{"Set-Cookie: new", "Cache-Control: max-age=60"}, "new"},
+		{"with Expires", CookieStore, []string{"Set-Cookie: new", "Expires: Sun, 01 Mar 2099 12:00:00 GMT"}, "new"},
+		{"public", CookieStore, []string{"Set-Cookie: new", "Cache-Control: public"}, "new"},
+		{"kept out by the origin", CookieStore, []string{"Set-Cookie: new", `Cache-Control: max-age=60, private="set-cookie"`}, ""},
+		{"stripped", CookieStrip, []string{"Set-Cookie: new", "Cache-Control: max-age=60"}, ""},
+	} {
+		h := newHarness(t)
+		h.policy.SetCookie = tt.rule
+		h.store(get("/"), answer(200, "Cache-Control: max-age=60", `Etag: "1"`, "Set-Cookie: old"), "x")
+		old := h.look(time.Second, get("/")).Object
+		f, _ := h.Begin(epoch, h.key(get("/")), get("/"))
+		o := f.NotModified(get("/"), answer(304, append(tt.lines, `Etag: "1"`)...), old, h.policy)
+		if got := o.Fields.Get("set-cookie"); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.why, got, tt.want)
+		}
+	}
+}

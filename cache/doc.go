@@ -53,8 +53,9 @@
 //   - The service's default TTL is for statuses that report success or a lasting redirect, never for errors.
 //   - A response that must be validated before every use is stored when it has a validator, but not shared as it arrives.
 //   - A Range request of something that is not stored fetches that range, so that a part of a large file does not fetch it all. Several ranges
-//     fetch the whole.
-//   - A 206 is stored by what its Content-Range says, when it is of one range and a known length, and its body is as long as that. Parts are put
+//     fetch the whole. Its If-Range goes along, so that one request brings what the client is to have.
+//   - A 206 is stored by what its Content-Range says, when it is of one range and a known length, as far as its body goes; a body that is longer is
+//     not. Of a 200 with a strong validator that breaks off, what has come is a part, if it is 16 KiB or more (prefix.go). Parts are put
 //     together only with one strong validator: a strong entity tag, or without a tag a Last-Modified at least a second before Date. What is
 //     missing is asked for with If-Range when it is one piece; else the client's range is fetched, or the whole.
 //   - Several ranges of one object: at most 16, else the whole; what overlaps or adjoins is one; and the whole when that is no longer than the parts.

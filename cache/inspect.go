@@ -76,8 +76,7 @@ func (out *Inspection) look(c *Cache, now time.Time, key Key, r *message.Request
 			out.Fetches++
 		}
 	}
-	url := key.url()
-	for _, h := range s.kin.keys[url.hash(c.seed)] {
+	for _, h := range s.kin.keys[key.urlHash(c.seed)] {
 		if h != hash && s.table.has(h) {
 			out.OtherKeys++
 		}

@@ -83,8 +83,8 @@ func (c *Cache) takeCells(n int) uint32 {
 
 // appendHead appends all of an object's packed form up to the body.
 func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector, l *layout) []byte {
-	var buf [1024]byte
-	return c.headOf(dst, appendRecord(buf[:0], key, o, sel), o, l)
+	record := appendRecord(make([]byte, 0, len(o.Fields)*32+256), key, o, sel) // not on the stack: see Fill.keep
+	return c.headOf(dst, record, o, l)
 }
 
 func (c *Cache) headOf(dst, record []byte, o *Object, l *layout) []byte {

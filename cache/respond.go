@@ -25,18 +25,25 @@ func (f *Fill) Respond(r *message.Request, resp Response, p *Policy) (*Writer, R
 		f.refuse(r, &resp, reason)
 		return nil, reason
 	}
-	tags := p.tagsOf(&resp)
+	return f.keep(r, &resp, t, &d, p)
+}
+
+// keep makes the object. It is apart from Respond since the frames of one fetch, each in a goroutine of its own, then stay within 4 KiB
+// of stack, which is not copied to a larger one for every response.
+func (f *Fill) keep(r *message.Request, resp *Response, t terms, d *directives, p *Policy) (*Writer, Reason) {
+	c := f.c
+	tags := p.tagsOf(resp)
 	if tags.all {
 		c.counters.overtagged.Inc()
 	}
 	resp.Fields = p.withoutTags(resp.Fields)
-	o := newObject(&resp, t, &d, nil)
+	o := newObject(resp, t, d, nil)
 	o.purgeable = purgeable{f.began, tags}
 	o.coded = newCoded(c, o, p)
 	sel := selectorsOf(resp.Fields, r)
 	cost, first := metaCost(f.key, o, sel), firstChunkOf(resp.Length)
 	if !c.reserveFill(0, cost+first) {
-		f.refuse(r, &resp, ReasonNoMemory)
+		f.refuse(r, resp, ReasonNoMemory)
 		return nil, ReasonNoMemory
 	}
 	o.body = newBody(&c.budget, first)

@@ -50,14 +50,17 @@ func (f *Fill) freshen(r *message.Request, resp Response, stored *Object, p *Pol
 // updated is the stored field section with that of a 304, or of the answer to HEAD, laid over it (RFC 9111 §3.2).
 func updated(stored, fresh message.Fields, p *Policy) message.Fields {
 	merged := make(message.Fields, 0, len(stored)+len(fresh))
+	keeps := func(name string) bool {
+		return keepsStored(name) || name == "set-cookie" && !sharesCookies(fresh, p)
+	}
 	for _, x := range stored {
 		// Without a Date of its own the 304 is as old as its receipt.
-		if x.Name != "date" && (!fresh.Has(x.Name) || keepsStored(x.Name, p)) {
+		if x.Name != "date" && (!fresh.Has(x.Name) || keeps(x.Name)) {
 			merged = append(merged, x)
 		}
 	}
 	for _, x := range fresh {
-		if !keepsStored(x.Name, p) {
+		if !keeps(x.Name) {
 			merged = append(merged, x)
 		}
 	}
@@ -65,15 +68,25 @@ func updated(stored, fresh message.Fields, p *Policy) message.Fields {
 }
 
 // keepsStored names the fields that an update leaves alone: those that say how the stored bytes are to be read, or are a digest or the tag
-// of just these bytes, as it brings no others. A cookie is of no use where none is stored, and then belongs to the client that asked.
-func keepsStored(name string, p *Policy) bool {
+// of just these bytes, as it brings no others.
+func keepsStored(name string) bool {
 	switch name {
 	case "content-length", "content-encoding", "content-range", "content-md5", "content-digest", "repr-digest", "digest", "etag":
 		return true
-	case "set-cookie":
-		return p.SetCookie == CookieRefuse || p.SetCookie == CookieStrip
 	}
 	return false
+}
+
+// sharesCookies reports whether the cookies of an update are for everybody: it must say so itself, by a lifetime or public. What was said of the
+// stored response was said of another answer, and a cookie that comes with a 304 is most often the session of the client that asked
+// (RFC 9111 §7.3).
+func sharesCookies(fresh message.Fields, p *Policy) bool {
+	if p.SetCookie != CookieStore || !fresh.Has("set-cookie") {
+		return false
+	}
+	d, targeted := responseDirectives(fresh, p)
+	_, from := lifetime(&Response{Fields: fresh}, &d, targeted, p)
+	return from.explicit() || d.has(flagPublic)
 }
 
 // refresh puts o in the place of stored, unless that has gone meanwhile, and hands it to the waiters.

@@ -163,8 +163,7 @@ func (w *Writer) promote(reason Reason) Reason {
 	c.unlist(s, f)
 	s.mu.Unlock()
 	key := f.key.whole()
-	url := key.url()
-	whole := &Fill{c: c, key: key, hash: key.hash(c.seed), url: url.hash(c.seed), born: f.slicing.born, began: f.began}
+	whole := &Fill{c: c, key: key, hash: key.hash(c.seed), url: key.urlHash(c.seed), born: f.slicing.born, began: f.began}
 	own := *w
 	own.fill, own.obj = whole, c.asWhole(w.obj, w.policy)
 	if own.obj.coded != nil {

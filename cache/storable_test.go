@@ -180,3 +180,12 @@ func TestRFC9110_15_1_HeuristicallyCacheable(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNotStoredCostsLittle(t *testing.T) {
+	var p Policy
+	p.SetDefaults()
+	r, resp := get("/a", "Accept: */*"), answer(200, "Cache-Control: private", "Content-Type: text/html")
+	if n := testing.AllocsPerRun(100, func() { storable(r, &resp, &p) }); n > 1 {
+		t.Errorf("%v allocations", n)
+	}
+}

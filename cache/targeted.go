@@ -10,7 +10,7 @@ import (
 // not empty replaces Cache-Control, and Expires with it (RFC 9213 §2.2).
 func responseDirectives(f message.Fields, p *Policy) (d directives, targeted bool) {
 	for _, name := range p.TargetedFields {
-		if lines := f.Values(strings.ToLower(name)); lines != nil {
+		if lines := linesOf(f, name); lines != nil {
 			if d, ok := parseTargeted(strings.Join(lines, ", ")); ok {
 				return d, true
 			}
@@ -18,6 +18,16 @@ func responseDirectives(f message.Fields, p *Policy) (d directives, targeted boo
 	}
 	d, _ = parseCacheControl(f)
 	return d, false
+}
+
+// linesOf are the values of a field whose name is written as the configuration has it.
+func linesOf(f message.Fields, name string) (lines []string) {
+	for i := range f {
+		if len(f[i].Name) == len(name) && strings.EqualFold(f[i].Name, name) {
+			lines = append(lines, f[i].Value)
+		}
+	}
+	return lines
 }
 
 // parseTargeted reads a targeted field: a Dictionary whose members are directives. A member of the wrong type is ignored (RFC 9213 §2.1).

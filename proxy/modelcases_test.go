@@ -25,6 +25,20 @@ var keptHistories = []struct{ why, setting, text string }{
 		  = 200 [cache-control: max-age=5, stale-while-revalidate=5, stale-if-error=10]
 		+10s GET /a [cache-control: min-fresh=1000]
 		  = 200`},
+	{"RFC 9111 §7.3: a cookie that comes with a 304 is not for everybody", "default", `
+		+0s GET /a
+		  = 200 [cache-control: max-age=10] [etag: "{v}"]
+		+10s GET /a
+		  = 200 [cache-control: public] [expires: {now+60}] [etag: "{v}"]
+		+61s GET /a
+		  = 200 [set-cookie: id=7] [etag: "{v}"]
+		+0s GET /a [cache-control: max-stale]
+		  = 200`},
+	{"RFC 9110 §14.2: several ranges that one stored part has", "default", `
+		+0s GET /a [range: bytes=0-9]
+		  = 200 [cache-control: max-age=10, stale-while-revalidate=10]
+		+0s GET /a [range: bytes=0-1,4-5]
+		  = 200`},
 }
 
 func TestKeptHistories(t *testing.T) {

@@ -75,7 +75,7 @@ func (m *byteRanges) span(i int) cache.Range {
 }
 
 // planRanges answers a request for several ranges. It returns nil where the whole had better be sent: when the parts with all that stands around
-// them are no shorter, or are asked in an order in which a body that is still arriving does not bring them.
+// them are no shorter, or are asked in an order in which a body that is still arriving does not bring them. Of a stored part there is no whole.
 func (p *Proxy) planRanges(x *exchange, o *cache.Object) *answer {
 	var buf [cache.MaxRanges]cache.Range
 	ranges, status := cache.ParseRanges(x.r, o, buf[:0])
@@ -84,7 +84,8 @@ func (p *Proxy) planRanges(x *exchange, o *cache.Object) *answer {
 	}
 	m := newByteRanges(o, append([]cache.Range(nil), ranges...))
 	n := m.length()
-	if n >= o.Length || !m.ascending() && !o.Complete() {
+	_, partial := o.Extent()
+	if !partial && n >= o.Length || !m.ascending() && !o.Complete() {
 		return nil
 	}
 	return &answer{status: status, length: n, object: o, parts: m}

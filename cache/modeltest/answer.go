@@ -47,6 +47,11 @@ func (m *Model) given(x *Exchange, h *held) error {
 	if m.Policy.SetCookie == CookieStripped && len(Lines(x.Answer.Fields, "set-cookie")) > 0 {
 		return errors.New("has a cookie, which must not be stored")
 	}
+	for _, cookie := range Lines(x.Answer.Fields, "set-cookie") {
+		if !contains(Lines(h.response.Fields, "set-cookie"), cookie) {
+			return errors.New("has a cookie that the stored response has not")
+		}
+	}
 	if x.Answer.Status == 416 {
 		return nil
 	}

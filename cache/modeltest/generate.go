@@ -95,7 +95,9 @@ func (c *chooser) step() Step {
 	add("user-agent", 10, []string{"phone Mobile"})
 	add("cache-control", 5, requestDirectives)
 	add("pragma", 20, []string{"no-cache", "x"})
-	if c.next(4) == 3 {
+	if c.next(12) == 11 {
+		s.Request.Fields = append(s.Request.Fields, pick(c, conditions[2:4])...)
+	} else if c.next(4) == 3 {
 		s.Request.Fields = append(s.Request.Fields, pick(c, conditions)...)
 	} else if c.next(5) == 4 {
 		s.Request.Fields = append(s.Request.Fields, pick(c, ranges)...)

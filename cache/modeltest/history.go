@@ -18,7 +18,7 @@ type Step struct {
 	Wait    time.Duration // before it
 	Request Request       // field values are templates; see [Expand]
 	Leave   bool          // the client goes away before the origin answers
-	// Restart ends the edge before the request, and begins it anew: "restart" in good order, "crash" as if it had been killed.
+	// Restart ends the edge before the wait, and begins it anew: "restart" in good order, "crash" as if it had been killed.
 	Restart string
 	Purge   Purge
 	// Crowd is how many other clients ask for the same at the same time. Each has a cookie of its own, and they are of two tenants.

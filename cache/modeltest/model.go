@@ -130,6 +130,13 @@ func (m *Model) store(client *Request, f *Forward, x *Exchange) {
 	r := *client
 	r.Method = f.Request.Method
 	why, sure := m.storable(&r, f.Response)
+	if f.Response.Status == 206 {
+		m.combine(client, f)
+	}
+	if part := m.incomplete(&r, f.Response); part != nil {
+		m.held = append(m.held, &held{request: client, response: part})
+		m.combine(client, &Forward{Request: f.Request, Response: part})
+	}
 	if why != "" {
 		m.doubt(client) // what a cache does with what it has is its own affair then
 		return
@@ -138,9 +145,6 @@ func (m *Model) store(client *Request, f *Forward, x *Exchange) {
 		sure = false // they may have served in its stead
 	}
 	m.doubt(client) // it may take their place
-	if f.Response.Status == 206 {
-		m.combine(client, f)
-	}
 	m.held = append(m.held, &held{request: client, response: f.Response, sure: sure && !x.Left && m.plainRequest(client)})
 }
 
@@ -221,8 +225,14 @@ func chosen(resp *Response, h *held) bool {
 // confirmed are the held responses that a forward's 304 may be about.
 func (m *Model) confirmed(client *Request, f *Forward) []*held {
 	var out []*held
-	for _, h := range m.candidates(client) {
+	all := m.candidates(client)
+	for _, h := range all {
 		if asked(f.Request, h) && (m.Policy.TrustNotModified || chosen(f.Response, h)) {
+			out = append(out, h)
+		}
+	}
+	for _, h := range m.held { // another variant, of which the origin says that it is right for this client too (RFC 9111 §4.1, §4.3.4)
+		if m.key(h.request) == m.key(client) && !slices.Contains(all, h) && asked(f.Request, h) && Strong(f.Response) != "" && Strong(f.Response) == Strong(h.response) {
 			out = append(out, h)
 		}
 	}
@@ -242,6 +252,8 @@ func (m *Model) validated(client *Request, f *Forward, x *Exchange) {
 			continue
 		}
 		_, exact := selects(h.request, client, h.response)
+		// The answer to a HEAD may be taken to say less than that of a GET; a body whose type changes may be kept in another way.
+		sure = sure && client.Method == "GET" && (!m.Policy.Compress || next.response.Fields.Get("content-type") == h.response.Fields.Get("content-type"))
 		next.sure = sure && h.sure && exact && len(found) == 1 && !x.Left && !next.loose && m.plainRequest(client)
 		if h.sure = false; next.sure {
 			m.held = slices.DeleteFunc(m.held, func(o *held) bool { return o == h })
@@ -253,8 +265,9 @@ func (m *Model) validated(client *Request, f *Forward, x *Exchange) {
 // freshen is h with the fields of a 304 (RFC 9111 §3.2).
 func (m *Model) freshen(client *Request, f *Forward, h *held) *held {
 	fresh := f.Response.Fields
+	cookies := m.sharesCookies(f.Response)
 	kept := func(name string) bool { // describes the stored body, which has not changed; or the client's own
-		return strings.HasPrefix(name, "content-") && name != "content-location" || name == "etag" || name == "set-cookie"
+		return strings.HasPrefix(name, "content-") && name != "content-location" || name == "etag" || name == "set-cookie" && !cookies
 	}
 	var merged message.Fields
 	for _, x := range h.response.Fields {
@@ -274,6 +287,13 @@ func (m *Model) freshen(client *Request, f *Forward, h *held) *held {
 	resp := &Response{Status: h.response.Status, Fields: merged, Body: h.response.Body, Whole: h.response.Whole, Sent: f.Response.Sent, Received: f.Response.Received, Began: f.Response.Began, updated: true}
 	_, dated := DateField(fresh, "date", resp.Received)
 	return &held{request: client, response: resp, loose: !dated}
+}
+
+// sharesCookies says whether the cookies of an update are for everybody: it says so itself, and of no other answer (RFC 9111 §7.3).
+func (m *Model) sharesCookies(resp *Response) bool {
+	s := responseSays(resp.Fields, m.Policy)
+	explicit := s.maxAge.there || s.sMaxAge.there || !s.targeted && len(Lines(resp.Fields, "expires")) > 0
+	return m.Policy.SetCookie != CookieStripped && m.mayKeepCookie(s.public.said || s.sMaxAge.there, explicit)
 }
 
 // headed takes a HEAD answer into account (RFC 9111 §4.3.5): it may update what is held, or make it stale.

@@ -29,6 +29,22 @@ func Strong(resp *Response) string {
 	return line
 }
 
+// incomplete is what a response that broke off leaves to store: a part, if it may be told what it is a part of (RFC 9111 §3.3); nil when nothing.
+func (m *Model) incomplete(r *Request, resp *Response) *Response {
+	if !resp.Cut || !m.Policy.StorePartial || resp.Status != 200 && resp.Status != 206 || Strong(resp) == "" {
+		return nil
+	}
+	part := *resp
+	part.Status, part.Cut = 206, false
+	if resp.Status == 200 {
+		part.Whole = resp.Body
+	}
+	if why, _ := m.storable(r, &part); why != "" {
+		return nil
+	}
+	return &part
+}
+
 // combine holds what a 206 makes of the stored responses of its version: what it says is said of all of them (RFC 9111 §3.4).
 func (m *Model) combine(client *Request, f *Forward) {
 	version := Strong(f.Response)

@@ -130,6 +130,9 @@ func FuzzResponse(f *testing.F) {
 		checkFields(t, p.Fields)
 		// net/http reads the same of what we take.
 		resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(in)), &http.Request{Method: method})
+		if err != nil && unregistered(p.section.coding) && p.Framing != Chunked && p.Framing != ByLength && !p.KeepAlive {
+			return // a coding that is none: ours ends with the connection, net/http refuses it
+		}
 		if err != nil {
 			t.Fatalf("%q: net/http refuses it: %v", in, err)
 		}
