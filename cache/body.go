@@ -257,7 +257,7 @@ func (b *body) finish(err error, trailers message.Fields) {
 	b.wakeReaders()
 }
 
-// keep ends a body that will be stored. Its last chunk is cut to size; it takes over the charge for the trailers.
+// keep ends a body that will be stored; decided must follow. Its last chunk is cut to size; it takes over the charge for the trailers.
 func (b *body) keep(trailers message.Fields, charge int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

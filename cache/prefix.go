@@ -35,6 +35,7 @@ func (w *Writer) keepPrefix(err error) bool {
 	w.tee.abort()
 	w.obj.coded.drop()
 	w.obj.body.keepCut(err)
+	defer w.obj.body.decided()
 	cost := min(metaCost(f.key, o, w.sel), w.cost)
 	c.budget.release(w.cost - cost)
 	w.cost = cost

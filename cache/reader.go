@@ -71,14 +71,15 @@ func (r *Reader) arrived() ([]byte, error) {
 // Ready reports whether Next would return at once: what is buffered on the way to the client had better be sent before a wait.
 func (r *Reader) Ready() bool {
 	b := r.body
-	if r.left <= 0 || b.frozen.Load() {
-		return true
+	held := b.storing.Load() && !r.short // what comes next may be the end
+	if held && r.tail >= 0 || r.left <= 0 || b.frozen.Load() {
+		return !held
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := r.index - b.first
 	if i < 0 || b.phase >= complete || i+1 < len(b.chunks) {
-		return true
+		return b.phase != complete || !held
 	}
 	return i < len(b.chunks) && r.off < len(b.chunks[i].data)
 }
