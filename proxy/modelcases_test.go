@@ -34,6 +34,11 @@ var keptHistories = []struct{ why, setting, text string }{
 		  = 200 [set-cookie: id=7] [etag: "{v}"]
 		+0s GET /a [cache-control: max-stale]
 		  = 200`},
+	{"RFC 9111 §3.3: a part that broke off is completed, and its reader does not wait for it", "default", `
+		+0s GET /a [range: bytes=0-3]
+		  = 200 [cache-control: max-age=60] [etag: "{v}"] cut
+		+0s GET /a
+		  = 200 [cache-control: max-age=60] [etag: "{v}"]`},
 	{"RFC 9110 §14.2: several ranges that one stored part has", "default", `
 		+0s GET /a [range: bytes=0-9]
 		  = 200 [cache-control: max-age=10, stale-while-revalidate=10]

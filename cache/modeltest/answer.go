@@ -114,6 +114,11 @@ func (m *Model) confirmedAnswer(x *Exchange) error {
 		if f.Response.Status == 206 {
 			of = m.sameVersion(x.Request, f.Response)
 		}
+		for _, before := range x.Forwards[:i] { // in the same exchange, as slices are
+			if v := Strong(f.Response); v != "" && before.Response != nil && Strong(before.Response) == v {
+				of = append(of, &held{request: x.Request, response: before.Response})
+			}
+		}
 		for _, h := range of {
 			for _, resp := range []*Response{m.freshen(x.Request, f, h).response, h.response} {
 				err := m.renders(x, resp, false)
