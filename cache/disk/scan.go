@@ -86,7 +86,9 @@ func scan(f File, number uint32) (found scanned, err error) {
 func (w *window) torn(at int64, number uint32) bool {
 	size := w.size
 	defer func() { w.size = size }()
-	w.size = max(w.dataEnd(at), at)
+	if end := max(w.dataEnd(at), at); size-end >= align { // fewer zeros are a record's own, or a flipped bit's
+		w.size = end
+	}
 	b, ok := w.need(at, headerSize)
 	if !ok {
 		return w.err == nil

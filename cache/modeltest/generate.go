@@ -86,9 +86,13 @@ func (c *chooser) step() Step {
 		}
 	}
 	add("accept-language", 4, []string{"en", "de", "en, de", "en,de", "EN"})
-	add("x-tenant", 5, []string{"1", "2"})
+	if c.next(5) == 4 {
+		s.Request.Fields.Add("x-tenant", pick(c, []string{"1", "2"}))
+	}
 	add("authorization", 8, []string{"Basic eA=="})
-	add("cookie", 8, []string{"id=1", "id=2", "b=1; id=1"})
+	if c.next(5) == 4 {
+		s.Request.Fields.Add("cookie", pick(c, []string{"id=1", "id=2", "b=1; id=1"}))
+	}
 	if c.next(3) > 0 {
 		s.Request.Fields.Add("accept-encoding", usual(c, 2, []string{"gzip", "gzip, br", "br, gzip", "br;q=0.9, gzip", "identity", "gzip;q=0", "zstd, br, gzip"}))
 	}

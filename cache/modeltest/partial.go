@@ -29,9 +29,10 @@ func Strong(resp *Response) string {
 	return line
 }
 
-// incomplete is what a response that broke off leaves to store: a part, if it may be told what it is a part of (RFC 9111 §3.3); nil when nothing.
+// incomplete is what a response that broke off leaves to store (RFC 9111 §3.3): a part of what its validator names, or less of the part that it was;
+// nil when nothing.
 func (m *Model) incomplete(r *Request, resp *Response) *Response {
-	if !resp.Cut || !m.Policy.StorePartial || resp.Status != 200 && resp.Status != 206 || Strong(resp) == "" {
+	if !resp.Cut || !m.Policy.StorePartial || resp.Status != 206 && (resp.Status != 200 || Strong(resp) == "") {
 		return nil
 	}
 	part := *resp
