@@ -60,7 +60,7 @@ by the clock, but still by tens of percent when its load is above the number of 
 - **store**: a fetched answer with five fields becomes a stored one. **memory**: what that takes besides the body.
 - **hit, Lookup**: the store's part alone. **hit, Quick**: with routing, header section and accounting, without a connection. *popular*: a thousand
   objects again and again, which the store keeps unpacked; an allocation would end the run. *any*: each of all objects as likely as another, which hardly
-  any cache sees: most are unpacked for that one hit.
+  any cache sees: with many objects most are unpacked for that one hit.
 - **disk**: how long it takes until everything that was stored before a restart is found again, and what is asked for first comes from it.
 - **purge**: the call, and not the sweep behind it. That nothing purged is a hit any more is checked.
 
