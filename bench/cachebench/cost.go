@@ -190,6 +190,7 @@ func cpuTime() time.Duration {
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
+	runtime.GC() // what pools held
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }

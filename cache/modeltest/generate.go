@@ -85,9 +85,9 @@ func (c *chooser) step() Step {
 			s.Request.Fields.Add(name, pick(c, values))
 		}
 	}
-	add("accept-language", 4, []string{"en", "de", "en, de", "en,de", "EN"})
+	add("accept-language", 4, []string{"en", "de", "en, de", "en,de", "EN", ""})
 	if c.next(5) == 4 {
-		s.Request.Fields.Add("x-tenant", pick(c, []string{"1", "2"}))
+		s.Request.Fields.Add("x-tenant", pick(c, []string{"1", "2", ""}))
 	}
 	add("authorization", 8, []string{"Basic eA=="})
 	if c.next(5) == 4 {

@@ -99,7 +99,7 @@ func (m *Model) Learn(x *Exchange) {
 			continue
 		}
 		f.Response.Began = x.At
-		m.link(x.Request, f.Response)
+		m.link(x.Request, &f)
 		m.invalidate(f.Request, f.Response)
 		client := Request{Method: x.Request.Method, Target: x.Request.Target, Body: x.Request.Body}
 		client.Fields = append(only(x.Request.Fields, false), only(f.Request.Fields, true)...)

@@ -106,8 +106,9 @@ func (m *Model) checkPurge(x *Exchange) error {
 }
 
 // link notes that a page has links that may be hinted at.
-func (m *Model) link(r *Request, resp *Response) {
-	if r.Method == "GET" && resp.Status/100 == 2 && len(Lines(resp.Fields, "link")) > 0 {
+func (m *Model) link(r *Request, f *Forward) {
+	resp := f.Response
+	if f.Request.Method == "GET" && resp.Status/100 == 2 && len(Lines(resp.Fields, "link")) > 0 {
 		m.linked = append(m.linked, &held{request: r, response: resp})
 	}
 }
