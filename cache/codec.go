@@ -50,6 +50,11 @@ type record struct {
 	trailers message.Fields
 }
 
+// recordOf is the record of a complete object. Its buffer is not on the stack: see Fill.keep.
+func recordOf(key Key, o *Object, sel []selector) []byte {
+	return appendRecord(make([]byte, 0, len(o.Fields)*32+256), key, o, sel)
+}
+
 // appendRecord appends the record of a complete object.
 func appendRecord(dst []byte, key Key, o *Object, sel []selector) []byte {
 	var flags uint64

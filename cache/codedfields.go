@@ -97,6 +97,7 @@ func codedTag(tag string, x coding.Coding) (string, bool) {
 	return tag[:len(tag)-1] + string(tagMark) + x.String() + `"`, true
 }
 
+// validTag reports whether it is one entity tag, strong or weak (RFC 9110 §8.8.3).
 func validTag(tag string) bool {
 	t := strings.TrimPrefix(tag, "W/")
 	return len(t) >= 2 && t[0] == '"' && t[len(t)-1] == '"' && strings.IndexByte(t[1:len(t)-1], '"') < 0

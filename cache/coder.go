@@ -29,7 +29,7 @@ var (
 // maxCoding bounds the coded forms that are made at a time: one in four processors', and at least one. Each takes some megabytes for its encoder.
 func maxCoding() int { return max(1, runtime.GOMAXPROCS(0)/4) }
 
-// coder makes coded forms in the background. Its goroutines come with work and leave without; Close waits for them.
+// coder makes coded forms in the background. Its goroutines come with work and leave without; StopCoding waits for them.
 type coder struct {
 	c       *Cache
 	encoder func(x coding.Coding, w io.Writer, level int, size int64) (io.WriteCloser, error)

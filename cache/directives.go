@@ -103,18 +103,27 @@ func cutMember(s string) (member, rest string) {
 
 // cutQuoted cuts at the first comma outside of quotes. closed is false when there is none because a quote has no end.
 func cutQuoted(s string) (member, rest string, closed bool) {
+	at, closed := indexUnquoted(s, ',')
+	if at < 0 {
+		return s, "", closed
+	}
+	return s[:at], s[at+1:], true
+}
+
+// indexUnquoted is where the first c outside of quotes is, or -1. closed is false when there is none because a quote has no end.
+func indexUnquoted(s string, c byte) (at int, closed bool) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quoted && c == '\\':
+		switch x := s[i]; {
+		case quoted && x == '\\':
 			i++
-		case c == '"':
+		case x == '"':
 			quoted = !quoted
-		case c == ',' && !quoted:
-			return s[:i], s[i+1:], true
+		case x == c && !quoted:
+			return i, true
 		}
 	}
-	return s, "", !quoted
+	return -1, !quoted
 }
 
 func trimOWS(s string) string { return strings.Trim(s, " \t") }

@@ -90,13 +90,14 @@ func (c *Cache) Wanted(now time.Time, key Key, r *message.Request) bool {
 	return !s.refuses(crowd(hash, r, false), now)
 }
 
-// Refused reports whether the last answer to such a request could not be shared, so that a fetch in nobody's name is hardly worth while.
-func (c *Cache) Refused(now time.Time, key Key, r *message.Request) bool {
+// Refused reports whether the last answer to such a request could not be shared, so that a fetch in nobody's name is hardly worth while. ask is
+// [Plan.Ask] for the fetch of a range, else "".
+func (c *Cache) Refused(now time.Time, key Key, r *message.Request, ask string) bool {
 	hash := key.hash(c.seed)
 	s := c.shard(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.refuses(crowd(hash, r, false), now)
+	return c.refuses(s, hash, r, ask, now)
 }
 
 // Begin starts the fetch for the key and the request's variant, or joins the one under way. The leader forwards, and must end the

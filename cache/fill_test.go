@@ -693,14 +693,14 @@ func TestAnAnswerThatIsNotStoredEndsStaleUse(t *testing.T) {
 func TestARememberedKeyIsNotWorthARevalidation(t *testing.T) {
 	h := newHarness(t)
 	r := get("/", "Authorization: x")
-	if h.Refused(epoch, h.key(r), r) {
+	if h.Refused(epoch, h.key(r), r, "") {
 		t.Error("nothing is known yet")
 	}
 	h.store(r, answer(200, "Cache-Control: max-age=60"), "mine")
-	if !h.Refused(epoch.Add(time.Second), h.key(r), r) || h.Refused(epoch.Add(time.Second), h.key(r), get("/")) {
+	if !h.Refused(epoch.Add(time.Second), h.key(r), r, "") || h.Refused(epoch.Add(time.Second), h.key(r), get("/"), "") {
 		t.Error("the next answer to credentials will hardly be another one; that to others may be")
 	}
-	if h.Refused(epoch.Add(time.Minute), h.key(r), r) {
+	if h.Refused(epoch.Add(time.Minute), h.key(r), r, "") {
 		t.Error("remembered for too long")
 	}
 }

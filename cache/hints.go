@@ -102,9 +102,7 @@ func (f *Fill) NoteHints(r *message.Request, resp *Response, p *Policy) {
 	}
 	x := hint{key: f.key, links: links, sel: slices.DeleteFunc(selectorsOf(resp.Fields, r), func(s selector) bool { return s.name == "accept-encoding" })}
 	x.began = f.began
-	if tags, found := p.tags(resp.Fields); found {
-		x.tags = tags
-	}
+	x.tags, _ = p.tags(resp.Fields)
 	x.cost = int64(hintOverhead + f.key.size() + stringBytes(links) + lineOverhead*(len(links)+len(x.sel)) + x.tags.size())
 	for _, s := range x.sel {
 		x.cost += int64(len(s.name) + len(s.value))
@@ -130,14 +128,8 @@ func (s *storing) personal() bool {
 
 // personalised reports whether the answer says so itself.
 func (s *storing) personalised() bool {
-	for _, f := range s.resp.Fields {
-		if f.Name == "vary" {
-			if list := strings.ToLower(f.Value); listHas(list, "cookie") || listHas(list, "authorization") {
-				return true
-			}
-		}
-	}
-	return s.resp.Fields.Has("set-cookie") && !s.shared()
+	f := s.resp.Fields
+	return varyNames(f, "cookie") || varyNames(f, "authorization") || f.Has("set-cookie") && !s.shared()
 }
 
 // shared reports whether the origin says that the answer is for everybody, or for how long.

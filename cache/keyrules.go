@@ -180,15 +180,8 @@ func readsAs(pair, name string) bool {
 
 // namesCookie compares them as the most lenient origins do: see allows.
 func namesCookie(p, name string) bool {
-	for i := range len(name) {
-		c, rest, ok := nextDecoded(p)
-		if !ok || lenient(c) != lenient(name[i]) {
-			return false
-		}
-		p = rest
-	}
-	c, _, ok := nextDecoded(p)
-	return !ok || c == '[' || c == 0
+	rest, ok := cutLenient(p, name)
+	return ok && endsName(rest)
 }
 
 // split cuts what rules added, marks included, off the key of the URL alone.

@@ -69,7 +69,10 @@ func cutParameter(s string) (name, value, rest string, ok bool) {
 	if s[0] != ';' {
 		return "", "", "", false
 	}
-	p, rest := cutUnquoted(s[1:], ';')
+	p := s[1:]
+	if at, _ := indexUnquoted(p, ';'); at >= 0 {
+		p, rest = p[:at], p[at:]
+	}
 	name, value, _ = strings.Cut(trimOWS(p), "=")
 	value = trimOWS(value)
 	if len(value) > 1 && value[0] == '"' {
@@ -78,20 +81,4 @@ func cutParameter(s string) (name, value, rest string, ok bool) {
 		}
 	}
 	return trimOWS(name), value, rest, true
-}
-
-// cutUnquoted cuts before the first sep outside of quotes.
-func cutUnquoted(s string, sep byte) (before, from string) {
-	quoted := false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case c == sep && !quoted:
-			return s[:i], s[i:]
-		}
-	}
-	return s, ""
 }

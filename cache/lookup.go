@@ -88,10 +88,7 @@ func (c *Cache) judgeFor(now time.Time, key *Key, o *Object, missing Reason, r *
 	}
 	d := &noDirectives
 	if wishes {
-		own := requestDirectives(r)
-		if p.ignores() {
-			own.unask()
-		}
+		own := p.directivesOf(r)
 		d = &own
 	}
 	if o == nil {

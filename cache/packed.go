@@ -12,10 +12,8 @@ import (
 //
 // The record has the wall clock's time; the other one lets a view's age follow the monotonic clock, as if it had never been packed.
 
-const (
-	// maxPacked is the largest packed object: a larger one costs the collector little for its size.
-	maxPacked = 16 << 10
-)
+// maxPacked is the largest packed object: a larger one costs the collector little for its size.
+const maxPacked = 16 << 10
 
 // packed is an object in cells that no slot refers to yet.
 type packed struct {
@@ -83,8 +81,7 @@ func (c *Cache) takeCells(n int) uint32 {
 
 // appendHead appends all of an object's packed form up to the body.
 func (c *Cache) appendHead(dst []byte, key Key, o *Object, sel []selector, l *layout) []byte {
-	record := appendRecord(make([]byte, 0, len(o.Fields)*32+256), key, o, sel) // not on the stack: see Fill.keep
-	return c.headOf(dst, record, o, l)
+	return c.headOf(dst, recordOf(key, o, sel), o, l)
 }
 
 func (c *Cache) headOf(dst, record []byte, o *Object, l *layout) []byte {

@@ -99,15 +99,6 @@ func (c *Cache) BeginPart(now time.Time, key Key, r *message.Request, ask string
 	return c.begin(now, key, r, ask)
 }
 
-// RefusedPart is Refused for the fetch of a range.
-func (c *Cache) RefusedPart(now time.Time, key Key, r *message.Request, ask string) bool {
-	hash := key.hash(c.seed)
-	s := c.shard(hash)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return c.refuses(s, hash, r, ask, now)
-}
-
 // refuses reports whether the answer to such a request is remembered as not to be shared: any, or of a part that part's. The shard is locked.
 func (c *Cache) refuses(s *shard, hash uint64, r *message.Request, ask string, now time.Time) bool {
 	return s.refuses(crowd(hash, r, ask != ""), now) || ask != "" && s.refuses(c.crowdAsking(hash, r, ask), now)

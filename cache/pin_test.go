@@ -266,7 +266,7 @@ func TestTooEarlyIsNobodyElses(t *testing.T) {
 	if reason := h.store(get("/"), answer(425, "Cache-Control: max-age=60"), ""); reason != ReasonStatus {
 		t.Errorf("stored: %v", reason)
 	}
-	if h.Refused(epoch, h.key(get("/")), get("/")) {
+	if h.Refused(epoch, h.key(get("/")), get("/"), "") {
 		t.Error("an answer to early data says nothing about other requests")
 	}
 }

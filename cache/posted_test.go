@@ -43,7 +43,7 @@ func TestRFC9110_9_3_3_PostThatIsStored(t *testing.T) {
 		}
 		if w == nil {
 			h.want(tt.why, time.Second, get("/a?x=1"), Miss, ReasonNotStored)
-			if h.Refused(epoch, h.key(get("/a?x=1")), get("/a?x=1")) {
+			if h.Refused(epoch, h.key(get("/a?x=1")), get("/a?x=1"), "") {
 				t.Errorf("%s: GETs would not be collapsed any more", tt.why)
 			}
 			continue

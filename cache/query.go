@@ -19,7 +19,7 @@ func appendQuery(b []byte, query string, rules *QueryRules) []byte {
 			continue
 		}
 		if order {
-			kept = insertParameter(kept, p)
+			kept = insertSorted(kept, p, lessName)
 		} else {
 			b = appendParameter(b, start, p)
 		}
@@ -92,17 +92,26 @@ func denies(rule, name string) bool {
 
 // allows compares them as the most lenient origins do: without case, with "." and " " for "_", and up to a "[".
 func allows(rule, name string) bool {
-	for i := range len(rule) {
-		if rule[i] == '*' {
-			return true
-		}
+	prefix, _, open := strings.Cut(rule, "*")
+	rest, ok := cutLenient(name, prefix)
+	return ok && (open || endsName(rest))
+}
+
+// cutLenient takes a prefix off a name.
+func cutLenient(name, prefix string) (rest string, ok bool) {
+	for i := range len(prefix) {
 		c, rest, ok := nextDecoded(name)
-		if !ok || lenient(c) != lenient(rule[i]) {
-			return false
+		if !ok || lenient(c) != lenient(prefix[i]) {
+			return "", false
 		}
 		name = rest
 	}
-	c, _, ok := nextDecoded(name)
+	return name, true
+}
+
+// endsName reports whether some origin takes rest for no part of the name before it.
+func endsName(rest string) bool {
+	c, _, ok := nextDecoded(rest)
 	return !ok || c == '[' || c == 0
 }
 
@@ -126,17 +135,6 @@ func nextDecoded(s string) (c byte, rest string, ok bool) {
 		return hexValue(s[1])<<4 | hexValue(s[2]), s[3:], true
 	}
 	return s[0], s[1:], true
-}
-
-// insertParameter puts p behind those whose names are not greater. kept has room.
-func insertParameter(kept []string, p string) []string {
-	i := len(kept)
-	kept = append(kept, p)
-	for ; i > 0 && lessName(p, kept[i-1]); i-- {
-		kept[i] = kept[i-1]
-	}
-	kept[i] = p
-	return kept
 }
 
 // lessName compares the names of two parameters. Those that are one to some origin are equal, and so keep their order, as it counts there.

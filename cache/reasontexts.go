@@ -9,11 +9,10 @@ type reasonText struct {
 
 // Sections that several reasons share.
 const (
-	ofStoring  = "RFC 9111 §3"
-	ofReuse    = "RFC 9111 §4"
-	ofStale    = "RFC 9111 §4.2"
-	ofRequests = "RFC 9111 §5.2.1"
-	ofConfig   = "nearcast"
+	ofStoring = "RFC 9111 §3"
+	ofReuse   = "RFC 9111 §4"
+	ofStale   = "RFC 9111 §4.2"
+	ofConfig  = "nearcast"
 )
 
 const ignoreRequests = "request_directives: ignore lets such requests have stored responses"

@@ -27,6 +27,15 @@ func (d *directives) unask() {
 	d.flags = kept
 }
 
+// directivesOf are the directives of r that count.
+func (p *Policy) directivesOf(r *message.Request) directives {
+	d := requestDirectives(r)
+	if p.ignores() {
+		d.unask()
+	}
+	return d
+}
+
 // Asked is r as Begin is to judge it: where the service ignores clients' directives, a copy without them. What goes to the origin is
 // r itself: they are for every cache on the way (RFC 9111 §5.2).
 func (p *Policy) Asked(r *message.Request) *message.Request {

@@ -279,9 +279,6 @@ func (w *Writer) publish(reason Reason) Reason {
 	}
 	f.c.dropExtents(s, f.key, f.hash, w.request)
 	f.c.insert(s, f.key, f.hash, w.request, e)
-	if v.soft && !f.c.repack(s, e, &final) { // it was packed before
-		f.c.drop(s, e)
-	}
 	if v.soft && !w.loaded { // a restart might not know of it
 		ch = change{}
 		f.c.tier().removed(f.key, w.sel)

@@ -25,10 +25,8 @@ func (f *Fill) freshen(r *message.Request, resp Response, stored *Object, p *Pol
 	}
 	merged.Fields = updated(stored.Fields, resp.Fields, p)
 	t, d, reason := storable(&asGet, &merged, p)
-	tags, found := p.tags(resp.Fields)
-	if !found {
-		tags = stored.tags
-	}
+	resp.tags = stored.tags
+	tags := p.tagsOf(&resp)
 	merged.Fields = p.withoutTags(merged.Fields)
 	o := newObject(&merged, t, &d, stored.body)
 	o.purgeable = purgeable{f.began, tags}

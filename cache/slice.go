@@ -57,15 +57,6 @@ func (c *Cache) Slice(now time.Time, key Key, r *message.Request, n int64, p *Po
 	return judge(now, o, &d, p)
 }
 
-// directivesOf are the directives of r that count.
-func (p *Policy) directivesOf(r *message.Request) directives {
-	d := requestDirectives(r)
-	if p.ignores() {
-		d.unask()
-	}
-	return d
-}
-
 // TooLarge reports whether a body of that length is larger than max_object.
 func (c *Cache) TooLarge(length int64) bool { return length > c.maxObject }
 

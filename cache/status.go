@@ -16,14 +16,8 @@ type Outcome struct {
 	Reason    Reason // of Respond or Wait: why it was not stored
 }
 
-// StatusField is the Cache-Status value for a request (RFC 9211), such as "nearcast; hit; ttl=30" or
+// appendStatus appends the Cache-Status member for a request (RFC 9211), such as "nearcast; hit; ttl=30" or
 // "nearcast; fwd=uri-miss; fwd-status=200; stored". fwd=miss: something of the URL is stored, such as other parts. detail is a Reason's word.
-func StatusField(res Result, out Outcome) string {
-	var buf [128]byte
-	return string(appendStatus(buf[:0], &res, &out))
-}
-
-// appendStatus appends the value to b.
 func appendStatus(b []byte, res *Result, out *Outcome) []byte {
 	b = append(b, "nearcast"...)
 	detail := res.Reason

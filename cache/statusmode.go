@@ -40,7 +40,7 @@ func (m *StatusMode) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Append appends the member for a request: that of [StatusField], and with full what else there is.
+// Append appends the Cache-Status member for a request (RFC 9211), and with full what else there is.
 func (m StatusMode) Append(b []byte, key *Key, res Result, out Outcome) []byte {
 	b = appendStatus(b, &res, &out)
 	if m != StatusFull {

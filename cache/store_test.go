@@ -125,7 +125,7 @@ func TestRFC9211_CacheStatus(t *testing.T) {
 		{"bypass", Result{State: Bypass, Reason: ReasonRange}, Outcome{Forwarded: true, Status: 206}, `nearcast; fwd=bypass; fwd-status=206; detail="range"`},
 		{"504", Result{State: OnlyIfCached, Reason: ReasonOnlyIfCached}, Outcome{}, `nearcast; detail="only-if-cached"`},
 	} {
-		if got := StatusField(tt.res, tt.out); got != tt.want {
+		if got := string(appendStatus(nil, &tt.res, &tt.out)); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.why, got, tt.want)
 		}
 	}

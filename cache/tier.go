@@ -112,7 +112,7 @@ func (t *tier) prepare(key Key, o *Object, sel []selector, fields message.Fields
 	}
 	ch := change{t, disk.Object{
 		Hash: t.urlHash(key), Variant: variantOf(key, sel), Expires: o.lastUse(),
-		Meta:     appendRecord(make([]byte, 0, 512), key, o, sel), // which has the key
+		Meta:     recordOf(key, o, sel), // which has the key
 		Replaces: replaces(key, fields),
 	}}
 	for i := range o.body.chunks {
@@ -247,7 +247,7 @@ func (x *tee) commit(w *Writer) {
 	f := w.fill
 	final := *w.obj
 	final.Length = w.obj.body.size
-	meta := appendRecord(make([]byte, 0, 512), f.key, &final, w.sel)
+	meta := recordOf(f.key, &final, w.sel)
 	s := f.c.shard(f.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()

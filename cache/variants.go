@@ -66,10 +66,7 @@ func (e *entry) offers(r *message.Request) bool {
 
 // strongTag reports whether a tag is a strong one, to the letter: in a list, any other might be read as several.
 func strongTag(tag string) bool {
-	if len(tag) < 2 || tag[0] != '"' || tag[len(tag)-1] != '"' {
-		return false
-	}
-	return strings.IndexByte(tag[1:len(tag)-1], '"') < 0
+	return strings.HasPrefix(tag, `"`) && validTag(tag)
 }
 
 // Confirmed is o's field section, as the origin sent it, with that of a 304 which selects o laid over it: that of a response to another request

@@ -155,7 +155,7 @@ func appendNormalised(b []byte, f message.Fields, name string) []byte {
 				continue
 			}
 			if kind == setField && len(members) < maxSorted {
-				members = insert(members, m)
+				members = insertSorted(members, m, lessFold)
 				continue
 			}
 			b = appendMember(b, start, m, kind)
@@ -196,15 +196,15 @@ func appendLower(b []byte, s string) []byte {
 	return b
 }
 
-// insert puts m into its place. members has room.
-func insert(members []string, m string) []string {
-	i := len(members)
-	members = append(members, m)
-	for ; i > 0 && lessFold(m, members[i-1]); i-- {
-		members[i] = members[i-1]
+// insertSorted puts x behind those that are not greater. list has room.
+func insertSorted(list []string, x string, less func(a, b string) bool) []string {
+	i := len(list)
+	list = append(list, x)
+	for ; i > 0 && less(x, list[i-1]); i-- {
+		list[i] = list[i-1]
 	}
-	members[i] = m
-	return members
+	list[i] = x
+	return list
 }
 
 // lessFold orders members by their values, of one value by the rest.

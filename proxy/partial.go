@@ -22,10 +22,11 @@ func (p *Proxy) begin(x *exchange, asked *message.Request) (*cache.Fill, bool) {
 
 // refused reports whether what comes will hardly be shared.
 func (p *Proxy) refused(x *exchange) bool {
+	ask := ""
 	if x.result.Part != nil {
-		return p.cache.RefusedPart(time.Now(), x.key, x.r, x.result.Part.Ask)
+		ask = x.result.Part.Ask
 	}
-	return p.cache.Refused(time.Now(), x.key, x.r)
+	return p.cache.Refused(time.Now(), x.key, x.r, ask)
 }
 
 // decide gives the fill the origin's header section.
