@@ -117,19 +117,32 @@ func (s *Store) openEvents(names []string) (sound bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("disk: %w", err)
 	}
-	size, err := e.file.Size()
+	list, rest, err := e.read()
 	if err != nil {
 		return false, fmt.Errorf("disk: %w", err)
 	}
+	e.found = list
+	return !e.torn || rest != nil && cutShort(rest), nil
+}
+
+// read reads the file. rest is what stands behind the last whole event; nil when the file is longer than events may be.
+func (e *events) read() (list []Event, rest []byte, err error) {
+	size, err := e.file.Size()
+	if err != nil {
+		return nil, nil, err
+	}
 	b := make([]byte, min(size, maxEventLog+maxEvent))
 	if err := readFull(e.file, b, 0); err != nil {
-		return false, fmt.Errorf("disk: %w", err)
+		return nil, nil, err
 	}
 	list, good := decodeEvents(b)
-	e.found, e.torn = list, int64(good) < size
+	e.torn = int64(good) < size
 	e.count.Store(int64(len(list)))
 	e.size.Store(int64(good))
-	return int64(len(b)) == size && (good == len(b) || cutShort(b[good:])), nil
+	if int64(len(b)) == size {
+		rest = b[good:]
+	}
+	return list, rest, nil
 }
 
 // Events returns the events that were there when the store was opened, the oldest first. They must not be modified. They are kept until [Store.ReplaceEvents].
@@ -253,23 +266,11 @@ func (s *Store) ReplaceEvents(list [][]byte) error {
 
 // recount looks which events the file holds.
 func (s *Store) recount() error {
-	e := &s.events
 	if err := s.reopenEvents(); err != nil {
 		return err
 	}
-	size, err := e.file.Size()
-	if err != nil {
-		return err
-	}
-	b := make([]byte, min(size, maxEventLog+maxEvent))
-	if err := readFull(e.file, b, 0); err != nil {
-		return err
-	}
-	list, good := decodeEvents(b)
-	e.torn = int64(good) < size
-	e.count.Store(int64(len(list)))
-	e.size.Store(int64(good))
-	return nil
+	_, _, err := s.events.read()
+	return err
 }
 
 // cutEvents takes what is damaged off the file.

@@ -148,17 +148,26 @@ func (s *Store) listOf(g *segment) ([]listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f, err := s.fs.Open(listName(g.number)); err == nil {
-		b, err := readAll(f)
-		f.Close()
-		if err == nil {
-			if list, _, err := decodeList(b, g.number, size); err == nil {
-				return list, nil
-			}
-		}
+	if list, _, ok := s.readList(g.number, size); ok {
+		return list, nil
 	}
 	got, err := scan(g.file, g.number)
 	return got.list, err
+}
+
+// readList reads the list's file of a segment of size bytes; false when there is none that is sound.
+func (s *Store) readList(number uint32, size int64) (list []listed, seq uint64, ok bool) {
+	f, err := s.fs.Open(listName(number))
+	if err != nil {
+		return nil, 0, false
+	}
+	defer f.Close()
+	b, err := readAll(f)
+	if err != nil {
+		return nil, 0, false
+	}
+	list, seq, err = decodeList(b, number, size)
+	return list, seq, err == nil
 }
 
 // removeSegment removes a sealed segment from the disk.
@@ -186,9 +195,8 @@ func (s *Store) removeSegment(g *segment) error {
 // removeAll gives up everything on disk.
 func (s *Store) removeAll() error {
 	w := &s.w
-	w.buf, w.list, w.written = w.buf[:0], w.list[:w.written], 0
-	clear(w.pending)
-	w.pending = w.pending[:0]
+	w.discard()
+	w.written = 0
 	if g := w.active; g != nil {
 		w.active = nil
 		s.mu.Lock()

@@ -71,16 +71,10 @@ func (s *Store) read(u *unlisted) (seq uint64) {
 		return 0
 	}
 	u.known = true
-	if f, err := s.fs.Open(listName(u.number)); err == nil {
-		b, err := readAll(f)
-		f.Close()
-		if err == nil {
-			if list, seq, err := decodeList(b, u.number, u.size); err == nil {
-				u.list = list
-				s.account(u)
-				return seq
-			}
-		}
+	if list, seq, ok := s.readList(u.number, u.size); ok {
+		u.list = list
+		s.account(u)
+		return seq
 	}
 	got, err := scan(u.file, u.number)
 	if err != nil {

@@ -1,6 +1,9 @@
 package disk
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 const (
 	maxQueued     = 8192     // operations
@@ -85,6 +88,11 @@ func (q *queue) take() *op {
 	}
 	q.flight = append(q.flight, o)
 	return o
+}
+
+// owes reports whether something waits that deletes. The queue is locked.
+func (q *queue) owes() bool {
+	return q.deletes > 0 || slices.ContainsFunc(q.ops, func(o *op) bool { return o.wipe })
 }
 
 // settle forgets the operations in flight, but for one that is not done yet. The queue is locked.

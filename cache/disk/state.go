@@ -84,10 +84,7 @@ func (s *Store) fail(err error) {
 	if before != Degraded {
 		s.log.Error("the disk cache can't be written; objects are kept in memory only", "reason", s.Status().Reason, "error", err)
 	}
-	w := &s.w
-	w.buf, w.list = w.buf[:0], w.list[:w.written]
-	clear(w.pending)
-	w.pending = w.pending[:0]
+	s.w.discard()
 	s.queue.mu.Lock()
 	s.queue.refuse = true
 	for _, o := range s.queue.restore() {
@@ -146,10 +143,7 @@ func (s *Store) recover(try *time.Duration) bool {
 // takes no space.
 func (s *Store) mark() {
 	s.queue.mu.Lock()
-	pending := s.queue.deletes > 0
-	for _, o := range s.queue.ops {
-		pending = pending || o.wipe
-	}
+	pending := s.queue.owes()
 	s.queue.mu.Unlock()
 	if !pending || s.w.dirty {
 		return

@@ -76,10 +76,7 @@ func (s *Store) leave() {
 	for _, o := range s.queue.restore() {
 		s.drop(o)
 	}
-	lost := s.queue.deletes > 0
-	for _, o := range s.queue.ops {
-		lost = lost || o.wipe
-	}
+	lost := s.queue.owes()
 	s.queue.mu.Unlock()
 	if !lost {
 		return
@@ -257,10 +254,21 @@ func (s *Store) flush() error {
 	for i := range w.pending {
 		s.publish(&w.pending[i])
 	}
-	clear(w.pending)
-	w.pending = w.pending[:0]
+	w.settle()
 	s.queue.settle(w.current)
 	return nil
+}
+
+// settle forgets what is pending.
+func (w *writer) settle() {
+	clear(w.pending)
+	w.pending = w.pending[:0]
+}
+
+// discard gives up what is not written.
+func (w *writer) discard() {
+	w.buf, w.list = w.buf[:0], w.list[:w.written]
+	w.settle()
 }
 
 // publish makes a written record known. The queue is locked, so that no deletion comes in between.
