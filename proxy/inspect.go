@@ -34,7 +34,7 @@ func (p *Proxy) Inspect(method, url string, lines []string) (any, error) {
 		return nil, err
 	}
 	out := &Inspected{Edge: p.opts.Edge, Service: x.service.name}
-	key := x.service.policy.KeyOf(x.service.name, r, nil)
+	key := x.service.keyOf(r)
 	out.Inspection = p.cache.Inspect(time.Now(), key, r, x.service.policy)
 	if past != cache.ReasonNone {
 		out.Lookup = cache.VerdictOf(cache.Bypass.String(), past)

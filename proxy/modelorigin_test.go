@@ -29,11 +29,14 @@ type planned struct {
 }
 
 // install puts the origin behind the edge's only service.
-func (o *planned) install(t *testing.T, e *edge) {
+func (o *planned) install(t *testing.T, e *edge) { installInMemory(t, e, &o.serving, o.serve) }
+
+// installInMemory puts an origin in memory behind the edge's only service. serve is called with each connection, and is waited for by serving.
+func installInMemory(t *testing.T, e *edge, serving *sync.WaitGroup, serve func(net.Conn)) {
 	conn, err := upstream.New(&url.URL{Scheme: "http", Host: "origin.example"}, upstream.Config{ResponseTimeout: 20 * time.Second, ReadTimeout: 20 * time.Second,
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			ours, theirs := net.Pipe()
-			o.serving.Go(func() { o.serve(theirs) })
+			serving.Go(func() { serve(theirs) })
 			return ours, nil
 		}})
 	if err != nil {

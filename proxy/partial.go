@@ -110,12 +110,7 @@ func (p *Proxy) planPieces(x *exchange, plan *cache.Plan, o *cache.Object) (*ans
 	if plan.Ask != "" && !plan.Fits(o) {
 		return nil, cache.ErrNotHeld
 	}
-	a := &answer{status: plan.Status, length: plan.Want.End - plan.Want.Start, object: o}
-	extra := []message.Field{age(o)}
-	if a.status == http.StatusPartialContent {
-		extra = append(extra, message.Field{Name: "content-range", Value: plan.Want.ContentRange(o.Length)})
-	}
-	a.fields = p.stored(x, o.Fields, extra...)
+	a := p.planned(x, o, plan.Want, plan.Status)
 	if x.held == nil {
 		if err := x.hold(plan); err != nil {
 			return nil, err
@@ -132,6 +127,15 @@ func (p *Proxy) planPieces(x *exchange, plan *cache.Plan, o *cache.Object) (*ans
 	}
 	a.reader, a.pieces, x.held = x.held[0], x.held[1:], nil
 	return a, nil
+}
+
+// planned is an answer, without its body, with rg of the representation that an object is of.
+func (p *Proxy) planned(x *exchange, o *cache.Object, rg cache.Range, status int) *answer {
+	extra := []message.Field{age(o)}
+	if status == http.StatusPartialContent {
+		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
+	}
+	return &answer{status: status, length: rg.End - rg.Start, object: o, fields: p.stored(x, o.Fields, extra...)}
 }
 
 // copyPieces is copyObject for an answer of pieces.

@@ -95,7 +95,7 @@ func (g *purging) url(raw string) (cache.Purged, error) {
 		return cache.Purged{}, errors.New("no service has such a host and path")
 	}
 	r := &message.Request{Method: "GET", Scheme: scheme, Authority: authority, Target: target}
-	return g.p.cache.PurgeURL(g.now, s.key(r), g.q.Soft), nil
+	return g.p.cache.PurgeURL(g.now, s.keyOf(r), g.q.Soft), nil
 }
 
 func (g *purging) prefix(raw string) (cache.Purged, error) {
@@ -124,8 +124,8 @@ func splitURL(raw string) (scheme, authority string, target message.Target, err 
 	return scheme, authority, target, nil
 }
 
-// key is the key of a request within the service, as lookup makes it.
-func (s *service) key(r *message.Request) cache.Key { return s.policy.KeyOf(s.name, r, nil) }
+// keyOf is the key of a request within the service, as lookup makes it, in memory of its own.
+func (s *service) keyOf(r *message.Request) cache.Key { return s.policy.KeyOf(s.name, r, nil) }
 
 // named is the service of that name.
 func (t *table) named(name string) *service {

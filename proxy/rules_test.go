@@ -2,12 +2,10 @@ package proxy
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +18,6 @@ import (
 
 	"nearcast/cache/modeltest"
 	"nearcast/proxy/message"
-	"nearcast/proxy/upstream"
 )
 
 // The corner cases of the RFCs' rules stand in testdata/rules, one a line, for a service with the default settings:
@@ -145,18 +142,7 @@ type ruleOrigin struct {
 	serving sync.WaitGroup
 }
 
-func (o *ruleOrigin) install(t *testing.T, e *edge) {
-	conn, err := upstream.New(&url.URL{Scheme: "http", Host: "origin.example"}, upstream.Config{ResponseTimeout: 20 * time.Second, ReadTimeout: 20 * time.Second,
-		Dial: func(context.Context, string, string) (net.Conn, error) {
-			ours, theirs := net.Pipe()
-			o.serving.Go(func() { o.serve(theirs) })
-			return ours, nil
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.table.services[0].origins[0].conn = conn
-}
+func (o *ruleOrigin) install(t *testing.T, e *edge) { installInMemory(t, e, &o.serving, o.serve) }
 
 func (o *ruleOrigin) serve(c net.Conn) {
 	defer c.Close()

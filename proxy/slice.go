@@ -104,13 +104,8 @@ func (s *slicer) learn(bg *exchange) {
 // orStale is Proxy.orStale for a slice.
 func (s *slicer) orStale(stored cache.Result, err error) (*cache.Object, error) {
 	e := asError(err)
-	cut := disconnected(e)
-	if e.Blame == message.BlameClient || !stored.ServeStaleOnError && !(cut && stored.ServeStaleOnDisconnect) {
+	if !s.x.takesStale(&stored, e, cache.Outcome{Forwarded: true, Status: e.Status}) {
 		return nil, err
-	}
-	s.x.stale, s.x.fault = true, e
-	if s.x.outcome = (cache.Outcome{Forwarded: true, Status: e.Status}); cut {
-		s.x.outcome = cache.Outcome{Reason: cache.ReasonDisconnected}
 	}
 	return stored.Object, nil
 }
@@ -196,7 +191,7 @@ func (s *slicer) answer(first *cache.Object, n int64) (done bool, err error) {
 		return false, nil // it has begun to pass through, for want of memory
 	}
 	s.note(first, n, (rg.End-1)/s.size+1)
-	a := s.planned(first, rg, status)
+	a := p.planned(x, first, rg, status)
 	a.reader = r
 	if err := p.writeHeader(x, a.status, a.fields, a.length); err != nil {
 		r.Close()
@@ -355,16 +350,7 @@ func (p *Proxy) storedSlices(x *exchange) (done bool, err error) {
 		}
 		x.held = append(x.held, r)
 	}
-	a := s.planned(head, rg, status)
+	a := p.planned(x, head, rg, status)
 	a.reader, a.pieces, x.held = x.held[0], x.held[1:], nil
 	return true, p.send(x, a)
-}
-
-// planned is an answer with rg of the representation that an object is of.
-func (s *slicer) planned(o *cache.Object, rg cache.Range, status int) *answer {
-	extra := []message.Field{age(o)}
-	if status == http.StatusPartialContent {
-		extra = append(extra, message.Field{Name: "content-range", Value: rg.ContentRange(o.Length)})
-	}
-	return &answer{status: status, length: rg.End - rg.Start, object: o, fields: s.p.stored(s.x, o.Fields, extra...)}
 }

@@ -12,21 +12,29 @@ import (
 // object was there but must not serve without validation and no origin could be reached (RFC 9111 §5.2.2.2).
 func (p *Proxy) orStale(x *exchange, err error) error {
 	e := asError(err)
-	cut := disconnected(e)
-	switch {
-	case e.Blame == message.BlameClient:
-	case x.result.ServeStaleOnError, cut && x.result.ServeStaleOnDisconnect:
-		x.stale, x.fault = true, e
-		if cut {
-			x.outcome = cache.Outcome{Reason: cache.ReasonDisconnected}
-		}
+	if x.takesStale(&x.result, e, x.outcome) {
 		return p.respondObject(x, x.result.Object)
-	case cut && x.result.MustRevalidate:
+	}
+	if e.Blame != message.BlameClient && x.result.MustRevalidate && disconnected(e) {
 		timeout := *e
 		timeout.Status = http.StatusGatewayTimeout
 		return &timeout
 	}
 	return err
+}
+
+// takesStale reports whether what was stored may serve after a failure, and notes that it does. forwarded is what became of the request where the
+// origin has answered.
+func (x *exchange) takesStale(stored *cache.Result, e *message.Error, forwarded cache.Outcome) bool {
+	cut := disconnected(e)
+	if e.Blame == message.BlameClient || !stored.ServeStaleOnError && !(cut && stored.ServeStaleOnDisconnect) {
+		return false
+	}
+	x.stale, x.fault, x.outcome = true, e, forwarded
+	if cut {
+		x.outcome = cache.Outcome{Reason: cache.ReasonDisconnected}
+	}
+	return true
 }
 
 // disconnected reports whether a fetch failed since no origin could be reached or none answered. Bytes that make no answer are one that

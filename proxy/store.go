@@ -180,7 +180,7 @@ func (x *exchange) behind(ctx context.Context) *exchange {
 	r.Detach()
 	bg := &exchange{ctx: ctx, r: &r, found: x.found}
 	bg.keyBuffer = nil // x's
-	bg.key = x.service.policy.KeyOf(x.service.name, &r, nil)
+	bg.key = x.service.keyOf(&r)
 	return bg
 }
 

@@ -18,20 +18,28 @@ func (m *Model) fromStore(x *Exchange) error {
 		return errors.New("from the store: the method goes to the origin")
 	}
 	all := m.usable(x.Request)
-	not := []string{}
-	for _, h := range all {
-		why := m.use(h, x.Request, x.At)
-		if why == "" {
-			if err := m.given(x, h); err != nil {
-				why = err.Error()
-			}
-		}
-		if why == "" {
-			return nil
-		}
-		not = append(not, fmt.Sprintf("serial %s: %s", serial(h.response.Fields), why))
+	not, ok := m.oneGiven(x, all, func(h *held) string { return m.use(h, x.Request, x.At) })
+	if ok {
+		return nil
 	}
-	return fmt.Errorf("from the store: %d suit; %s", len(all), strings.Join(not, "; "))
+	return fmt.Errorf("from the store: %d suit; %s", len(all), not)
+}
+
+// oneGiven says whether one of those that may serve, as barred says nothing against it, is what the client got; else why none is.
+func (m *Model) oneGiven(x *Exchange, all []*held, barred func(*held) string) (not string, ok bool) {
+	var reasons []string
+	for _, h := range all {
+		why := barred(h)
+		if why == "" {
+			err := m.given(x, h)
+			if err == nil {
+				return "", true
+			}
+			why = err.Error()
+		}
+		reasons = append(reasons, fmt.Sprintf("serial %s: %s", serial(h.response.Fields), why))
+	}
+	return strings.Join(reasons, "; "), false
 }
 
 // given says whether h, unvalidated, is what the client got.
@@ -144,20 +152,11 @@ func (m *Model) afterFailure(x *Exchange) error {
 	if last == nil && x.Answer.Status >= 502 && x.Answer.Status <= 504 && len(Lines(x.Answer.Fields, "x-serial")) == 0 {
 		return nil
 	}
-	var not []string
-	for _, h := range m.usable(x.Request) {
-		why := m.rescue(h, x.Request, x.At, last != nil)
-		if why == "" {
-			if err := m.given(x, h); err != nil {
-				why = err.Error()
-			}
-		}
-		if why == "" {
-			return nil
-		}
-		not = append(not, fmt.Sprintf("serial %s: %s", serial(h.response.Fields), why))
+	not, ok := m.oneGiven(x, m.usable(x.Request), func(h *held) string { return m.rescue(h, x.Request, x.At, last != nil) })
+	if ok {
+		return nil
 	}
-	return fmt.Errorf("after a failure: %s", strings.Join(not, "; "))
+	return fmt.Errorf("after a failure: %s", not)
 }
 
 // renders says whether the answer is what resp is for the client's request: whole, in part, or only that it is not modified.
