@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -66,26 +64,14 @@ by the clock, but still by tens of percent when its load is above the number of 
 
 `
 
-// WriteFiles writes DIR/DATE-cache.json and .md, and returns their names.
+// WriteJSON writes it for programs.
+func (r Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// WriteFiles writes DIR/DATE-cache.json and .md, and returns their names. Those of the same day are replaced.
 func (r Report) WriteFiles(dir string) ([]string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	base := filepath.Join(dir, r.Date.Format("2006-01-02")+"-cache")
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(base+".json", append(data, '\n'), 0o644); err != nil {
-		return nil, err
-	}
-	f, err := os.Create(base + ".md")
-	if err != nil {
-		return nil, err
-	}
-	if err = r.WriteMarkdown(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return []string{base + ".json", base + ".md"}, f.Close()
+	return report.Write(dir, report.Base(r.Date, "cache"), report.File{Ending: ".json", Write: r.WriteJSON}, report.File{Ending: ".md", Write: r.WriteMarkdown})
 }

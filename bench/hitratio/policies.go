@@ -10,7 +10,7 @@ type Maker struct {
 
 // Policies are those of the comparison.
 var Policies = []Maker{
-	{"LRU", func(n int64) Policy { return newLRU(n) }},
+	{"LRU", func(n int64) Policy { return NewLRU(n) }},
 	{"S3-FIFO by objects", func(n int64) Policy { return newS3(n, 0.1, 1, true) }},
 	{"S3-FIFO by bytes", func(n int64) Policy { return newS3(n, 0.1, 1, false) }},
 	{"S3-FIFO by bytes, small 5 %", func(n int64) Policy { return newS3(n, 0.05, 1, false) }},
@@ -57,7 +57,10 @@ type lru struct {
 	items    segment
 }
 
-func newLRU(capacity int64) *lru { return &lru{capacity: capacity, index: map[uint64]*list.Element{}} }
+// NewLRU is a cache that evicts what was not asked for the longest.
+func NewLRU(capacity int64) Policy {
+	return &lru{capacity: capacity, index: map[uint64]*list.Element{}}
+}
 
 func (c *lru) Get(r Request) bool {
 	if e := c.index[r.Key]; e != nil {

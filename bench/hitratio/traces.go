@@ -39,22 +39,18 @@ type maker struct {
 func zipf(requests int, s float64, m maker) []Request {
 	rnd := rand.New(rand.NewPCG(1, uint64(s*100)))
 	n := max(int(objects*float64(requests)), 10)
-	sums, sum := make([]float64, n), 0.0
-	for i := range sums {
-		sum += math.Pow(float64(i+1), -s)
-		sums[i] = sum
-	}
+	popular := NewPopularity(n, s)
 	byRank := rnd.Perm(n)
 	trace := make([]Request, 0, requests)
 	scanned, scanEnd, fresh := 0, 0, uint64(n)
 	for len(trace) < requests {
 		if m.shifts > 0 && len(trace)%(requests/m.shifts) == 0 {
 			for range n / 20 {
-				i, j := rank(rnd, sums), rnd.IntN(n)
+				i, j := popular.Rank(rnd), rnd.IntN(n)
 				byRank[i], byRank[j] = byRank[j], byRank[i]
 			}
 		}
-		key := uint64(byRank[rank(rnd, sums)])
+		key := uint64(byRank[popular.Rank(rnd)])
 		switch p := rnd.Float64(); {
 		case p < m.scans:
 			if scanned >= scanEnd {
@@ -72,8 +68,22 @@ func zipf(requests int, s float64, m maker) []Request {
 	return trace
 }
 
-func rank(rnd *rand.Rand, sums []float64) int {
-	return sort.SearchFloat64s(sums, rnd.Float64()*sums[len(sums)-1])
+// Popularity draws ranks, the most popular first, with probabilities by Zipf's law.
+type Popularity struct{ sums []float64 }
+
+// NewPopularity is that of n ranks from 0, the i-th with a probability in proportion to 1/(i+1)^s.
+func NewPopularity(n int, s float64) Popularity {
+	sums, sum := make([]float64, n), 0.0
+	for i := range sums {
+		sum += math.Pow(float64(i+1), -s)
+		sums[i] = sum
+	}
+	return Popularity{sums}
+}
+
+// Rank draws one.
+func (p Popularity) Rank(rnd *rand.Rand) int {
+	return sort.SearchFloat64s(p.sums, rnd.Float64()*p.sums[len(p.sums)-1])
 }
 
 // size is the key's.

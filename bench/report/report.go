@@ -43,21 +43,31 @@ func (r Report) disturbed() string {
 
 // WriteFiles writes DIR/DATE-WHAT.json, .md and .svg, and returns their names. Those of the same day and what are replaced.
 func (r Report) WriteFiles(dir, what string) ([]string, error) {
+	base := Base(r.Date, what)
+	return Write(dir, base,
+		File{".json", r.WriteJSON},
+		File{".md", func(w io.Writer) error { return r.WriteMarkdown(w, base) }},
+		File{".svg", r.WriteSVG})
+}
+
+// Base is DATE-WHAT, of which the files of a measurement are named.
+func Base(date time.Time, what string) string { return date.Format("2006-01-02") + "-" + what }
+
+// File is one of a measurement's files.
+type File struct {
+	Ending string
+	Write  func(io.Writer) error
+}
+
+// Write writes files DIR/BASE.ENDING, each as a whole or not at all, and returns the names of those that it wrote. dir is made when it is not there.
+func Write(dir, base string, files ...File) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	base := r.Date.Format("2006-01-02") + "-" + what
 	var names []string
-	for _, f := range []struct {
-		ending string
-		write  func(io.Writer) error
-	}{
-		{".json", r.WriteJSON},
-		{".md", func(w io.Writer) error { return r.WriteMarkdown(w, base) }},
-		{".svg", r.WriteSVG},
-	} {
-		name := filepath.Join(dir, base+f.ending)
-		if err := writeFile(name, f.write); err != nil {
+	for _, f := range files {
+		name := filepath.Join(dir, base+f.Ending)
+		if err := writeFile(name, f.Write); err != nil {
 			return names, fmt.Errorf("%s: %w", name, err)
 		}
 		names = append(names, name)

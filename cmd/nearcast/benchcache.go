@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -81,9 +80,7 @@ func (c *benchCacheCmd) Run(s std) error {
 		Progress: func(what string) { fmt.Fprintln(s.err, what) }})
 	r.Rows, r.Took = rows, time.Since(r.Date).Seconds()
 	if c.Output == "json" {
-		e := json.NewEncoder(s.out)
-		e.SetIndent("", "  ")
-		err = errors.Join(err, e.Encode(r))
+		err = errors.Join(err, r.WriteJSON(s.out))
 	} else {
 		err = errors.Join(err, r.WriteTable(s.out))
 	}
