@@ -13,9 +13,13 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// Route is one prefix to announce.
+// Route is one prefix to announce, and how. A change of how is a new announcement in the place of the old, without a withdrawal.
 type Route struct {
 	Prefix netip.Prefix
+	// Prepend is how many times our AS number is put before the path, beyond what the configured attributes say.
+	Prepend uint8
+	// GracefulShutdown adds the community of RFC 8326, with which routers prefer every other path.
+	GracefulShutdown bool
 }
 
 // Speaker announces routes to the neighbors, and takes none from them.
