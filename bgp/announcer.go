@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,20 +16,11 @@ import (
 type RouteSetter interface {
 	SetRoutes(routes []Route)
 	Flush(ctx context.Context) error
+	// Renew says that whoever decides is alive and has fresh results; the sessions live until then at most.
+	Renew(until time.Time)
 }
 
-// PrefixStatus is a snapshot of one prefix.
-type PrefixStatus struct {
-	Prefix        netip.Prefix `json:"prefix"`
-	Announced     bool         `json:"announced"`
-	Reason        Reason       `json:"reason"`
-	Detail        string       `json:"detail,omitempty"`
-	Since         time.Time    `json:"since"`                    // when Announced last changed, or when the Announcer began
-	Until         time.Time    `json:"until,omitzero"`           // when the decision changes by itself, zero: it waits for something else
-	HoldDownUntil time.Time    `json:"hold_down_until,omitzero"` // zero: not held down
-}
-
-// Announcer applies Decide: it looks at the inputs when woken and when a decision asks for it, and declares the routes.
+// Announcer applies Decide: it looks at the inputs when woken, when a decision asks for it and every now and then, and declares the routes.
 type Announcer struct {
 	// immutable
 	config  *Config
@@ -37,33 +28,47 @@ type Announcer struct {
 	inputs  func() Inputs
 	log     *slog.Logger
 	metrics []prefixMetrics // as config.Prefixes
+	stalls  *metrics.Counter
+	keeper  *keeper // nil: no state file
+
+	// Gate, unless nil, is called before routes are declared that an order takes away step by step, and what it returns after it. Set it
+	// before Run.
+	Gate func() (done func())
 
 	// owned by Run
-	state State
-	last  []Decision // nil: none yet
+	state    State
+	last     []Decision // nil: none yet
+	declared []Route
+	looked   time.Time // when decide looked last
+	stalled  bool      // the edge's own probes have not ended in time
+	history  [][]Change
 
 	// shared
 	wake     chan struct{} // capacity one
 	stopping atomic.Bool
+	hurry    atomic.Bool
 	started  atomic.Bool
 	obeyed   chan struct{} // closed when the order to stop has been applied, and when Run returns
 	obey     sync.Once
 	status   atomic.Pointer[[]PrefixStatus]
-	held     atomic.Pointer[time.Time]
+	others   atomic.Pointer[Others]
+	drain    atomic.Pointer[DrainOrder] // nil: none
+	thawed   atomic.Pointer[time.Time]
 }
 
 // NewAnnouncer prepares an announcer of a valid configuration; inputs must be quick and safe to call from another goroutine.
 func NewAnnouncer(c *Config, routes RouteSetter, inputs func() Inputs, log *slog.Logger, set *metrics.Set) *Announcer {
-	a := &Announcer{config: c, routes: routes, inputs: inputs, log: log, wake: make(chan struct{}, 1), obeyed: make(chan struct{})}
+	a := &Announcer{config: c, routes: routes, inputs: inputs, log: log, wake: make(chan struct{}, 1), obeyed: make(chan struct{}),
+		history: make([][]Change, len(c.Prefixes))}
 	for _, p := range c.Prefixes {
 		a.metrics = append(a.metrics, newPrefixMetrics(set, p))
 	}
-	holdDownGauge(set, func() time.Time {
-		if t := a.held.Load(); t != nil {
-			return *t
-		}
-		return time.Time{}
-	})
+	holdDownGauge(set, a.heldUntil)
+	a.stalls = set.NewCounter("nearcast_bgp_stalls_total")
+	if c.StateFile != "" {
+		a.keeper = newKeeper(c.StateFile, log)
+		a.remember(a.keeper.load(), time.Now())
+	}
 	return a
 }
 
@@ -71,16 +76,20 @@ func NewAnnouncer(c *Config, routes RouteSetter, inputs func() Inputs, log *slog
 func (a *Announcer) Run(ctx context.Context) {
 	a.started.Store(true)
 	defer a.obey.Do(func() { close(a.obeyed) })
+	if a.keeper != nil {
+		go a.keeper.run()
+		defer a.keeper.close()
+	}
 	defer a.routes.SetRoutes(nil)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		now := time.Now()
-		if until := a.decide(now); until.IsZero() {
-			timer.Stop()
-		} else {
-			timer.Reset(until.Sub(now))
+		until := a.decide(now)
+		if beat := now.Add(a.config.beat()); until.IsZero() || until.After(beat) {
+			until = beat
 		}
+		timer.Reset(until.Sub(now))
 		select {
 		case <-a.wake:
 		case <-timer.C:
@@ -93,94 +102,115 @@ func (a *Announcer) Run(ctx context.Context) {
 // decide looks once, applies what comes of it, and says when to look again at the latest; zero: not before a wake.
 func (a *Announcer) decide(now time.Time) (until time.Time) {
 	in := a.inputs()
-	stopping := a.stopping.Load()
-	in.Stopping = in.Stopping || stopping
+	a.watch(now, &in)
+	orders := Orders{Stopping: a.stopping.Load(), Hurry: a.hurry.Load(), Drain: a.drain.Load()}
+	if t := a.thawed.Load(); t != nil {
+		orders.Thawed = *t
+	}
 	var decisions []Decision
-	a.state, decisions = Decide(now, a.config, a.state, in)
-	first := a.last == nil
-	changed := first
+	a.state, decisions = Decide(now, a.config, a.state, in, orders)
 	var routes []Route
+	gone := true
 	for i, d := range decisions {
-		var before Decision
-		if !first {
-			before = a.last[i]
-		}
-		changed = changed || d.Announce != before.Announce
-		a.note(i, d, before, first)
-		if d.Announce {
-			routes = append(routes, Route{Prefix: d.Prefix})
+		a.note(now, i, d)
+		if d.Announced() {
+			routes = append(routes, d.route())
+			gone = false
 		}
 		if !d.Until.IsZero() && (until.IsZero() || d.Until.Before(until)) {
 			until = d.Until
 		}
 	}
-	if changed {
-		a.routes.SetRoutes(routes)
-	}
+	a.declare(routes, decisions)
+	a.others.Store(&in.Others)
 	a.publish(now, decisions)
 	a.last = decisions
-	if stopping {
+	a.keep(orders, gone)
+	if (orders.Stopping || orders.Hurry) && gone {
 		a.obey.Do(func() { close(a.obeyed) })
 	}
 	return until
 }
 
-// note logs and counts what changed for one prefix.
-func (a *Announcer) note(i int, d, before Decision, first bool) {
-	m := &a.metrics[i]
-	if d.Announce {
-		m.announced.Set(1)
-	} else {
-		m.announced.Set(0)
+// declare hands the routes on when they have changed, through the gate when an order takes some of them away.
+func (a *Announcer) declare(routes []Route, decisions []Decision) {
+	if a.last != nil && slices.Equal(a.declared, routes) {
+		return
 	}
-	if d.Announce != before.Announce {
+	ordered := slices.ContainsFunc(decisions, func(d Decision) bool { return d.Reason == ReasonStopping || d.Reason == ReasonDraining })
+	if ordered && a.Gate != nil && len(a.declared) > 0 {
+		defer a.Gate()()
+	}
+	a.declared = routes
+	a.routes.SetRoutes(routes)
+}
+
+// note logs and counts what changed for one prefix.
+func (a *Announcer) note(now time.Time, i int, d Decision) {
+	m := &a.metrics[i]
+	m.now(d, a.state.Prefixes[i].Flaps)
+	var before Decision
+	first := a.last == nil
+	if !first {
+		before = a.last[i]
+	}
+	if d.Announced() != before.Announced() {
 		m.changes[d.Reason].Inc()
 	}
-	level, what := slog.LevelInfo, "not announcing "
+	if d.Level != before.Level {
+		m.levels[d.Level].Inc()
+	}
+	if first || d.Level != before.Level || d.Reason != before.Reason {
+		a.history[i] = appendChange(a.history[i], Change{At: now, Level: d.Level, Reason: d.Reason, Detail: d.Detail})
+	}
+	level, what := slog.LevelInfo, d.Level.sentence()
 	switch {
-	case !first && d.Announce == before.Announce && d.Reason == before.Reason:
-		level = slog.LevelDebug // only the detail
-		if d.Detail == before.Detail {
+	case !first && d.Level == before.Level && d.Reason == before.Reason && d.Step == before.Step:
+		if level = slog.LevelDebug; d.Detail == before.Detail { // only the detail
 			return
 		}
-		if d.Announce {
-			what = "announcing "
-		}
-	case d.Announce:
-		what = "announcing "
-	case before.Announce:
-		what = "withdrawing "
-		if d.Reason != ReasonStopping {
-			level = slog.LevelWarn
-		}
+	case d.Frozen && !before.Frozen:
+		level = slog.LevelError
+	case d.Level < before.Level && d.Reason != ReasonStopping && d.Reason != ReasonDraining:
+		level = slog.LevelWarn
 	}
+	if before.Announced() && !d.Announced() {
+		what = "withdrawing "
+	}
+	a.log.Log(context.Background(), level, what+d.Prefix.String(), d.attrs()...)
+}
+
+// sentence is the beginning of a log line.
+func (l Level) sentence() string {
+	switch l {
+	case LevelFull:
+		return "announcing "
+	case LevelDegraded:
+		return "announcing degraded "
+	case LevelDraining:
+		return "draining "
+	}
+	return "not announcing "
+}
+
+func (d Decision) attrs() []any {
 	args := []any{"prefix", d.Prefix.String(), "reason", d.Reason.String()}
 	if d.Detail != "" {
 		args = append(args, "detail", d.Detail)
 	}
+	if d.Step > 0 {
+		args = append(args, "step", d.Step)
+	}
+	if d.Prepend > 0 {
+		args = append(args, "prepend", d.Prepend)
+	}
+	if d.GracefulShutdown {
+		args = append(args, "community", gracefulShutdown)
+	}
 	if !d.Until.IsZero() {
 		args = append(args, "until", d.Until)
 	}
-	a.log.Log(context.Background(), level, what+d.Prefix.String(), args...)
-}
-
-// publish makes the snapshot for Status.
-func (a *Announcer) publish(now time.Time, ds []Decision) {
-	since := a.state.Since
-	if since.IsZero() {
-		if old := a.status.Load(); old != nil && len(*old) > 0 {
-			since = (*old)[0].Since
-		} else {
-			since = now
-		}
-	}
-	held := a.state.HoldDownUntil
-	st := make([]PrefixStatus, len(ds))
-	for i, d := range ds {
-		st[i] = PrefixStatus{Prefix: d.Prefix, Announced: d.Announce, Reason: d.Reason, Detail: d.Detail, Since: since, Until: d.Until, HoldDownUntil: held}
-	}
-	a.status.Store(&st)
-	a.held.Store(&held)
+	return args
 }
 
 // Wake makes Run look at the inputs again. It never blocks.
@@ -191,7 +221,7 @@ func (a *Announcer) Wake() {
 	}
 }
 
-// Stop orders the withdrawal of everything, for good, and returns when the neighbors have been sent it, or with ctx.
+// Stop orders the withdrawal of everything by the drain ladder, for good, and returns when the neighbors have been sent it, or with ctx.
 func (a *Announcer) Stop(ctx context.Context) error {
 	a.stopping.Store(true)
 	if a.started.Load() {
@@ -208,18 +238,8 @@ func (a *Announcer) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Status is a snapshot, in the configuration's order. Nil before Run's first decision.
-func (a *Announcer) Status() []PrefixStatus {
-	st := a.status.Load()
-	if st == nil {
-		return nil
-	}
-	now := time.Now()
-	out := append([]PrefixStatus(nil), *st...)
-	for i := range out {
-		if !out[i].HoldDownUntil.After(now) {
-			out[i].HoldDownUntil = time.Time{}
-		}
-	}
-	return out
+// Hurry skips what is left of the drain ladder. Without a Stop it withdraws for good as well.
+func (a *Announcer) Hurry() {
+	a.hurry.Store(true)
+	a.Wake()
 }

@@ -20,6 +20,7 @@ type fakeRoutes struct {
 	// guarded by mu
 	declared [][]Route
 	flushed  int
+	renewed  time.Time
 	flush    func(context.Context) error
 }
 
@@ -27,6 +28,12 @@ func (f *fakeRoutes) SetRoutes(rs []Route) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.declared = append(f.declared, slices.Clone(rs))
+}
+
+func (f *fakeRoutes) Renew(until time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.renewed = until
 }
 
 func (f *fakeRoutes) Flush(ctx context.Context) error {

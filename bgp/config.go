@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -11,11 +12,33 @@ type Config struct {
 	Prefixes []netip.Prefix `yaml:"prefixes"`
 	BGP      SpeakerConfig  `yaml:"bgp"`
 
-	AnnounceWhen AnnounceWhen `yaml:"announce_when"`
-	SelfProbe    SelfProbe    `yaml:"self_probe"`
-	Rise         Rise         `yaml:"rise"`
-	Fall         Fall         `yaml:"fall"`
-	HoldDown     HoldDown     `yaml:"hold_down"`
+	AnnounceWhen AnnounceWhen   `yaml:"announce_when"`
+	FullWhen     FullWhen       `yaml:"full_when"`
+	PerPrefix    []PrefixConfig `yaml:"per_prefix"`
+	SelfProbe    SelfProbe      `yaml:"self_probe"`
+	Rise         Rise           `yaml:"rise"`
+	Fall         Fall           `yaml:"fall"`
+	HoldDown     HoldDown       `yaml:"hold_down"`
+	Degraded     Degraded       `yaml:"degraded"`
+	Drain        []DrainStep    `yaml:"drain"`
+	// LastRegion is what happens instead of a withdrawal for something that other regions may share, when none of them is known to serve in full.
+	LastRegion LastRegion `yaml:"last_region"`
+	// MaxWithdrawn is how many regions may be without their routes at once before this edge gives its own up for something that it could
+	// live with. Default 1.
+	MaxWithdrawn int `yaml:"max_withdrawn"`
+	// Watchdog is how long the parts of the process that the routes depend on may go without a sign of life before the sessions are closed.
+	// Default 5s.
+	Watchdog time.Duration `yaml:"watchdog"`
+	// StateFile keeps orders and hold-downs over a restart. Default: none, a restart forgets them.
+	StateFile string `yaml:"state_file"`
+}
+
+// PrefixConfig is what differs for one prefix.
+type PrefixConfig struct {
+	Prefix netip.Prefix `yaml:"prefix"`
+	// AnnounceWhen and FullWhen stand in the place of the general ones, whole; nil: the general ones.
+	AnnounceWhen *AnnounceWhen `yaml:"announce_when"`
+	FullWhen     *FullWhen     `yaml:"full_when"`
 }
 
 // SpeakerConfig is the BGP speaker's own part.
@@ -39,14 +62,6 @@ type NeighborConfig struct {
 	NextHopIPv6  netip.Addr    `yaml:"next_hop_ipv6"` // default: the session's address, when that is IPv6
 }
 
-// AnnounceWhen says what must be true to hold the routes, besides the edge's own probe.
-type AnnounceWhen struct {
-	// HealthyOrigins is how many healthy origins each service needs, in any region. Default 1.
-	HealthyOrigins int `yaml:"healthy_origins"`
-	// HealthyRegionalOrigins is how many each service needs in the edge's own region. Default 0.
-	HealthyRegionalOrigins int `yaml:"healthy_regional_origins"`
-}
-
 // SelfProbe says how the edge asks itself through its own listeners.
 type SelfProbe struct {
 	Interval time.Duration `yaml:"interval"` // default 1s, at least 100ms
@@ -59,25 +74,80 @@ type Rise struct {
 	For         time.Duration `yaml:"for"`         // default 5s
 }
 
-// Fall says how bad must have lasted before they are withdrawn.
+// Fall says how bad must have lasted before the routes are withdrawn or made less attractive.
 type Fall struct {
-	Consecutive int `yaml:"consecutive"` // failed self probes in a row, default 2
+	Consecutive int           `yaml:"consecutive"` // failed self probes in a row, default 2
+	For         time.Duration `yaml:"for"`         // default 0s
 }
 
-// HoldDown keeps the routes withdrawn after a withdrawal that health caused: First, then twice as long each time, up to Max.
-// It starts over after the routes have been held for Max. Coming back is the lossy direction, so it is never hasty.
+// HoldDown keeps the routes from coming back after health has taken them away or made them less attractive: First, then twice as long each
+// time, up to Max. It starts over after a time of Max without another flap. Coming back is the lossy direction, so it is never hasty.
 type HoldDown struct {
 	First time.Duration `yaml:"first"` // default 30s
 	Max   time.Duration `yaml:"max"`   // default 15m
+	// FreezeAfter flaps that were not forgiven the route stays where it has fallen to until an operator's order. Default 8, 0: never.
+	FreezeAfter int `yaml:"freeze_after"`
+}
+
+// Degraded is how a route is announced that another region's should win against.
+type Degraded struct {
+	// Prepend is how many times our AS number is put before the path: more than the paths to the regions differ by. Default 4.
+	Prepend uint8 `yaml:"prepend"`
+	// For is how long at least a route is degraded before a withdrawal for something that this edge could live with. Default 10s.
+	For time.Duration `yaml:"for"`
+}
+
+// DrainStep is one step on the way out; they add up, and after the last one the routes are withdrawn.
+type DrainStep struct {
+	Community string        `yaml:"community"` // "graceful-shutdown" (RFC 8326) or none
+	Prepend   uint8         `yaml:"prepend"`
+	For       time.Duration `yaml:"for"`
+}
+
+// LastRegion is a policy for a region that may be the last one.
+type LastRegion uint8
+
+// The policies.
+const (
+	LastServeStale LastRegion = iota // stay, less attractive, serve what the cache has and 503 for the rest
+	LastWithdraw                     // withdraw all the same
+	LastKeep                         // stay as it is
+	numLastRegions
+)
+
+var lastRegionNames = [numLastRegions]string{"serve-stale", "withdraw", "keep"}
+
+// String is the policy as the configuration writes it.
+func (l LastRegion) String() string {
+	if l < numLastRegions {
+		return lastRegionNames[l]
+	}
+	return "unknown policy"
+}
+
+// UnmarshalText accepts the names alone.
+func (l *LastRegion) UnmarshalText(b []byte) error {
+	for i, name := range lastRegionNames {
+		if string(b) == name {
+			*l = LastRegion(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no policy; write serve-stale, withdraw or keep", b)
 }
 
 // SetDefaults fills in the defaults.
 func (c *Config) SetDefaults() {
-	c.AnnounceWhen.HealthyOrigins = 1
+	c.AnnounceWhen.SetDefaults()
+	c.FullWhen.SetDefaults()
 	c.SelfProbe = SelfProbe{Interval: time.Second, Timeout: 500 * time.Millisecond}
 	c.Rise = Rise{Consecutive: 3, For: 5 * time.Second}
 	c.Fall.Consecutive = 2
-	c.HoldDown = HoldDown{First: 30 * time.Second, Max: 15 * time.Minute}
+	c.HoldDown = HoldDown{First: 30 * time.Second, Max: 15 * time.Minute, FreezeAfter: 8}
+	c.Degraded = Degraded{Prepend: 4, For: 10 * time.Second}
+	c.Drain = []DrainStep{{Community: gracefulShutdown, For: 5 * time.Second}, {Prepend: 3, For: 5 * time.Second}}
+	c.MaxWithdrawn = 1
+	c.Watchdog = 5 * time.Second
 }
 
 // SetDefaults fills in the defaults.

@@ -15,18 +15,20 @@ type scene struct {
 type step struct {
 	at     time.Duration
 	in     Inputs
+	orders Orders
+	level  Level // 0: full when the reason is serving, else withdrawn
 	want   Reason
 	until  time.Duration // from the beginning, 0: not by itself
 	detail string        // "": not looked at
+	also   func(*testing.T, Decision)
 }
 
 var (
-	allWell    = Inputs{Self: SelfOK, Services: []ServiceHealth{{Name: "shop", Healthy: 2, HealthyRegional: 1}}}
-	selfDead   = Inputs{Self: SelfFailing, SelfDetail: "listener :443 over h2: connection refused", Services: allWell.Services}
-	unknown    = Inputs{Services: allWell.Services}
-	noOrigins  = Inputs{Self: SelfOK, Services: []ServiceHealth{{Name: "shop"}}}
-	stopOrder  = Inputs{Self: SelfOK, Services: allWell.Services, Stopping: true}
-	stopAndBad = Inputs{Self: SelfFailing, Stopping: true}
+	allWell   = Inputs{Self: SelfOK, Services: []ServiceHealth{{Name: "shop", Healthy: 2, HealthyRegional: 1}}}
+	selfDead  = Inputs{Self: SelfFailing, SelfDetail: "listener :443 over h2: connection refused", Services: allWell.Services}
+	unknown   = Inputs{Services: allWell.Services}
+	noOrigins = Inputs{Self: SelfOK, Services: []ServiceHealth{{Name: "shop"}}}
+	stopping  = Orders{Stopping: true}
 )
 
 // decideConfig: rise.for 5s, hold_down 30s to 4m.
@@ -34,6 +36,7 @@ func decideConfig() *Config {
 	c := &Config{Prefixes: []netip.Prefix{testPrefix4, testPrefix6}}
 	c.SetDefaults()
 	c.HoldDown = HoldDown{First: 30 * time.Second, Max: 4 * time.Minute}
+	c.Drain, c.LastRegion = nil, LastWithdraw
 	return c
 }
 
@@ -122,47 +125,66 @@ func TestDecide(t *testing.T) {
 		{"a stop withdraws at once, and is no flap", []step{
 			{at: 0, in: allWell, want: ReasonRising, until: 5 * s},
 			{at: 5 * s, in: allWell, want: ReasonServing},
-			{at: 6 * s, in: stopOrder, want: ReasonStopping},
-			{at: 8 * s, in: stopAndBad, want: ReasonStopping},
+			{at: 6 * s, in: allWell, orders: stopping, want: ReasonStopping},
+			{at: 8 * s, in: selfDead, orders: stopping, want: ReasonStopping},
 			{at: 9 * s, in: allWell, want: ReasonRising, until: 14 * s},
 			{at: 14 * s, in: allWell, want: ReasonServing},
 		}},
 		{"a stop that is taken back needs no new rise when all stayed well", []step{
 			{at: 0, in: allWell, want: ReasonRising, until: 5 * s},
 			{at: 5 * s, in: allWell, want: ReasonServing},
-			{at: 6 * s, in: stopOrder, want: ReasonStopping},
+			{at: 6 * s, in: allWell, orders: stopping, want: ReasonStopping},
 			{at: 8 * s, in: allWell, want: ReasonServing},
 		}},
 		{"a stop before the first announcement", []step{
-			{at: 0, in: stopOrder, want: ReasonStopping},
-			{at: 10 * s, in: stopOrder, want: ReasonStopping},
+			{at: 0, in: allWell, orders: stopping, want: ReasonStopping},
+			{at: 10 * s, in: allWell, orders: stopping, want: ReasonStopping},
 		}},
 	}
 	for _, sc := range scenes {
-		t.Run(sc.name, func(t *testing.T) {
-			c, begin := decideConfig(), time.Unix(1_700_000_000, 0)
-			var state State
-			var ds []Decision
-			for _, st := range sc.steps {
-				state, ds = Decide(begin.Add(st.at), c, state, st.in)
-				if len(ds) != len(c.Prefixes) {
-					t.Fatalf("at %s: %d decisions for %d prefixes", st.at, len(ds), len(c.Prefixes))
-				}
-				for i, d := range ds {
-					var until time.Duration
-					if !d.Until.IsZero() {
-						until = d.Until.Sub(begin)
-					}
-					if d.Prefix != c.Prefixes[i] || d.Reason != st.want || d.Announce != (st.want == ReasonServing) || until != st.until {
-						t.Errorf("at %s: %+v (until %s), want %s until %s", st.at, d, until, st.want, st.until)
-					}
-					if st.detail != "" && d.Detail != st.detail {
-						t.Errorf("at %s: detail %q, want %q", st.at, d.Detail, st.detail)
-					}
-				}
-			}
-		})
+		t.Run(sc.name, func(t *testing.T) { sc.play(t, decideConfig()) })
 	}
+}
+
+// play checks every decision of a scene.
+func (sc scene) play(t *testing.T, c *Config) {
+	t.Helper()
+	begin := time.Unix(1_700_000_000, 0)
+	var state State
+	var ds []Decision
+	for _, st := range sc.steps {
+		st.orders.Thawed = shift(begin, st.orders.Thawed)
+		state, ds = Decide(begin.Add(st.at), c, state, st.in, st.orders)
+		if len(ds) != len(c.Prefixes) {
+			t.Fatalf("at %s: %d decisions for %d prefixes", st.at, len(ds), len(c.Prefixes))
+		}
+		if st.level == LevelWithdrawn && st.want == ReasonServing {
+			st.level = LevelFull
+		}
+		for i, d := range ds {
+			var until time.Duration
+			if !d.Until.IsZero() {
+				until = d.Until.Sub(begin)
+			}
+			if d.Prefix != c.Prefixes[i] || d.Reason != st.want || d.Level != st.level || until != st.until {
+				t.Errorf("at %s: %s %s (%s) until %s, want %s %s until %s", st.at, d.Level, d.Reason, d.Detail, until, st.level, st.want, st.until)
+			}
+			if st.detail != "" && d.Detail != st.detail {
+				t.Errorf("at %s: detail %q, want %q", st.at, d.Detail, st.detail)
+			}
+			if st.also != nil {
+				st.also(t, d)
+			}
+		}
+	}
+}
+
+// shift makes a time of a test, which counts from zero, one of its scene.
+func shift(begin, at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return begin.Add(at.Sub(time.Time{}))
 }
 
 func TestDecideCountsOrigins(t *testing.T) {
@@ -189,7 +211,8 @@ func TestDecideCountsOrigins(t *testing.T) {
 			conf := decideConfig()
 			conf.Rise.For = 0
 			conf.AnnounceWhen = AnnounceWhen{HealthyOrigins: c.need, HealthyRegionalOrigins: c.regional}
-			_, ds := Decide(time.Unix(1, 0), conf, State{}, Inputs{Self: SelfOK, Services: c.services})
+			conf.FullWhen, conf.LastRegion = FullWhen{}, LastWithdraw
+			_, ds := Decide(time.Unix(1, 0), conf, State{}, Inputs{Self: SelfOK, Services: c.services}, Orders{})
 			if ds[0].Reason != c.want || ds[0].Detail != c.detail {
 				t.Errorf("%s (%s), want %s (%s)", ds[0].Reason, ds[0].Detail, c.want, c.detail)
 			}

@@ -25,6 +25,7 @@ const (
 	failNotification
 	failProtocol
 	failSpeaker
+	failStalled
 	failNone // stopped on purpose: neither counted nor warned about
 )
 
@@ -40,6 +41,7 @@ var failureNames = [failNone]string{
 	failNotification: "closed by neighbor",
 	failProtocol:     "protocol error",
 	failSpeaker:      "speaker",
+	failStalled:      "watchdog",
 }
 
 // down is how a session ended, or why it did not begin.

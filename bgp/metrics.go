@@ -11,7 +11,14 @@ import (
 // MetricHelp says what each metric is.
 var MetricHelp = map[string]string{
 	"nearcast_bgp_announced":              "Whether the prefix is announced: 1 or 0.",
-	"nearcast_bgp_route_changes_total":    "Announcements (reason serving) and withdrawals (by what caused them) of the prefix.",
+	"nearcast_bgp_level":                  "How the prefix is announced: 3 full, 2 degraded, 1 draining, 0 withdrawn.",
+	"nearcast_bgp_reason":                 "1 for the reason that the prefix is announced as it is, 0 for all others.",
+	"nearcast_bgp_level_changes_total":    "Changes of how the prefix is announced, by what it came to.",
+	"nearcast_bgp_flaps":                  "Falls of the prefix that are not forgiven yet.",
+	"nearcast_bgp_frozen":                 "Whether the prefix fell too often, and comes back only by an operator's order: 1 or 0.",
+	"nearcast_bgp_last_region":            "Whether the prefix is held though something is wrong, because no other region is known to do better: 1 or 0.",
+	"nearcast_bgp_stalls_total":           "Times that the watchdog found a part of the process that had not moved.",
+	"nearcast_bgp_route_changes_total":    "Announcements and withdrawals of the prefix, by their reason.",
 	"nearcast_bgp_hold_down_seconds":      "How long the routes are still held down after a withdrawal, 0 when they are not.",
 	"nearcast_bgp_session_established":    "Whether the session with the neighbor is established: 1 or 0.",
 	"nearcast_bgp_sessions_total":         "Sessions with the neighbor that were established.",
@@ -42,16 +49,37 @@ func newNeighborMetrics(set *metrics.Set, n *neighbor) neighborMetrics {
 
 // prefixMetrics are one prefix's.
 type prefixMetrics struct {
-	announced *metrics.Gauge
-	changes   [numReasons]*metrics.Counter
+	announced, level, flaps, frozen, island *metrics.Gauge
+	changes                                 [numReasons]*metrics.Counter
+	levels                                  [numLevels]*metrics.Counter
+	reason                                  [numReasons]*metrics.Gauge
 }
 
 func newPrefixMetrics(set *metrics.Set, p netip.Prefix) prefixMetrics {
-	m := prefixMetrics{announced: set.NewGauge(fmt.Sprintf(`nearcast_bgp_announced{prefix=%q}`, p), nil)}
+	gauge := func(name string) *metrics.Gauge { return set.NewGauge(fmt.Sprintf(`%s{prefix=%q}`, name, p), nil) }
+	m := prefixMetrics{announced: gauge("nearcast_bgp_announced"), level: gauge("nearcast_bgp_level"), flaps: gauge("nearcast_bgp_flaps"),
+		frozen: gauge("nearcast_bgp_frozen"), island: gauge("nearcast_bgp_last_region")}
 	for r, name := range reasonNames {
 		m.changes[r] = set.NewCounter(fmt.Sprintf(`nearcast_bgp_route_changes_total{prefix=%q,reason=%q}`, p, name))
+		m.reason[r] = set.NewGauge(fmt.Sprintf(`nearcast_bgp_reason{prefix=%q,reason=%q}`, p, name), nil)
+	}
+	for l, name := range levelNames {
+		m.levels[l] = set.NewCounter(fmt.Sprintf(`nearcast_bgp_level_changes_total{prefix=%q,level=%q}`, p, name))
 	}
 	return m
+}
+
+// now shows a decision.
+func (m *prefixMetrics) now(d Decision, flaps int) {
+	truth := map[bool]float64{true: 1}
+	m.announced.Set(truth[d.Announced()])
+	m.level.Set(float64(d.Level))
+	m.flaps.Set(float64(flaps))
+	m.frozen.Set(truth[d.Frozen])
+	m.island.Set(truth[d.Island])
+	for r := range m.reason {
+		m.reason[r].Set(truth[Reason(r) == d.Reason])
+	}
 }
 
 // holdDownGauge shows what is left of a hold-down.

@@ -92,6 +92,10 @@ func (n *neighbor) run(ctx context.Context) {
 func (n *neighbor) connect(ctx context.Context, a *arm) *net.TCPConn {
 	n.setState(SessionConnect)
 	for ctx.Err() == nil {
+		if !n.speaker.Alive() {
+			pause(ctx, dialPause)
+			continue
+		}
 		if err := a.wait(ctx); err != nil {
 			if ctx.Err() == nil {
 				n.ended(notReady(), false, SessionConnect)
@@ -144,15 +148,18 @@ func notReady() *down {
 	return &down{failure: failSpeaker, text: fmt.Sprintf("the embedded speaker was not ready within %s; trying again", armTimeout)}
 }
 
+// errStalled is why a session is ended that nobody decides about any more.
+var errStalled = errors.New("nearcast: internal failure, nothing decides about the routes")
+
 // errBehind is why a session is ended that the embedded speaker does not keep up to date.
 var errBehind = errors.New("nearcast: internal failure")
 
 // reset ends the session, if there is one; another follows.
-func (n *neighbor) reset() {
+func (n *neighbor) reset(why error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.end != nil {
-		n.end(errBehind)
+		n.end(why)
 	}
 }
 

@@ -106,6 +106,10 @@ func (s *session) shut(why error) *down {
 		s.sendLast(makeMessage(typeNotification, []byte{codeCease, ceaseReset}))
 		return &down{failure: failSpeaker, text: fmt.Sprintf("closed from here: the embedded speaker did not send it the changed routes within %s", tellWithin), linger: true}
 	}
+	if errors.Is(why, errStalled) {
+		s.sendLast(shutdown(why.Error()))
+		return &down{failure: failStalled, text: "closed from here by the watchdog: nothing has decided about the routes in time", linger: true}
+	}
 	s.sendLast(shutdown(s.n.speaker.reason()))
 	return &down{failure: failNone, text: "closed from here: Cease/Administrative Shutdown", linger: true}
 }
@@ -148,6 +152,9 @@ func (s *session) send(m message) error {
 		wait = lingerTime
 	}
 	_ = s.router.SetWriteDeadline(time.Now().Add(wait))
+	if m.kind() == typeKeepalive && !s.n.speaker.Alive() {
+		return nil // the router's hold timer is the last resort of guard's
+	}
 	if s.ending.Load() { // after the deadline: whoever ends the session says so first and then sets a nearer one
 		return net.ErrClosed
 	}

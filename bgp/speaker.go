@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -27,6 +28,7 @@ type Speaker struct {
 	// immutable
 	config    *Config
 	log       *slog.Logger
+	began     time.Time
 	neighbors []*neighbor
 	start     func(context.Context, *Config, *slog.Logger) (embedded, error)
 
@@ -34,6 +36,7 @@ type Speaker struct {
 	changed  broadcast     // what is wanted, any neighbor's state or routes
 	wake     chan struct{} // capacity one: wanted has changed
 	stopping chan struct{} // closed by Stop
+	lease    atomic.Int64  // nanoseconds after began; 0: none has been given yet
 	closed   chan struct{} // closed when no session is left
 
 	mu sync.Mutex
@@ -47,7 +50,7 @@ type Speaker struct {
 // NewSpeaker prepares a speaker of a valid configuration; nothing is sent before Run. It fails when a password file can't be used.
 func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error) {
 	s := &Speaker{
-		config: c, log: log, start: startEngine, wanted: map[netip.Prefix]Route{},
+		config: c, log: log, began: time.Now(), start: startEngine, wanted: map[netip.Prefix]Route{},
 		wake: make(chan struct{}, 1), stopping: make(chan struct{}), closed: make(chan struct{}),
 	}
 	var errs []error
@@ -112,6 +115,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 		sessions.Go(func() { n.run(holding) })
 	}
 	sessions.Go(func() { s.enforce(holding) })
+	sessions.Go(func() { s.guard(holding) })
 	select {
 	case <-s.stopping:
 	case <-holding.Done():

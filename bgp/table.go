@@ -98,7 +98,7 @@ func (s *Speaker) endBehind() {
 	wanted := s.wantedNow()
 	for _, n := range s.neighbors {
 		if !n.upToDate(wanted) {
-			n.reset()
+			n.reset(errBehind)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,8 @@ const (
 	minBitsIPv4     = 8    // no anycast prefix is shorter; halves of the default route are
 	minBitsIPv6     = 16
 	maxZone         = 15 // IFNAMSIZ
+	minWatchdog     = 2 * time.Second
+	maxWait         = time.Hour // longer is a slip, and would keep a route for good that should go, or away that should come
 )
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -217,12 +220,6 @@ func (c *NeighborConfig) validateNextHops(has4, has6 bool, report func(key, faul
 }
 
 func (c *Config) validateNumbers(report func(key, fault string)) {
-	if c.AnnounceWhen.HealthyOrigins < 0 {
-		report("announce_when.healthy_origins", "must be at least 0")
-	}
-	if c.AnnounceWhen.HealthyRegionalOrigins < 0 {
-		report("announce_when.healthy_regional_origins", "must be at least 0")
-	}
 	if c.SelfProbe.Interval < minSelfInterval {
 		report("self_probe.interval", "must be at least 100ms")
 	}
@@ -243,5 +240,68 @@ func (c *Config) validateNumbers(report func(key, fault string)) {
 	}
 	if c.HoldDown.Max < c.HoldDown.First {
 		report("hold_down.max", fmt.Sprintf("must be at least hold_down.first, which is %s", c.HoldDown.First))
+	}
+	if c.HoldDown.FreezeAfter < 0 || c.HoldDown.FreezeAfter > maxConsecutive {
+		report("hold_down.freeze_after", fmt.Sprintf("must be from 0, which is never, to %d", maxConsecutive))
+	}
+	if c.Rise.For > maxWait {
+		report("rise.for", fmt.Sprintf("must be at most %s", maxWait))
+	}
+	if c.Fall.For < 0 || c.Fall.For > maxWait {
+		report("fall.for", fmt.Sprintf("must be from 0s to %s", maxWait))
+	}
+	if c.Degraded.Prepend < 1 || c.Degraded.Prepend > maxPrepend {
+		report("degraded.prepend", fmt.Sprintf("must be from 1 to %d: more than the paths to the regions differ by, and not so many that networks filter the route", maxPrepend))
+	}
+	if c.Degraded.For < 0 || c.Degraded.For > maxWait {
+		report("degraded.for", fmt.Sprintf("must be from 0s to %s", maxWait))
+	}
+	if c.MaxWithdrawn < 0 {
+		report("max_withdrawn", "must be at least 0, which is never to withdraw for what other regions may lack too")
+	}
+	if least := max(minWatchdog, 3*c.SelfProbe.Interval); c.Watchdog < least || c.Watchdog > maxWait {
+		report("watchdog", fmt.Sprintf("must be from %s, 2s or three times self_probe.interval, to %s", least, maxWait))
+	}
+	c.validateDrain(report)
+	c.validateConditions(report)
+}
+
+func (c *Config) validateConditions(report func(key, fault string)) {
+	at := func(path string) func(key, fault string) {
+		return func(key, fault string) { report(path+"."+key, fault) }
+	}
+	announce, full := c.conditions(nil)
+	announce.validate(at("announce_when"))
+	full.validate(at("full_when"))
+	seen := map[netip.Prefix]int{}
+	for i := range c.PerPrefix {
+		p := &c.PerPrefix[i]
+		path := fmt.Sprintf("per_prefix[%d]", i)
+		first, twice := seen[p.Prefix]
+		switch {
+		case !slices.Contains(c.Prefixes, p.Prefix):
+			report(path+".prefix", fmt.Sprintf("%s is not one of the prefixes", p.Prefix))
+		case twice:
+			report(path+".prefix", fmt.Sprintf("%s is per_prefix[%d] again; write it once", p.Prefix, first))
+		}
+		seen[p.Prefix] = i
+		if p.AnnounceWhen != nil {
+			(*Conditions)(p.AnnounceWhen).validate(at(path + ".announce_when"))
+		}
+		if p.FullWhen != nil {
+			(*Conditions)(p.FullWhen).validate(at(path + ".full_when"))
+		}
+	}
+}
+
+func (w *Conditions) validate(report func(key, fault string)) {
+	if w.HealthyOrigins < 0 {
+		report("healthy_origins", "must be at least 0")
+	}
+	if w.HealthyRegionalOrigins < 0 {
+		report("healthy_regional_origins", "must be at least 0")
+	}
+	if w.CertificateValidFor < 0 {
+		report("certificate_valid_for", "must be at least 0s, which is not expired")
 	}
 }

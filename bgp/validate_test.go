@@ -98,7 +98,7 @@ func TestValidate(t *testing.T) {
 		{"next hops of the wrong family", func(c *Config) { n(c).NextHopIPv4, n(c).NextHopIPv6 = ip("2001:db8::1"), ip("198.51.100.2") }, []string{"bgp.neighbors[0].next_hop_ipv4 2001:db8::1 is not", "bgp.neighbors[0].next_hop_ipv6 198.51.100.2 is not"}},
 		{"a local address of the wrong family", func(c *Config) { n(c).LocalAddress = ip("2001:db8::1") }, []string{"bgp.neighbors[0].local_address 2001:db8::1 and"}},
 		{"an unspecified local address", func(c *Config) { n(c).LocalAddress = ip("0.0.0.0") }, []string{"bgp.neighbors[0].local_address 0.0.0.0 is not"}},
-		{"negative counts", func(c *Config) { c.AnnounceWhen = AnnounceWhen{-1, -1} }, []string{"announce_when.healthy_origins must be", "announce_when.healthy_regional_origins must be"}},
+		{"negative counts", func(c *Config) { c.AnnounceWhen = AnnounceWhen{HealthyOrigins: -1, HealthyRegionalOrigins: -1} }, []string{"announce_when.healthy_origins must be", "announce_when.healthy_regional_origins must be"}},
 		{"no counts", func(c *Config) { c.Rise.Consecutive, c.Fall.Consecutive = 0, 0 }, []string{"rise.consecutive must be", "fall.consecutive must be"}},
 		{"counts beyond reach", func(c *Config) { c.Rise.Consecutive, c.Fall.Consecutive = 1001, 1<<40 }, []string{"rise.consecutive must be", "fall.consecutive must be"}},
 		{"negative rise", func(c *Config) { c.Rise.For = -1 }, []string{"rise.for must be"}},

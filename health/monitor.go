@@ -221,7 +221,7 @@ func (m *Monitor) apply(r *record, now time.Time, sample time.Duration, err erro
 		r.rtt = rtt{}
 	}
 	run, _ := r.streak.Consecutive()
-	st = &State{ID: id, Status: status, Since: r.since, Reason: ReasonOf(err), Err: err, Consecutive: run,
+	st = &State{ID: id, Status: status, Since: r.since, At: now, Reason: ReasonOf(err), Err: err, Consecutive: run,
 		RTT: r.rtt.smoothed, MinRTT: r.rtt.min}
 	r.metrics.observe(st)
 	m.snapshot.Store(m.snapshot.Load().with(st))

@@ -12,6 +12,8 @@ type State struct {
 	Status Status
 	// Since is when Status last changed; for Unknown, when the target was declared.
 	Since time.Time
+	// At is when the latest probe ended, well or not; zero before the first.
+	At time.Time
 	// Reason is how the latest probe ended, and Err its error, nil after a success.
 	Reason Reason
 	Err    error

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -39,6 +38,9 @@ type edge struct {
 	started   time.Time
 	token     string // of the questions to itself
 
+	hurried context.Context // ends when what a stop waits for is to be skipped
+	hurry   context.CancelFunc
+
 	stages  []stage
 	running []running
 	failed  chan error
@@ -59,6 +61,7 @@ type running struct {
 // build makes everything that can fail: files are read, sockets opened. Nothing is announced or probed yet.
 func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *edge, err error) {
 	e := &edge{cfg: cfg, log: log, started: time.Now(), failed: make(chan error, 1)}
+	e.hurried, e.hurry = context.WithCancel(context.Background())
 	if cfg.Geo.DatabaseFile != "" {
 		if e.places, err = geo.Open(cfg.Geo.DatabaseFile); err != nil {
 			return nil, fmt.Errorf("geo.database_file: %w", err)
@@ -76,6 +79,7 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 		}
 		e.routes = newRoutes(e.speaker)
 		e.announcer = bgp.NewAnnouncer(cfg.Anycast, e.routes, e.inputs, log, set)
+		e.announcer.Gate = e.gate
 	}
 	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
@@ -111,7 +115,7 @@ func (e *edge) list(access *logWriter) {
 			stage{"bgp", e.speaker.Run},
 			stage{"announce", always(e.announcer.Run)},
 			stage{"health to routes", always(e.wakeAnnouncer)},
-			stage{"routes to clients", always(func(ctx context.Context) { e.sendClientsOn(ctx, e.routes.withdrawn) })})
+			stage{"routes to clients", always(func(ctx context.Context) { e.sendClientsOn(ctx, e.routes.moved) })})
 	}
 }
 
@@ -172,40 +176,6 @@ func (e *edge) selfTargets() []health.Target {
 		}
 	}
 	return out
-}
-
-// inputs are what the announcement is decided from.
-func (e *edge) inputs() bgp.Inputs {
-	snapshot := e.monitor.Snapshot()
-	in := bgp.Inputs{Self: bgp.SelfOK}
-	for _, st := range snapshot.Self() {
-		switch {
-		case st.Status == health.Down:
-			in.Self = bgp.SelfFailing
-			in.SelfDetail = fmt.Sprintf("%s: %s", st.ID, st.Reason)
-		case st.Status == health.Unknown && in.Self == bgp.SelfOK:
-			in.Self = bgp.SelfUnknown
-		}
-	}
-	if len(snapshot.Self()) == 0 {
-		in.Self = bgp.SelfUnknown
-	}
-	for _, name := range slices.Sorted(maps.Keys(e.cfg.Services)) {
-		h := bgp.ServiceHealth{Name: name}
-		for _, st := range snapshot.Origins(name) {
-			switch {
-			case st.Up() && st.ID.Region == e.cfg.Edge.Region:
-				h.Healthy++
-				h.HealthyRegional++
-			case st.Up():
-				h.Healthy++
-			case st.Status == health.Unknown:
-				h.Unprobed++
-			}
-		}
-		in.Services = append(in.Services, h)
-	}
-	return in
 }
 
 // helpTexts joins the packages' metric texts.

@@ -2,47 +2,59 @@ package main
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"nearcast/bgp"
 )
 
-// leaveAfter is how long after a withdrawal the clients that there are get told to connect anew: what the routers next to us need to move
-// the route (BIRD 15 ms, FRR up to 130 ms, measured). A client told earlier would come back here.
+// leaveAfter is how long after a route has moved away the clients that there are get told to connect anew: what the routers next to us need to
+// move it (BIRD 15 ms, FRR up to 130 ms, measured). A client told earlier would come back here.
 const leaveAfter = 300 * time.Millisecond
 
-// routes hands the announcer's declarations on to the speaker, and notices when they withdraw what was announced.
+// routes hands the announcer's declarations on to the speaker, and notices when they send clients elsewhere.
 type routes struct {
 	bgp.RouteSetter
-	announced bool          // owned by the announcer
-	withdrawn chan struct{} // capacity one
+	declared map[netip.Prefix]bgp.Route // owned by the announcer
+	moved    chan struct{}              // capacity one
 }
 
 func newRoutes(to bgp.RouteSetter) *routes {
-	return &routes{RouteSetter: to, withdrawn: make(chan struct{}, 1)}
+	return &routes{RouteSetter: to, moved: make(chan struct{}, 1)}
 }
 
 // SetRoutes implements bgp.RouteSetter.
 func (r *routes) SetRoutes(all []bgp.Route) {
 	r.RouteSetter.SetRoutes(all)
-	was := r.announced
-	r.announced = len(all) > 0
-	if was && !r.announced {
-		select {
-		case r.withdrawn <- struct{}{}:
-		default:
+	was := r.declared
+	r.declared = make(map[netip.Prefix]bgp.Route, len(all))
+	for _, route := range all {
+		r.declared[route.Prefix] = route
+	}
+	for prefix, before := range was {
+		if now, there := r.declared[prefix]; !there || repels(before, now) {
+			select {
+			case r.moved <- struct{}{}:
+			default:
+			}
+			return
 		}
 	}
 }
 
-// sendClientsOn tells the clients that there are to connect anew when the routes have been withdrawn though the edge lives on, and once
-// more when those have come and gone that a slower router still sent. A stop does so by itself.
-func (e *edge) sendClientsOn(ctx context.Context, withdrawn <-chan struct{}) {
+// repels says whether a route is less attractive than it was.
+func repels(before, now bgp.Route) bool {
+	return now.Prepend > before.Prepend || now.GracefulShutdown && !before.GracefulShutdown
+}
+
+// sendClientsOn tells the clients that there are to connect anew when a route has moved away though the edge lives on, and once more when
+// those have come and gone that a slower router still sent.
+func (e *edge) sendClientsOn(ctx context.Context, moved <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-withdrawn:
+		case <-moved:
 		}
 		for _, after := range []time.Duration{leaveAfter, e.cfg.Shutdown.Settle} {
 			sleep(ctx, after)
@@ -51,5 +63,22 @@ func (e *edge) sendClientsOn(ctx context.Context, withdrawn <-chan struct{}) {
 			}
 			e.front.Leave()
 		}
+	}
+}
+
+// gate is around each planned move of a route. Attempts to connect get no answer: for a third of the pause before it, so that what was
+// begun till then has its response, and for the rest after it, while the routers next to us move the route. The clients that there are
+// learn before it that they must connect anew, and do so elsewhere: nothing of theirs is on its way when their packets go there.
+func (e *edge) gate() (done func()) {
+	pause := e.cfg.Shutdown.Pause
+	if pause <= 0 {
+		return func() {}
+	}
+	e.front.Pause()
+	e.front.Leave()
+	sleep(e.hurried, pause/3)
+	return func() {
+		sleep(e.hurried, pause-pause/3)
+		e.front.Resume()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"testing"
+	"time"
 
 	"nearcast/bgp"
 )
@@ -12,11 +13,14 @@ type declared struct{ sets int }
 
 func (d *declared) SetRoutes([]bgp.Route)       { d.sets++ }
 func (d *declared) Flush(context.Context) error { return nil }
+func (d *declared) Renew(time.Time)             {}
 
-func TestOnlyAWithdrawalSendsClientsOn(t *testing.T) {
+func TestOnlyARouteThatMovesAwaySendsClientsOn(t *testing.T) {
 	to := &declared{}
 	r := newRoutes(to)
 	some := []bgp.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}
+	prepended, graceful := []bgp.Route{some[0]}, []bgp.Route{some[0]}
+	prepended[0].Prepend, graceful[0].GracefulShutdown = 4, true
 	for i, c := range []struct {
 		set  []bgp.Route
 		want bool
@@ -28,12 +32,16 @@ func TestOnlyAWithdrawalSendsClientsOn(t *testing.T) {
 		{nil, true, "a withdrawal"},
 		{nil, false, "still withdrawn"},
 		{some, false, "back"},
+		{prepended, true, "another region's route is to win"},
+		{some, false, "not any more"},
+		{graceful, true, "drained"},
+		{some, false, "not any more"},
 		{nil, true, "and withdrawn again"},
 	} {
 		r.SetRoutes(c.set)
 		got := false
 		select {
-		case <-r.withdrawn:
+		case <-r.moved:
 			got = true
 		default:
 		}

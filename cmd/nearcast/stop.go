@@ -10,58 +10,62 @@ import (
 // withdrawTimeout bounds how long a stop waits for the neighbors: what they have not heard then they learn from the closed session.
 const withdrawTimeout = 3 * time.Second
 
-// stop takes the edge down: the routes are withdrawn, clients are told to leave and served while routers move the traffic, requests in
-// flight end, then everything is closed from the bottom of the list up. Another signal skips what is being waited for.
+// stop takes the edge down: the routes go by the drain ladder, clients are told to leave and served while routers move the traffic, requests
+// in flight end, then everything is closed from the bottom of the list up. Another signal skips what is being waited for.
 func (e *edge) stop(why string, signals <-chan os.Signal) {
-	hurry, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go e.hurryOnSignal(hurry, cancel, signals)
+	defer e.hurry()
+	go e.hurryOnSignal(signals)
 
 	begun := time.Now()
 	if e.announcer != nil {
-		if !e.withdraw(hurry) {
-			e.closeSessions(hurry, why) // which withdraws too, less gently: no client may be sent here while the edge drains
+		if !e.withdraw() {
+			e.closeSessions(why) // which withdraws too, less gently: no client may be sent here while the edge drains
 		}
 		e.front.Drain()
-		sleep(hurry, e.cfg.Shutdown.Settle)
+		sleep(e.hurried, e.cfg.Shutdown.Settle)
 	}
-	drain, done := context.WithTimeout(hurry, e.cfg.Shutdown.DrainTimeout)
+	drain, done := context.WithTimeout(e.hurried, e.cfg.Shutdown.DrainTimeout)
 	cut := e.front.Close(drain)
 	done()
 	e.log.Info("drained", "cut", cut, "took", time.Since(begun))
 	if e.speaker != nil {
-		e.closeSessions(hurry, why)
+		e.closeSessions(why)
 	}
 	e.end()
 }
 
 // hurryOnSignal ends the waits of a stop at the next signal.
-func (e *edge) hurryOnSignal(ctx context.Context, hurry func(), signals <-chan os.Signal) {
+func (e *edge) hurryOnSignal(signals <-chan os.Signal) {
 	for {
 		select {
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
 				e.log.Warn("stopping at once", "signal", signalName(sig))
-				hurry()
+				e.hurry()
 			}
-		case <-ctx.Done():
+		case <-e.hurried.Done():
 			return
 		}
 	}
 }
 
-// withdraw takes the routes back. Around it attempts to connect get no answer: a third of the pause before, so that the connections begun
-// till then have their response, and the rest after, while the routers next to us move the route. It says whether every neighbor was told.
-func (e *edge) withdraw(hurry context.Context) bool {
-	if pause := e.cfg.Shutdown.Pause; pause > 0 {
-		e.front.Pause()
-		defer e.front.Resume()
-		sleep(hurry, pause/3)
-		defer sleep(hurry, pause-pause/3)
-	}
+// withdraw takes the routes back, and says whether every neighbor was told.
+func (e *edge) withdraw() bool {
 	begun := time.Now()
-	ctx, done := context.WithTimeout(hurry, withdrawTimeout)
+	skip := context.AfterFunc(e.hurried, e.announcer.Hurry)
+	defer skip()
+	// Each step goes through the gate.
+	ladder := e.cfg.Anycast.DrainTime() + time.Duration(len(e.cfg.Anycast.Drain)+1)*e.cfg.Shutdown.Pause
+	ctx, done := context.WithTimeout(context.Background(), ladder+withdrawTimeout)
 	defer done()
+	go func() { // in a hurry there is no ladder to wait for
+		select {
+		case <-e.hurried.Done():
+			sleep(ctx, withdrawTimeout)
+			done()
+		case <-ctx.Done():
+		}
+	}()
 	if err := e.announcer.Stop(ctx); err != nil {
 		e.log.Warn("the withdrawal may not have reached every neighbor; closing the sessions at once", "error", err)
 		return false
@@ -70,8 +74,8 @@ func (e *edge) withdraw(hurry context.Context) bool {
 	return true
 }
 
-func (e *edge) closeSessions(hurry context.Context, why string) {
-	ctx, done := context.WithTimeout(hurry, withdrawTimeout)
+func (e *edge) closeSessions(why string) {
+	ctx, done := context.WithTimeout(context.Background(), withdrawTimeout)
 	defer done()
 	if err := e.speaker.Stop(ctx, "nearcast "+e.cfg.Edge.Name+": "+why); err != nil {
 		e.log.Warn("a BGP session did not close in time", "error", err)

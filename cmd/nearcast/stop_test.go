@@ -20,6 +20,8 @@ import (
 // deaf is a speaker that is told of changes and never passes them on.
 type deaf struct{}
 
+func (deaf) Renew(time.Time) {}
+
 func (deaf) SetRoutes([]bgp.Route) {}
 
 func (deaf) Flush(ctx context.Context) error {

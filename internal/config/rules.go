@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"nearcast/bgp"
 	"nearcast/proxy"
 )
 
@@ -187,12 +188,36 @@ func (r *rules) takeHosts(taken map[string]string, service string, s proxy.Servi
 
 // anycast checks that what is demanded before announcing can come true.
 func (r *rules) anycast() {
-	if r.c.Anycast == nil {
+	a := r.c.Anycast
+	if a == nil {
 		return
 	}
-	when := r.c.Anycast.AnnounceWhen
-	for _, service := range slices.Sorted(maps.Keys(r.c.Services)) {
-		if origins := join("services", service) + ".origins"; !r.d.given(origins) || r.d.blamed(origins) {
+	const never, less = "the routes would never be announced", "the routes would never be announced at full preference"
+	r.conditions("anycast.announce_when", bgp.Conditions(a.AnnounceWhen), never)
+	r.conditions("anycast.full_when", bgp.Conditions(a.FullWhen), less)
+	for i, p := range a.PerPrefix {
+		path := entry("anycast.per_prefix", i)
+		if p.AnnounceWhen != nil {
+			r.conditions(path+".announce_when", bgp.Conditions(*p.AnnounceWhen), never)
+		}
+		if p.FullWhen != nil {
+			r.conditions(path+".full_when", bgp.Conditions(*p.FullWhen), less)
+		}
+	}
+}
+
+// conditions checks the services that one set of conditions names, and that each has as many origins as it asks for.
+func (r *rules) conditions(path string, w bgp.Conditions, otherwise string) {
+	services := slices.Sorted(maps.Keys(r.c.Services))
+	for i, name := range w.Services {
+		if !slices.Contains(services, name) && !r.d.blamed("services") {
+			hint, _ := suggest(name, services)
+			r.d.report(entry(path+".services", i), strconv.Quote(name)+" is not one of the services", hint)
+		}
+	}
+	for _, service := range services {
+		origins := join("services", service) + ".origins"
+		if len(w.Services) > 0 && !slices.Contains(w.Services, service) || !r.d.given(origins) || r.d.blamed(origins) {
 			continue
 		}
 		total, regional := 0, 0
@@ -202,13 +227,12 @@ func (r *rules) anycast() {
 				regional += len(origins)
 			}
 		}
-		const never = "the routes would never be announced"
-		if when.HealthyOrigins > total {
-			r.d.report("anycast.announce_when.healthy_origins", fmt.Sprintf("is %d, but the service %s has %d", when.HealthyOrigins, service, total), never)
+		if w.HealthyOrigins > total {
+			r.d.report(path+".healthy_origins", fmt.Sprintf("is %d, but the service %s has %d", w.HealthyOrigins, service, total), otherwise)
 		}
-		if when.HealthyRegionalOrigins > regional && !r.d.refused("edge.region") {
-			r.d.report("anycast.announce_when.healthy_regional_origins",
-				fmt.Sprintf("is %d, but the service %s has %d in this edge's region", when.HealthyRegionalOrigins, service, regional), never)
+		if w.HealthyRegionalOrigins > regional && !r.d.refused("edge.region") {
+			r.d.report(path+".healthy_regional_origins",
+				fmt.Sprintf("is %d, but the service %s has %d in this edge's region", w.HealthyRegionalOrigins, service, regional), otherwise)
 		}
 	}
 }

@@ -120,6 +120,24 @@ anycast:
 			t.Errorf("%q: got %q, want %q", tt.when, got, tt.want)
 		}
 	}
+	for more, want := range map[string]string{
+		"full_when: {healthy_origins: 3}":                                                          "12:32: anycast.full_when.healthy_origins: is 3, but the service a has 2; the routes would never be announced at full preference",
+		"full_when: {services: [shp]}":                                                             `12:26: anycast.full_when.services[0]: "shp" is not one of the services`,
+		"full_when: {services: [a], healthy_origins: 2}":                                           "",
+		"per_prefix: [{prefix: 192.0.2.0/24, announce_when: {services: [b], healthy_origins: 2}}]": "12:87: anycast.per_prefix[0].announce_when.healthy_origins: is 2, but the service b has 1",
+		"per_prefix: [{prefix: 192.0.3.0/24}]":                                                     "12:25: anycast.per_prefix[0].prefix: 192.0.3.0/24 is not one of the prefixes",
+		"per_prefix: [{prefix: 192.0.2.0/24}, {prefix: 192.0.2.0/24}]":                             "12:49: anycast.per_prefix[1].prefix: 192.0.2.0/24 is per_prefix[0] again; write it once",
+		"drain: [{community: no-export, for: 1s}]":                                                 `12:23: anycast.drain[0].community: "no-export" is not of the drain`,
+		"drain: [{for: 1s}]":                                                                       "12:11: anycast.drain[0]: does nothing",
+		"drain: []":                                                                                "",
+		"last_region: stay":                                                                        `12:16: anycast.last_region: "stay" is no policy; write serve-stale, withdraw or keep`,
+	} {
+		_, err := Parse("f", []byte(file("")+"  "+more+"\n"))
+		got := strings.Join(lines(t, err), "\n")
+		if want == "" && got != "" || !strings.HasPrefix(got, want) || strings.Contains(got, "\n") && want != "" && !strings.Contains(more, "healthy_origins: 3") {
+			t.Errorf("%s: %q, want %q", more, got, want)
+		}
+	}
 	t.Run("a misspelled region makes one error", func(t *testing.T) {
 		text := strings.Replace(file("healthy_origins: 0, healthy_regional_origins: 1"), "region: here", "region: hree", 1)
 		if _, err := Parse("f", []byte(text)); len(lines(t, err)) != 1 {
