@@ -20,21 +20,8 @@ const maxPurgeBody = 1 << 20
 
 // purge serves POST /purge: a cache.PurgeRequest in JSON, answered by a cache.PurgeResult, or {"error": …} with 4xx.
 func (s Source) purge(w http.ResponseWriter, r *http.Request) {
-	if err := fromBrowser(r); err != nil {
-		answer(w, http.StatusForbidden, err)
-		return
-	}
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		answer(w, http.StatusUnsupportedMediaType, errors.New("the content type must be application/json"))
-		return
-	}
-	q, err := decodePurge(http.MaxBytesReader(w, r.Body, maxPurgeBody))
-	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		answer(w, http.StatusRequestEntityTooLarge, err)
-		return
-	}
-	if err != nil {
-		answer(w, http.StatusBadRequest, err)
+	var q cache.PurgeRequest
+	if !questionOf(w, r, maxPurgeBody, &q) {
 		return
 	}
 	result, err := s.Purger.Purge(q, "admin "+r.RemoteAddr)
@@ -45,6 +32,44 @@ func (s Source) purge(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, result)
 }
 
+// questionOf reads what is asked for in JSON, or refuses it.
+func questionOf(w http.ResponseWriter, r *http.Request, most int64, v any) bool {
+	if err := fromBrowser(r); err != nil {
+		answer(w, http.StatusForbidden, err)
+		return false
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		answer(w, http.StatusUnsupportedMediaType, errors.New("the content type must be application/json"))
+		return false
+	}
+	err := decodeStrictly(http.MaxBytesReader(w, r.Body, most), v)
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		answer(w, http.StatusRequestEntityTooLarge, err)
+		return false
+	}
+	if err != nil {
+		answer(w, http.StatusBadRequest, err)
+		return false
+	}
+	return true
+}
+
+// decodeStrictly reads exactly one JSON value of known members.
+func decodeStrictly(r io.Reader, v any) error {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		if err == nil {
+			err = errors.New("there is more than one JSON value")
+		}
+		return err
+	}
+	return nil
+}
+
 // fromBrowser refuses what a page in an operator's browser sends: it carries these fields, and a page can't keep them out.
 func fromBrowser(r *http.Request) error {
 	for _, name := range [...]string{"Origin", "Sec-Fetch-Site"} {
@@ -53,22 +78,6 @@ func fromBrowser(r *http.Request) error {
 		}
 	}
 	return nil
-}
-
-// decodePurge reads exactly one object of known members.
-func decodePurge(r io.Reader) (q cache.PurgeRequest, err error) {
-	d := json.NewDecoder(r)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&q); err != nil {
-		return q, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		if err == nil {
-			err = errors.New("there is more than one JSON value")
-		}
-		return q, err
-	}
-	return q, nil
 }
 
 func answer(w http.ResponseWriter, status int, err error) {

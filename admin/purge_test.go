@@ -103,7 +103,8 @@ func FuzzDecodePurge(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if q, err := decodePurge(strings.NewReader(s)); err == nil && q.Check() == nil && q.All && len(q.URLs)+len(q.Tags)+len(q.Prefixes) > 0 {
+		var q cache.PurgeRequest
+		if err := decodeStrictly(strings.NewReader(s), &q); err == nil && q.Check() == nil && q.All && len(q.URLs)+len(q.Tags)+len(q.Prefixes) > 0 {
 			t.Errorf("%q: %+v", s, q)
 		}
 	})

@@ -26,6 +26,8 @@ type Source struct {
 	Healthy func() (bool, string)
 	// Purger does what /purge asks for; nil: there is no /purge.
 	Purger Purger
+	// Orderer takes the orders of /drain and /undrain; nil: there are none.
+	Orderer Orderer
 	// Inspector says what /explain asks for; nil: there is no /explain.
 	Inspector Inspector
 }
@@ -110,6 +112,10 @@ func (s Source) handler() http.Handler {
 	})
 	if s.Purger != nil {
 		mux.HandleFunc("POST /purge", s.purge)
+	}
+	if s.Orderer != nil {
+		mux.HandleFunc("POST /drain", s.drain)
+		mux.HandleFunc("POST /undrain", s.undrain)
 	}
 	if s.Inspector != nil {
 		mux.HandleFunc("GET /explain", s.explain)

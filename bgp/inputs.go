@@ -143,6 +143,11 @@ type DrainOrder struct {
 	Prefixes []netip.Prefix `json:"prefixes,omitempty"` // none: all
 }
 
+// NewDrainOrder is an order that is given now. What it says of its origin is cut and made fit for logs.
+func NewDrainOrder(by, why string, prefixes []netip.Prefix) DrainOrder {
+	return DrainOrder{At: time.Now(), By: printable(cut(by)), Why: printable(cut(why)), Prefixes: prefixes}
+}
+
 // covers says whether the order is about the prefix.
 func (d *DrainOrder) covers(p netip.Prefix) bool {
 	return d != nil && (len(d.Prefixes) == 0 || slices.Contains(d.Prefixes, p))

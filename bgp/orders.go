@@ -30,7 +30,6 @@ func (a *Announcer) Drain(o DrainOrder, force bool) error {
 			return err
 		}
 	}
-	o.By, o.Why = printable(cut(o.By)), printable(cut(o.Why))
 	a.drain.Store(&o)
 	a.Wake()
 	return nil

@@ -51,7 +51,7 @@ func TestDrainGoesThroughTheGate(t *testing.T) {
 		if a.level() != LevelFull || len(gates) != 0 {
 			t.Fatalf("%s, %d gates; want full and none", a.level(), len(gates))
 		}
-		if err := a.Drain(DrainOrder{By: "ops\n", Why: "new\x1bkernel"}, false); err != nil {
+		if err := a.Drain(NewDrainOrder("ops\n", "new\x1bkernel", nil), false); err != nil {
 			t.Fatal(err)
 		}
 		if synctest.Wait(); !a.routes.declaredNow()[0].GracefulShutdown {

@@ -194,6 +194,10 @@ func helpTexts() map[string]string {
 func (e *edge) source(set *metrics.Set) admin.Source {
 	admin.Expose()
 	set.GetOrCreateGauge(fmt.Sprintf(`nearcast_info{edge=%q,region=%q,version=%q}`, e.cfg.Edge.Name, e.cfg.Edge.Region, version), func() float64 { return 1 })
-	return admin.Source{Set: set, Help: helpTexts(), Status: func() any { return e.status() }, Healthy: e.healthy,
+	s := admin.Source{Set: set, Help: helpTexts(), Status: func() any { return e.status() }, Healthy: e.healthy,
 		Purger: e.proxy, Inspector: e.proxy}
+	if e.announcer != nil {
+		s.Orderer = orderer{e}
+	}
+	return s
 }

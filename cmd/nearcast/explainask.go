@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -65,31 +64,6 @@ func (c *explainCmd) inspect(ctx context.Context, address string) (*proxy.Inspec
 		return nil, fmt.Errorf("%s did not answer as an edge does", address)
 	}
 	return &found, nil
-}
-
-// askAdmin returns the edge's answer, of at most that many bytes. The error says why it refused, or is not there.
-func askAdmin(r *http.Request, most int64) ([]byte, error) {
-	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true}, // without the environment's proxy: the address is near
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	res, err := client.Do(r)
-	if err != nil {
-		return nil, fmt.Errorf("asking the edge: %w", err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(res.Body, most))
-	if err != nil {
-		return nil, fmt.Errorf("reading the edge's answer: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		var refusal struct {
-			Error string `json:"error"`
-		}
-		_ = json.Unmarshal(raw, &refusal) // another server's answer may be anything
-		return nil, fmt.Errorf("the edge refused: %s", cmp.Or(refusal.Error, res.Status))
-	}
-	return raw, nil
 }
 
 // answer is the response that the command line gives; nil when it gives none.

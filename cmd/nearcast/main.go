@@ -21,12 +21,16 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 	exitConfig = 3
+	exitGuard  = 4 // refused by a safety guard
 )
 
 // cli is the command line. Every subcommand is in the file of its name.
 type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
 	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
+	Status   statusCmd   `cmd:"" help:"Show how a running edge stands: its routes and why, its BGP sessions, listeners and origins."`
+	Drain    drainCmd    `cmd:"" help:"Take a running edge's routes away step by step, while it serves on; undrain brings them back."`
+	Undrain  undrainCmd  `cmd:"" help:"Take a drain back, and forgive the flaps that hold routes down."`
 	Purge    purgeCmd    `cmd:"" help:"Have a running edge forget URLs, prefixes, tags or everything that it has cached."`
 	Explain  explainCmd  `cmd:"" help:"Say which rules of caching decide about a URL, and what to change."`
 	Lab      labCmd      `cmd:"" help:"A miniature internet in network namespaces: BIRD, FRR, real edges, links with delay (root)."`
@@ -87,6 +91,11 @@ type configError struct{ error }
 
 func (e configError) Unwrap() error { return e.error }
 
+// guardError is what a safety guard refused.
+type guardError struct{ error }
+
+func (e guardError) Unwrap() error { return e.error }
+
 // load reads the configuration; whatever is wrong with it is a configError.
 func load(file string) (*config.Config, error) {
 	cfg, err := config.Load(file)
@@ -109,6 +118,9 @@ func report(stderr io.Writer, err error) int {
 	case errors.As(err, &unread):
 		fmt.Fprintln(stderr, "nearcast:", err)
 		return exitConfig
+	case errors.As(err, new(guardError)):
+		fmt.Fprintln(stderr, "nearcast:", err)
+		return exitGuard
 	default:
 		fmt.Fprintln(stderr, "nearcast:", err)
 		return exitFailed

@@ -1,27 +1,16 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/netip"
-	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"nearcast/cache"
 )
-
-// defaultAdmin is where the example configuration has its admin listener.
-const defaultAdmin = "127.0.0.1:9180"
 
 // purgeTimeout bounds the whole question to the edge.
 const purgeTimeout = 30 * time.Second
@@ -30,17 +19,17 @@ const purgeTimeout = 30 * time.Second
 const maxPurgeAnswer = 16 << 20
 
 type purgeCmd struct {
-	URLs    []string `arg:"" optional:"" name:"url" help:"URLs, such as https://example.com/page?id=1."`
-	Prefix  []string `sep:"none" placeholder:"URL" help:"Everything that begins so, such as https://example.com/img/."`
-	Tag     []string `sep:"none" placeholder:"TAG" help:"Everything that its origin has given the tag."`
-	All     bool     `help:"Everything. Asks first."`
-	Soft    bool     `help:"Make it stale rather than gone: it is validated, and serves while that goes on or when origins fail, where its response allows that."`
-	Service string   `placeholder:"NAME" help:"Of one service alone."`
-	Config  string   `short:"c" type:"path" help:"The edge's configuration file, to find its admin address."`
-	Admin   string   `placeholder:"ADDR" help:"The edge's admin address. Default: the configuration file's, or ${admin}."`
-	Output  string   `short:"o" enum:"table,json" default:"table" help:"table or json."`
-	DryRun  bool     `help:"Print what would be asked, and ask nothing."`
-	Yes     bool     `help:"With --all: do not ask first."`
+	URLs        []string `arg:"" optional:"" name:"url" help:"URLs, such as https://example.com/page?id=1."`
+	Prefix      []string `sep:"none" placeholder:"URL" help:"Everything that begins so, such as https://example.com/img/."`
+	Tag         []string `sep:"none" placeholder:"TAG" help:"Everything that its origin has given the tag."`
+	All         bool     `help:"Everything. Asks first."`
+	Soft        bool     `help:"Make it stale rather than gone: it is validated, and serves while that goes on or when origins fail, where its response allows that."`
+	Service     string   `placeholder:"NAME" help:"Of one service alone."`
+	adminTarget `embed:""`
+
+	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	DryRun bool   `help:"Print what would be asked, and ask nothing."`
+	Yes    bool   `help:"With --all: do not ask first."`
 
 	in io.Reader // where the answer to the question comes from; nil: standard input
 }
@@ -67,10 +56,8 @@ func (c *purgeCmd) Run(s std) error {
 		return nil
 	}
 	plan(s.err, &q, address)
-	if c.All && !c.Yes {
-		if err := c.confirm(s.err); err != nil {
-			return err
-		}
+	if c.All && !c.Yes && !confirm(s.err, c.in, "Every request will go to the origins. Go on?") {
+		return errors.New("nothing was purged: the answer was not yes (--yes asks nothing)")
 	}
 	result, raw, err := askPurge(address, &q)
 	if err != nil {
@@ -85,36 +72,6 @@ func (c *purgeCmd) Run(s std) error {
 		err = errors.New("not everything was purged")
 	}
 	return err
-}
-
-// address is where the edge is asked: one that listens on every address is asked on loopback.
-func (c *purgeCmd) address() (string, error) {
-	address := cmp.Or(c.Admin, defaultAdmin)
-	if c.Admin == "" && c.Config != "" {
-		cfg, err := load(c.Config)
-		if err != nil {
-			return "", err
-		}
-		if address = cfg.Admin.Address; address == "" {
-			return "", fmt.Errorf("%s has no admin.address: the edge can't be asked", c.Config)
-		}
-	}
-	return dialable(address)
-}
-
-// dialable is where an edge is asked that has the admin address.
-func dialable(address string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", fmt.Errorf("--admin %q: must be host:port", address)
-	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-		if ip.Is6() {
-			host = "::1"
-		}
-	}
-	return net.JoinHostPort(host, port), nil
 }
 
 // plan says what is going to be asked.
@@ -141,34 +98,10 @@ func list(w io.Writer, kind string, targets []string) {
 	}
 }
 
-// confirm asks, and fails unless the answer is yes.
-func (c *purgeCmd) confirm(w io.Writer) error {
-	fmt.Fprint(w, "Every request will go to the origins. Go on? [yes/no] ")
-	in := c.in
-	if in == nil {
-		in = os.Stdin
-	}
-	line, _ := bufio.NewReader(io.LimitReader(in, 64)).ReadString('\n')
-	if strings.TrimSpace(line) != "yes" {
-		return errors.New("nothing was purged: the answer was not yes (--yes asks nothing)")
-	}
-	return nil
-}
-
 // askPurge puts the question to the edge. raw is its answer as it came.
 func askPurge(address string, q *cache.PurgeRequest) (result cache.PurgeResult, raw []byte, err error) {
-	body, err := json.Marshal(q)
+	raw, err = tellAdmin(address, "/purge", q, purgeTimeout, maxPurgeAnswer)
 	if err != nil {
-		return result, nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), purgeTimeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/purge", bytes.NewReader(body))
-	if err != nil {
-		return result, nil, err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	if raw, err = askAdmin(r, maxPurgeAnswer); err != nil {
 		return result, nil, err
 	}
 	if err := json.Unmarshal(raw, &result); err != nil {

@@ -124,7 +124,7 @@ func TestEverythingIsPurgedAfterAYesAlone(t *testing.T) {
 	for answer, want := range map[string]int32{"yes\n": 1, "yes": 1, "y\n": 0, "no\n": 0, "": 0, strings.Repeat("x", 1000): 0} {
 		asked.Store(0)
 		var out, errs bytes.Buffer
-		c := purgeCmd{All: true, Admin: strings.TrimPrefix(edge.URL, "http://"), in: strings.NewReader(answer)}
+		c := purgeCmd{All: true, adminTarget: adminTarget{Admin: strings.TrimPrefix(edge.URL, "http://")}, in: strings.NewReader(answer)}
 		if err := c.Run(std{&out, &errs}); (err == nil) != (want == 1) || asked.Load() != want || !strings.Contains(errs.String(), "Go on?") {
 			t.Errorf("%q: %v, asked %d times: %s", answer, err, asked.Load(), errs.String())
 		}
@@ -133,7 +133,7 @@ func TestEverythingIsPurgedAfterAYesAlone(t *testing.T) {
 
 func TestTheEdgeIsAskedWhereItListens(t *testing.T) {
 	for in, want := range map[string]string{"": defaultAdmin, ":9180": "127.0.0.1:9180", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "10.0.0.1:2": "10.0.0.1:2", "localhost:3": "localhost:3"} {
-		if got, err := (&purgeCmd{Admin: in}).address(); err != nil || got != want {
+		if got, err := (&adminTarget{Admin: in}).address(); err != nil || got != want {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}

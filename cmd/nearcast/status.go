@@ -18,10 +18,31 @@ type status struct {
 	Version   string               `json:"version"`
 	Started   time.Time            `json:"started"`
 	Prefixes  []bgp.PrefixStatus   `json:"prefixes,omitempty"`
+	Drain     *drainStatus         `json:"drain,omitempty"`
 	Neighbors []bgp.NeighborStatus `json:"neighbors,omitempty"`
 	Listeners []targetStatus       `json:"listeners,omitempty"`
 	Origins   []targetStatus       `json:"origins"`
 	DiskCache *cache.DiskStatus    `json:"disk_cache,omitempty"`
+}
+
+// drainStatus is the order in force, if there is one, and the way out.
+type drainStatus struct {
+	Order  *bgp.DrainOrder `json:"order,omitempty"`
+	Ladder []drainStep     `json:"ladder"` // after the last of which the routes are withdrawn
+}
+
+type drainStep struct {
+	Community string  `json:"community,omitempty"`
+	Prepend   uint8   `json:"prepend,omitempty"`
+	Seconds   float64 `json:"seconds"`
+}
+
+func newDrainStatus(c *bgp.Config, order *bgp.DrainOrder) *drainStatus {
+	d := &drainStatus{Order: order, Ladder: make([]drainStep, len(c.Drain))}
+	for i, s := range c.Drain {
+		d.Ladder[i] = drainStep{s.Community, s.Prepend, s.For.Seconds()}
+	}
+	return d
 }
 
 // targetStatus is one probed target.
@@ -41,6 +62,7 @@ func (e *edge) status() status {
 	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}, DiskCache: e.cache.DiskStatus()}
 	if e.announcer != nil {
 		s.Prefixes, s.Neighbors = e.announcer.Status(), e.speaker.Status()
+		s.Drain = newDrainStatus(e.cfg.Anycast, e.announcer.Ordered())
 	}
 	for _, st := range e.monitor.Snapshot().All() {
 		if st.ID.Self() {
