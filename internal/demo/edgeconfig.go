@@ -64,7 +64,8 @@ anycast:
   self_probe: { interval: 250ms, timeout: 250ms }
   rise: { consecutive: 2, for: 0s }
   fall: { consecutive: 6 }
-  hold_down: { first: 1s, max: 5s }
+  hold_down: { first: 1s, max: 5s, freeze_after: 0 }
+  drain: [{ community: graceful-shutdown, for: 300ms }]
 regions:
 {{- range .Regions}}
   {{.Name}}: { location: [{{index .Location 0}}, {{index .Location 1}}] }
