@@ -105,13 +105,15 @@ func (k *kernel) add(addr netip.Addr) (bool, error) {
 		attrs = append(attrs, nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(unix.IFA_F_NODAD)), nl.NewRtAttr(unix.IFA_CACHEINFO, life.Serialize()))
 	}
 	err := k.change(k.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK), addr, attrs...)
-	if errors.Is(err, unix.EEXIST) {
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.EEXIST):
 		return false, nil
+	case addr.Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EOPNOTSUPP)):
+		return false, fmt.Errorf("the loopback interface has no IPv6 (%w); set net.ipv6.conf.lo.disable_ipv6=0, or leave the IPv6 addresses and prefixes out", err)
 	}
-	if err != nil {
-		return false, fmt.Errorf("adding it to the loopback interface: %w", err)
-	}
-	return true, nil
+	return false, fmt.Errorf("adding it to the loopback interface: %w", err)
 }
 
 // forever is the kernel's INFINITY_LIFE_TIME.

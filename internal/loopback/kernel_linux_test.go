@@ -180,6 +180,19 @@ func TestAnAddressWithoutAnInterfaceIsLocal(t *testing.T) {
 	}
 }
 
+func TestAHostWithoutIPv6SaysSo(t *testing.T) {
+	n := namespace(t, "no6")
+	if err := n.Sysctl(map[string]string{"net/ipv6/conf/lo/disable_ipv6": "1"}); err != nil {
+		t.Fatal(err)
+	}
+	var log logged
+	a := open(t, n, &log, v4, v6)
+	defer a.Undo()
+	if err := a.Prepare(); err == nil || !strings.Contains(err.Error(), "anycast.addresses[1] 2001:db8:53::1: the loopback interface has no IPv6") {
+		t.Error(err)
+	}
+}
+
 // TestTheyAreNeverTheSourceOfOurConnections: answers to them would go to the nearest region.
 func TestTheyAreNeverTheSourceOfOurConnections(t *testing.T) {
 	n := namespace(t, "source")

@@ -220,7 +220,7 @@ func TestATroubleIsLoggedOnceAndEnds(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(5 * lookEvery)
 		synctest.Wait()
-		if st := a.Status()[0]; st.Error != "no answer" || log.count("not under control") != 1 {
+		if st := a.Status()[0]; st.Present || st.Error != "no answer" || log.count("not under control") != 1 {
 			t.Errorf("%+v, logged %d times", st, log.count("not under control"))
 		}
 		f.mu.Lock()
@@ -240,5 +240,24 @@ func TestEveryMetricHasItsText(t *testing.T) {
 		if base, _, _ := strings.Cut(name, "{"); MetricHelp[base] == "" {
 			t.Errorf("%s has no text", base)
 		}
+	}
+}
+
+// TestAnInterfaceThatGoesDown is a fault only at the second look: an IPv6 address is on its interface before packets to it are let in.
+func TestAnInterfaceThatGoesDown(t *testing.T) {
+	f := &fake{}
+	a, log, _ := with(t, f, true, v4)
+	prepare(t, a)
+	f.down = true
+	for i, want := range []string{"", errDown.Error(), errDown.Error()} {
+		a.look()
+		if st := a.Status()[0]; st.Present || st.Error != want || st.Repairs != 0 {
+			t.Errorf("look %d: %+v", i, st)
+		}
+	}
+	f.down = false
+	a.look()
+	if st := a.Status()[0]; !st.Present || st.Error != "" || log.count("not under control") != 1 {
+		t.Errorf("%+v, logged %d times", st, log.count("not under control"))
 	}
 }

@@ -60,8 +60,10 @@ func (a *Addresses) lookAt(i int, found bool) {
 		a.log.Info("the anycast address is on this machine again", "address", addr)
 	case here:
 	case a.manage && found:
+		if !st.Present { // for the second time: an IPv6 address's route takes the kernel a moment
+			a.fault(i, errDown)
+		}
 		st.Present = false
-		a.fault(i, errDown)
 		return
 	case a.manage:
 		a.repair(i)
@@ -72,11 +74,10 @@ func (a *Addresses) lookAt(i int, found bool) {
 	st.Present, st.Error = here, ""
 }
 
-// repair puts back an address that is gone. It counts as there until the next look: an IPv6 address's route takes the kernel a moment.
+// repair puts back an address that is gone. It counts as there until the next look.
 func (a *Addresses) repair(i int) {
 	addr, st := a.all[i], &a.status[i]
 	if err := a.add(i); err != nil {
-		st.Present = false
 		a.fault(i, err)
 		return
 	}
@@ -85,9 +86,10 @@ func (a *Addresses) repair(i int) {
 	a.log.Warn("the anycast address was gone from this machine and has been put back: some other program removes it", "address", addr)
 }
 
-// fault notes why an address could not be looked at or put back, and logs it once.
+// fault notes why an address could not be looked at or put back, and logs it once. What is not known to be there is not there.
 func (a *Addresses) fault(i int, err error) {
 	st := &a.status[i]
+	st.Present = false
 	if st.Error != err.Error() {
 		a.log.Error("the anycast address is not under control", "address", a.all[i], "error", err)
 	}
