@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -81,6 +82,19 @@ func TestEachListenerIsAskedAtEachServiceAddressThatItTakes(t *testing.T) {
 		return l.Name == four && l.Protocol == string(health.H3) && l.Address == "192.0.2.1"
 	}) {
 		t.Errorf("status: %+v", e.status().Listeners)
+	}
+}
+
+func TestStatusNamesTheServiceAddress(t *testing.T) {
+	st := statusView{Edge: "e", Listeners: []targetStatus{{Name: ":443", Protocol: "h2", Address: "192.0.2.1"}, {Name: ":80", Protocol: "h1"}}}
+	var out strings.Builder
+	if err := st.write(&out, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{":443 at 192.0.2.1  h2", ":80               "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }
 
