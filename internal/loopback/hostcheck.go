@@ -24,9 +24,9 @@ func CheckHost(sysctl fs.FS, toward []string, ipv4 bool) []Finding {
 		out = append(out, checkReversePath(sysctl, toward)...)
 	}
 	if v, ok := number(sysctl, "net/ipv4/tcp_mtu_probing"); ok && v == 0 {
-		out = append(out, Finding{slog.LevelInfo, "net.ipv4.tcp_mtu_probing is 0: the ICMP messages that say that a packet is too big come from routers " +
-			"whose nearest edge may be another one, so that a connection over a tunnel can stall for good; set it to 1 (RFC 4821, both families), " +
-			"or lower the MSS that the routes to clients advertise"})
+		out = append(out, Finding{slog.LevelInfo, "net.ipv4.tcp_mtu_probing is 0: the ICMP message that a packet is too big comes from a router " +
+			"on the way, and may reach another edge than the one that sent the packet, so that a connection over a tunnel stalls for good; " +
+			"set it to 1 (RFC 4821, both families), or give the routes to clients a smaller MTU"})
 	}
 	return out
 }
