@@ -10,7 +10,13 @@ import (
 type Config struct {
 	// Prefixes are announced while the edge can serve and withdrawn when it cannot.
 	Prefixes []netip.Prefix `yaml:"prefixes"`
-	BGP      SpeakerConfig  `yaml:"bgp"`
+	// Addresses are the service addresses, each in one of Prefixes; at most 32. The edge asks itself there. Default: none, and the edge
+	// asks itself at the addresses that it listens on.
+	Addresses []netip.Addr `yaml:"addresses"`
+	// ManageAddresses has the edge put Addresses on the loopback interface before it listens, keep them there, and remove them when it
+	// stops, after the routes have been withdrawn and the last connection has ended. Linux, with CAP_NET_ADMIN. Default false.
+	ManageAddresses bool          `yaml:"manage_addresses"`
+	BGP             SpeakerConfig `yaml:"bgp"`
 
 	AnnounceWhen AnnounceWhen   `yaml:"announce_when"`
 	FullWhen     FullWhen       `yaml:"full_when"`

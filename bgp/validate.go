@@ -14,6 +14,7 @@ const (
 	maxHoldTime     = 65535 * time.Second
 	maxNeighbors    = 64
 	maxPrefixes     = 256
+	maxAddresses    = 32 // the edge asks itself at each, over each protocol
 	minSelfInterval = 100 * time.Millisecond
 	maxConsecutive  = 1000 // more is a slip, and would hold back a withdrawal or an announcement for good
 	minBitsIPv4     = 8    // no anycast prefix is shorter; halves of the default route are
@@ -26,6 +27,7 @@ const (
 // Validate calls report with the key and the fault of each value that can't be.
 func (c *Config) Validate(report func(key, fault string)) {
 	c.validatePrefixes(report)
+	c.validateAddresses(report)
 	c.BGP.validate(report)
 	has4, has6 := c.families()
 	for i := range c.BGP.Neighbors {
@@ -88,6 +90,39 @@ func prefixFault(p netip.Prefix) string {
 		return fmt.Sprintf("%s is not for unicast across networks; write the anycast prefix", p)
 	}
 	return ""
+}
+
+func (c *Config) validateAddresses(report func(key, fault string)) {
+	if c.ManageAddresses && len(c.Addresses) == 0 {
+		report("manage_addresses", "is true and there are no addresses; write them in anycast.addresses, or leave it out")
+	}
+	if len(c.Addresses) > maxAddresses {
+		report("addresses", fmt.Sprintf("has %d addresses; at most %d", len(c.Addresses), maxAddresses))
+	}
+	for i, a := range c.Addresses {
+		key := fmt.Sprintf("addresses[%d]", i)
+		if fault := c.addressFault(a); fault != "" {
+			report(key, fault)
+		} else if j := slices.Index(c.Addresses, a); j < i {
+			report(key, fmt.Sprintf("%s is addresses[%d] again; write it once", a, j))
+		}
+	}
+}
+
+func (c *Config) addressFault(a netip.Addr) string {
+	switch {
+	case !a.IsValid():
+		return "is not an address; write one such as 192.0.2.1"
+	case a.Is4In6():
+		return fmt.Sprintf("%s is an IPv4 address in IPv6 form; write %s", a, a.Unmap())
+	case a.Zone() != "":
+		return fmt.Sprintf("%s names an interface; write %s", a, a.WithZone(""))
+	case slices.ContainsFunc(c.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) }),
+		len(c.Prefixes) == 0, // a fault of its own, as the next
+		slices.ContainsFunc(c.Prefixes, func(p netip.Prefix) bool { return prefixFault(p) != "" }):
+		return ""
+	}
+	return fmt.Sprintf("%s lies in none of the prefixes, so that no client would be led here by it; write an address in one of them", a)
 }
 
 func (c *SpeakerConfig) validate(report func(key, fault string)) {

@@ -41,6 +41,24 @@ func TestValidate(t *testing.T) {
 		{"multicast and loopback", func(c *Config) { c.Prefixes = pfx("224.0.0.0/24", "127.0.0.0/8", "fe80::/64") }, []string{"prefixes[0] 224.0.0.0/24 is not for unicast", "prefixes[1] 127.0.0.0/8 is not", "prefixes[2] fe80::/64 is not"}},
 		{"the two halves of the default route", func(c *Config) { c.Prefixes = pfx("128.0.0.0/1", "8000::/1") }, []string{"prefixes[0] 128.0.0.0/1 would draw", "prefixes[1] 8000::/1 would draw"}},
 		{"an empty prefix", func(c *Config) { c.Prefixes = []netip.Prefix{{}} }, []string{"prefixes[0] is not a prefix"}},
+		{"service addresses in the prefixes", func(c *Config) {
+			c.Addresses, c.ManageAddresses = []netip.Addr{ip("192.0.2.1"), ip("2001:db8:53::1"), ip("192.0.2.0")}, true
+		}, nil},
+		{"a service address elsewhere", func(c *Config) { c.Addresses = []netip.Addr{ip("192.0.3.1"), ip("2001:db8:54::1")} },
+			[]string{"addresses[0] 192.0.3.1 lies in none of the prefixes", "addresses[1] 2001:db8:54::1 lies in none"}},
+		{"a service address twice", func(c *Config) { c.Addresses = []netip.Addr{ip("192.0.2.1"), ip("192.0.2.2"), ip("192.0.2.1")} },
+			[]string{"addresses[2] 192.0.2.1 is addresses[0] again"}},
+		{"service addresses in strange forms", func(c *Config) {
+			c.Addresses = []netip.Addr{ip("::ffff:192.0.2.1"), ip("2001:db8:53::1%eth0"), {}}
+		}, []string{"addresses[0] ::ffff:192.0.2.1 is an IPv4 address in IPv6 form; write 192.0.2.1", "addresses[1] 2001:db8:53::1%eth0 names an interface; write 2001:db8:53::1", "addresses[2] is not an address"}},
+		{"one mistake makes one error", func(c *Config) { c.Prefixes, c.Addresses = pfx("192.0.2.1/24"), []netip.Addr{ip("192.0.2.1")} },
+			[]string{"prefixes[0] 192.0.2.1/24 has host bits"}},
+		{"more service addresses than can be asked", func(c *Config) {
+			for i := range 33 {
+				c.Addresses = append(c.Addresses, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
+			}
+		}, []string{"addresses has 33 addresses; at most 32"}},
+		{"nothing to manage", func(c *Config) { c.ManageAddresses = true }, []string{"manage_addresses is true and there are no addresses"}},
 		{"no AS number", func(c *Config) { c.BGP.ASN = 0 }, []string{"bgp.asn must be an AS number"}},
 		{"AS_TRANS", func(c *Config) { c.BGP.ASN = 23456 }, []string{"bgp.asn 23456 is AS_TRANS"}},
 		{"reserved AS numbers", func(c *Config) { c.BGP.ASN, n(c).ASN = 65535, 4294967295 }, []string{"bgp.asn 65535 is reserved", "bgp.neighbors[0].asn 4294967295 is reserved"}},

@@ -34,6 +34,9 @@ func newTargetMetrics(set *metrics.Set, id ID) *targetMetrics {
 	if id.Self() {
 		probes, up, where = "nearcast_self_probes_total", "nearcast_self_probe_up",
 			labels("listener", id.Name, "protocol", string(id.Protocol))
+		if id.Address.IsValid() {
+			where += "," + labels("address", id.Address.String())
+		}
 	} else {
 		t.gauge(set, "nearcast_origin_rtt_seconds{"+where+"}", func() float64 { return time.Duration(t.rtt.Load()).Seconds() })
 	}

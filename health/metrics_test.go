@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,14 +22,23 @@ func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := metrics.NewSet()
 		m := New(nil, set)
-		m.SetTargets([]Target{
+		declared := []Target{
 			{ID: ID{Service: "shop", Region: "fra", Name: "http://10.0.0.1:80"}, Probe: func(context.Context) (time.Duration, error) {
 				return 25 * time.Millisecond, nil
 			}},
 			{ID: ID{Name: ":443", Protocol: H3}, Config: Config{Interval: 2 * time.Second}, Probe: func(context.Context) (time.Duration, error) {
 				return 0, &Error{ReasonCertificate, errors.New("expired")}
 			}},
-		})
+		}
+		at := ID{Name: ":443", Protocol: H3, Address: netip.MustParseAddr("2001:db8:53::1")}
+		m.SetTargets(append([]Target{{ID: at}}, declared...))
+		if want := `nearcast_self_probe_up{listener=":443",protocol="h3",address="2001:db8:53::1"} 0`; !strings.Contains(exposed(set), want+"\n") {
+			t.Errorf("the listener at a service address has no line %q", want)
+		}
+		if got := at.String(); got != "listener :443 at 2001:db8:53::1 over h3" {
+			t.Error(got)
+		}
+		m.SetTargets(declared)
 		want := func(why string, lines ...string) {
 			t.Helper()
 			got := exposed(set)

@@ -239,6 +239,9 @@ func (m *Monitor) report(before Status, st *State) {
 	if id.Self() {
 		what = "own listener"
 		attrs = append(attrs, "protocol", string(id.Protocol))
+		if id.Address.IsValid() {
+			attrs = append(attrs, "address", id.Address)
+		}
 	} else {
 		attrs = append(attrs, "service", id.Service, "region", id.Region)
 	}

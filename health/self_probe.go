@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -50,6 +51,10 @@ type SelfProbe struct {
 	// ServerName is the SNI and the request's authority. Default: the address dialled.
 	ServerName string
 	Token      string
+	// Source is the probe's own address. Default: the kernel's choice. From a loopback address the kernel lets nothing out to another
+	// machine (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3), and lets nothing in that pretends to it: so what answers is on this machine, and no
+	// stranger uses up what one address may do.
+	Source netip.Addr
 	// Proxies are the addresses from which the listener wants a PROXY protocol header; the probe may come from one of them.
 	Proxies []netip.Prefix
 }
@@ -72,6 +77,9 @@ func (p SelfProbe) Probe(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not a protocol of a listener", p.Protocol)
 	}
 	start := time.Now()
+	if err := p.route(ctx, addr); err != nil {
+		return 0, err
+	}
 	resp, err := do(ctx, addr)
 	if err != nil {
 		return 0, ctxError(ctx, err)
@@ -83,6 +91,22 @@ func (p SelfProbe) Probe(ctx context.Context) (time.Duration, error) {
 		return 0, &Error{ReasonNotSelf, errors.New("the listener's address is answered, but not by this process")}
 	}
 	return time.Since(start), nil
+}
+
+// route refuses an address that this machine does not have, as far as the kernel says so: a UDP socket that is connected sends nothing.
+func (p SelfProbe) route(ctx context.Context, addr string) error {
+	if !p.Source.IsLoopback() {
+		return nil
+	}
+	d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.Source, 0))}
+	conn, err := d.DialContext(ctx, "udp", addr)
+	if errors.Is(err, syscall.EINVAL) {
+		return &Error{ReasonUnreachable, fmt.Errorf("this machine does not have the address: %w", err)}
+	}
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func (p SelfProbe) overHTTP1(ctx context.Context, addr string) (*http.Response, error) {
@@ -115,8 +139,19 @@ func (p SelfProbe) overHTTP2(ctx context.Context, addr string) (*http.Response, 
 }
 
 func (p SelfProbe) overHTTP3(ctx context.Context, addr string) (*http.Response, error) {
+	to, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.Source, 0)))
+	if err != nil {
+		return nil, err
+	}
+	defer socket.Close()
+	transport := &quic.Transport{Conn: socket}
+	defer transport.Close()
 	config := &quic.Config{HandshakeIdleTimeout: timeLeft(ctx)}
-	conn, err := quic.DialAddr(ctx, addr, p.tlsConfig(http3.NextProtoH3), config)
+	conn, err := transport.Dial(ctx, to, p.tlsConfig(http3.NextProtoH3), config)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +219,11 @@ func (p SelfProbe) authority(addr string) string {
 
 // connect makes a TCP connection and, where the listener has it, the TLS handshake for one ALPN protocol.
 func (p SelfProbe) connect(ctx context.Context, addr, alpn string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	var d net.Dialer
+	if p.Source.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.Source, 0))
+	}
+	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -171,6 +172,52 @@ func TestSelfProbeSendsTheServerName(t *testing.T) {
 			})
 			if _, err := p.Probe(soon(t)); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestSelfProbeFromItsSource: the listener sees the address that the probe was given.
+func TestSelfProbeFromItsSource(t *testing.T) {
+	now := time.Now()
+	good := certificate(t, now.Add(-time.Hour), now.Add(time.Hour))
+	source := netip.MustParseAddr("127.0.0.9")
+	for way, p := range everyWay {
+		t.Run(way, func(t *testing.T) {
+			if runtime.GOOS != "linux" {
+				t.Skip("only Linux has all of 127.0.0.0/8")
+			}
+			seen := make(chan string, 1)
+			p.Source = source
+			p := p.listen(t, good, func(w http.ResponseWriter, r *http.Request) {
+				seen <- r.RemoteAddr
+				pipeline(w, r)
+			})
+			if _, err := p.Probe(soon(t)); err != nil {
+				t.Fatal(err)
+			}
+			if from, err := netip.ParseAddrPort(<-seen); err != nil || from.Addr().Unmap() != source {
+				t.Errorf("it came from %s, %v", from, err)
+			}
+		})
+	}
+}
+
+// TestSelfProbeStaysOnTheMachine: another machine may have the same anycast address, and would answer in our stead.
+func TestSelfProbeStaysOnTheMachine(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("told by Linux's EINVAL")
+	}
+	if local, err := os.ReadFile("/proc/sys/net/ipv4/conf/all/route_localnet"); err != nil || string(local) != "0\n" {
+		t.Skipf("this machine sends loopback addresses out (route_localnet is %q)", local)
+	}
+	for way, p := range everyWay {
+		t.Run(way, func(t *testing.T) {
+			p.Address, p.Source = "192.0.2.1:443", netip.MustParseAddr("127.0.0.1")
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if _, err := p.Probe(ctx); ReasonOf(err) != ReasonUnreachable {
+				t.Errorf("%v (%v), want unreachable", ReasonOf(err), err)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"net/netip"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type ID struct {
 	Name string
 	// Protocol is the HTTP version that a listener is asked over; "" for an origin.
 	Protocol Protocol
+	// Address is the service address at which a listener is asked; the zero value: at its own.
+	Address netip.Addr
 }
 
 // Self reports whether the target is one of the edge's own listeners.
@@ -21,7 +24,11 @@ func (id ID) Self() bool { return id.Protocol != "" }
 // String names the target in words.
 func (id ID) String() string {
 	if id.Self() {
-		return "listener " + id.Name + " over " + string(id.Protocol)
+		at := ""
+		if id.Address.IsValid() {
+			at = " at " + id.Address.String()
+		}
+		return "listener " + id.Name + at + " over " + string(id.Protocol)
 	}
 	return "origin " + id.Name + " of " + id.Service + " in " + id.Region
 }

@@ -17,6 +17,7 @@ import (
 	"nearcast/geo"
 	"nearcast/health"
 	"nearcast/internal/config"
+	"nearcast/internal/loopback"
 	"nearcast/proxy"
 	"nearcast/proxy/front"
 )
@@ -31,9 +32,10 @@ type edge struct {
 	proxy     *proxy.Proxy
 	front     *front.Front
 	monitor   *health.Monitor
-	speaker   *bgp.Speaker   // nil without an anycast section
-	routes    *routes        // nil without an anycast section
-	announcer *bgp.Announcer // nil without an anycast section
+	speaker   *bgp.Speaker        // nil without an anycast section
+	routes    *routes             // nil without an anycast section
+	announcer *bgp.Announcer      // nil without an anycast section
+	addresses *loopback.Addresses // nil without anycast.addresses
 	admin     *admin.Server
 	started   time.Time
 	token     string // of the questions to itself
@@ -80,6 +82,14 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 		e.routes = newRoutes(e.speaker)
 		e.announcer = bgp.NewAnnouncer(cfg.Anycast, e.routes, e.inputs, log, set)
 		e.announcer.Gate = e.gate
+		if err = e.prepareAddresses(set); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				e.addresses.Undo()
+			}
+		}()
 	}
 	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
@@ -104,6 +114,9 @@ func (e *edge) list(access *logWriter) {
 	}
 	if access != nil {
 		e.stages = append(e.stages, stage{"access log", always(access.Run)})
+	}
+	if e.addresses != nil {
+		e.stages = append(e.stages, stage{"anycast addresses", always(e.addresses.Run)})
 	}
 	e.stages = append(e.stages,
 		stage{"admin", e.admin.Run},
@@ -161,23 +174,6 @@ func proxyOptions(cfg *config.Config, e *edge, log *slog.Logger, access *logWrit
 	return o
 }
 
-// selfTargets are the edge's questions to itself, one for each listener and protocol. Only the routes hang on them.
-func (e *edge) selfTargets() []health.Target {
-	a := e.cfg.Anycast
-	if a == nil {
-		return nil
-	}
-	cfg := health.Config{Interval: a.SelfProbe.Interval, Timeout: a.SelfProbe.Timeout, Rise: a.Rise.Consecutive, Fall: a.Fall.Consecutive}
-	var out []health.Target
-	for _, l := range e.front.Listeners() {
-		for _, p := range l.Protocols {
-			probe := health.SelfProbe{Protocol: health.Protocol(p.String()), Address: l.Address.String(), TLS: l.TLS, Token: e.token, Proxies: l.Proxies}
-			out = append(out, health.Target{ID: health.ID{Name: l.Name, Protocol: probe.Protocol}, Probe: probe.Probe, Config: cfg})
-		}
-	}
-	return out
-}
-
 // helpTexts joins the packages' metric texts.
 func helpTexts() map[string]string {
 	all := map[string]string{
@@ -185,7 +181,7 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp} {
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp, loopback.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

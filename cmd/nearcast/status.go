@@ -9,6 +9,7 @@ import (
 	"nearcast/bgp"
 	"nearcast/cache"
 	"nearcast/health"
+	"nearcast/internal/loopback"
 )
 
 // status is what /status shows.
@@ -20,6 +21,7 @@ type status struct {
 	Prefixes  []bgp.PrefixStatus   `json:"prefixes,omitempty"`
 	Drain     *drainStatus         `json:"drain,omitempty"`
 	Neighbors []bgp.NeighborStatus `json:"neighbors,omitempty"`
+	Addresses []loopback.Status    `json:"addresses,omitempty"`
 	Listeners []targetStatus       `json:"listeners,omitempty"`
 	Origins   []targetStatus       `json:"origins"`
 	DiskCache *cache.DiskStatus    `json:"disk_cache,omitempty"`
@@ -51,6 +53,7 @@ type targetStatus struct {
 	Region   string    `json:"region,omitempty"`
 	Name     string    `json:"name"`
 	Protocol string    `json:"protocol,omitempty"`
+	Address  string    `json:"address,omitempty"` // the service address at which a listener is asked
 	Status   string    `json:"status"`
 	Since    time.Time `json:"since"`
 	Reason   string    `json:"reason"`
@@ -59,7 +62,7 @@ type targetStatus struct {
 }
 
 func (e *edge) status() status {
-	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}, DiskCache: e.cache.DiskStatus()}
+	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}, Addresses: e.addresses.Status(), DiskCache: e.cache.DiskStatus()}
 	if e.announcer != nil {
 		s.Prefixes, s.Neighbors = e.announcer.Status(), e.speaker.Status()
 		s.Drain = newDrainStatus(e.cfg.Anycast, e.announcer.Ordered())
@@ -77,6 +80,9 @@ func (e *edge) status() status {
 func newTargetStatus(st *health.State) targetStatus {
 	t := targetStatus{Service: st.ID.Service, Region: st.ID.Region, Name: st.ID.Name, Protocol: string(st.ID.Protocol),
 		Status: st.Status.String(), Since: st.Since, Reason: st.Reason.String(), RTTms: float64(st.RTT.Microseconds()) / 1000}
+	if st.ID.Address.IsValid() {
+		t.Address = st.ID.Address.String()
+	}
 	if st.Err != nil {
 		t.Error = st.Err.Error()
 	}

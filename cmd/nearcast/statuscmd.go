@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -142,7 +143,9 @@ func (st *statusView) write(to io.Writer, now time.Time) error {
 			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\n", n.Address, n.ASN, n.State, since(now, n.Since), len(n.Prefixes), cmp.Or(n.LastDown, "-"))
 		}
 	}
-	writeTargets(w, now, "LISTENER\tPROTOCOL", st.Listeners, func(t targetStatus) string { return t.Name + "\t" + t.Protocol })
+	writeTargets(w, now, "LISTENER\tPROTOCOL", st.Listeners, func(t targetStatus) string {
+		return strings.TrimSuffix(t.Name+" at "+t.Address, " at ") + "\t" + t.Protocol
+	})
 	writeTargets(w, now, "SERVICE\tORIGIN", st.Origins, func(t targetStatus) string { return t.Service + "\t" + t.Region + " " + t.Name })
 	st.writeHistory(w, now)
 	return w.Flush()

@@ -32,6 +32,7 @@ func (e *edge) stop(why string, signals <-chan os.Signal) {
 		e.closeSessions(why)
 	}
 	e.end()
+	e.addresses.Remove() // last: see there
 }
 
 // hurryOnSignal ends the waits of a stop at the next signal.

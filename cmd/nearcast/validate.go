@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"nearcast/bgp"
 	"nearcast/geo"
 	"nearcast/internal/config"
@@ -43,7 +45,7 @@ func check(cfg *config.Config) error {
 		errs = append(errs, err)
 	}
 	if cfg.Anycast != nil {
-		if _, err := bgp.NewSpeaker(cfg.Anycast, slog.New(slog.DiscardHandler), nil); err != nil {
+		if _, err := bgp.NewSpeaker(cfg.Anycast, slog.New(slog.DiscardHandler), metrics.NewSet()); err != nil {
 			errs = append(errs, err)
 		}
 	}

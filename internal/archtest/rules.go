@@ -39,6 +39,8 @@ var rules = []rule{
 		"the diagram is read, not linked"},
 	{[]string{"internal/conformance"}, []string{"internal/config", "proxy", "proxy/front", "cache", "health"},
 		"what a cache must do is tried on the pipeline as the configuration builds it"},
+	{[]string{"internal/loopback"}, nil,
+		"the host's addresses know nothing of what is served on them"},
 	{[]string{"internal/pki"}, nil,
 		"certificates for trials need nothing of the product"},
 	{[]string{"bench/load", "bench/process", "bench/compare"}, []string{"bench/load", "bench/process", "bench/compare"},
@@ -58,6 +60,7 @@ var importers = []rule{
 	{[]string{"internal/lab/netns", "internal/lab/process"}, []string{"cmd/...", "internal/lab/...", "bench/room"},
 		"only what tries out or measures makes namespaces and keeps programs"},
 	{[]string{"internal/lab/..."}, []string{"cmd/...", "internal/lab/..."}, "the product does not need its trials"},
+	{[]string{"internal/loopback"}, []string{"internal/loopback", "cmd/..."}, "only the wiring changes the host"},
 	{[]string{"internal/pki"}, []string{"internal/pki", "internal/lab/...", "internal/demo/...", "bench/...", "cmd/..."}, "the product does not make its own certificates"},
 	{[]string{"internal/demo/..."}, []string{"cmd/...", "internal/demo/..."}, "the product does not need its demonstration"},
 }

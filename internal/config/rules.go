@@ -12,6 +12,7 @@ import (
 
 	"nearcast/bgp"
 	"nearcast/proxy"
+	"nearcast/proxy/front"
 )
 
 // rules are what spans several sections.
@@ -192,6 +193,7 @@ func (r *rules) anycast() {
 	if a == nil {
 		return
 	}
+	r.anycastAddresses()
 	const never, less = "the routes would never be announced", "the routes would never be announced at full preference"
 	r.conditions("anycast.announce_when", bgp.Conditions(a.AnnounceWhen), never)
 	r.conditions("anycast.full_when", bgp.Conditions(a.FullWhen), less)
@@ -233,6 +235,25 @@ func (r *rules) conditions(path string, w bgp.Conditions, otherwise string) {
 		if w.HealthyRegionalOrigins > regional && !r.d.refused("edge.region") {
 			r.d.report(path+".healthy_regional_origins",
 				fmt.Sprintf("is %d, but the service %s has %d in this edge's region", w.HealthyRegionalOrigins, service, regional), otherwise)
+		}
+	}
+}
+
+// anycastAddresses refuses service addresses at which nobody would answer: the edge asks itself there before it announces anything.
+func (r *rules) anycastAddresses() {
+	if len(r.c.Listen) == 0 {
+		return
+	}
+	for i, l := range r.c.Listen {
+		if path := entry("listen", i) + ".address"; l.Address == "" || r.d.blamed(path) || r.d.refused(path) {
+			return // whom that one takes is not known
+		}
+	}
+	for i, a := range r.c.Anycast.Addresses {
+		path := entry("anycast.addresses", i)
+		taken := slices.ContainsFunc(r.c.Listen, func(l front.ListenConfig) bool { return front.Takes(l.Address, a) })
+		if !taken && !r.d.blamed(path) && !r.d.refused(path) {
+			r.d.report(path, fmt.Sprintf("%s is an address that no listener takes", a), `write one in listen, such as {address: ":443", tls: true}, or leave it out`)
 		}
 	}
 }

@@ -151,3 +151,43 @@ anycast:
 		}
 	})
 }
+
+// TestAServiceAddressThatNobodyAnswersAt would keep the routes withdrawn for good.
+func TestAServiceAddressThatNobodyAnswersAt(t *testing.T) {
+	file := func(listen, addresses string) string {
+		return `version: 1
+edge: {name: e, region: here}
+regions: {here: {location: [1, 2]}}
+services: {a: {hosts: [a], origins: {here: ["http://a1"]}}}
+listen: ` + listen + `
+anycast:
+  prefixes: [192.0.2.0/24, "2001:db8:53::/48"]
+  bgp: {asn: 64500, router_id: 198.51.100.2, neighbors: [{address: 198.51.100.1, asn: 64511, next_hop_ipv6: "2001:db8::2"}]}
+  addresses: ` + addresses + "\n"
+	}
+	const both = `[192.0.2.1, "2001:db8:53::1"]`
+	six, four := "9:26: anycast.addresses[1]: 2001:db8:53::1 is an address that no listener takes; write one in listen", "9:15: anycast.addresses[0]: 192.0.2.1 is an address that no listener takes"
+	for _, tt := range []struct {
+		listen, addresses string
+		want              []string
+	}{
+		{`[{address: ":80"}]`, both, nil},
+		{`[{address: "0.0.0.0:80"}]`, both, []string{six}},
+		{`[{address: "127.0.0.1:80"}]`, both, []string{four, six}},
+		{`[{address: "192.0.2.1:80"}, {address: "[2001:db8:53::1]:80"}]`, both, nil},
+		{`[{address: "192.0.2.2:80"}, {address: "[::]:80"}]`, both, []string{four}},
+		{`[{address: "192.0.2.1:80"}, {address: 80}]`, both, []string{"5:47: listen[1].address: must be host:port"}}, // one mistake makes one error
+		{`[{address: "192.0.2.1:80"}]`, `[192.0.2.1, x]`, []string{"9:26: anycast.addresses[1]:"}},
+		{`[{address: "192.0.2.1:80"}]`, `[192.0.2.1, 192.0.3.1]`, []string{"9:26: anycast.addresses[1]: 192.0.3.1 lies in none of the prefixes"}},
+	} {
+		_, err := Parse("f", []byte(file(tt.listen, tt.addresses)))
+		got := lines(t, err)
+		ok := len(got) == len(tt.want)
+		for i := range got {
+			ok = ok && strings.HasPrefix(got[i], tt.want[i])
+		}
+		if !ok {
+			t.Errorf("%s, %s: got %q, want %q", tt.listen, tt.addresses, got, tt.want)
+		}
+	}
+}
