@@ -64,6 +64,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"and its own parts", "bgp", "bgp/bfd", ""},
 		{"but not the proxy", "bgp", "proxy", "bgp imports proxy: announcing"},
 		{"nor does the proxy use it", "proxy", "bgp", "proxy imports bgp"},
+		{"what edges tell each other decides nothing", "fleet", "bgp", "fleet imports bgp: edges tell"},
+		{"and announcing does not ask by itself", "bgp", "fleet", "bgp imports fleet: announcing"},
 		{"the pipeline knows no front end", "proxy", "proxy/h1", "proxy imports proxy/h1: the pipeline"},
 		{"the sockets do", "proxy/front", "proxy/h3", ""},
 		{"but not the pipeline", "proxy/front", "proxy", "proxy/front imports proxy"},
