@@ -75,8 +75,8 @@ func (r *Report) aged(by time.Duration) *Report {
 	return &out
 }
 
-// sameBut reports whether two reports say the same, how long it has lasted apart.
-func (r *Report) sameBut(o *Report) bool {
+// saysAs reports whether two reports say the same; how long it has lasted makes no difference.
+func (r *Report) saysAs(o *Report) bool {
 	if r == nil || o == nil {
 		return r == o
 	}

@@ -14,6 +14,7 @@ import (
 	"nearcast/bgp"
 	"nearcast/cache"
 	"nearcast/cache/disk"
+	"nearcast/fleet"
 	"nearcast/geo"
 	"nearcast/health"
 	"nearcast/internal/config"
@@ -36,6 +37,7 @@ type edge struct {
 	routes    *routes             // nil without an anycast section
 	announcer *bgp.Announcer      // nil without an anycast section
 	addresses *loopback.Addresses // nil without anycast.addresses
+	fleet     *fleet.Fleet        // nil without a fleet section
 	admin     *admin.Server
 	started   time.Time
 	token     string // of the questions to itself
@@ -94,6 +96,9 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
 	}
+	if e.fleet, err = openFleet(cfg, log, set); err != nil {
+		return nil, err
+	}
 	if e.admin, err = admin.Listen(cfg.Admin, e.source(set), log); err != nil {
 		return nil, err
 	}
@@ -122,7 +127,8 @@ func (e *edge) list(access *logWriter) {
 		stage{"admin", e.admin.Run},
 		stage{"cache", always(e.cache.Run)},
 		stage{"health", always(e.monitor.Run)},
-		stage{"http", func(ctx context.Context) error { return e.front.Run(ctx, e.proxy) }})
+		stage{"http", func(ctx context.Context) error { return e.front.Run(ctx, e.proxy) }},
+		stage{"fleet", e.fleet.Run})
 	if e.speaker != nil {
 		e.stages = append(e.stages,
 			stage{"bgp", e.speaker.Run},
@@ -181,7 +187,7 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp, loopback.MetricHelp} {
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp, loopback.MetricHelp, fleet.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

@@ -49,6 +49,11 @@ func check(cfg *config.Config) error {
 			errs = append(errs, err)
 		}
 	}
+	if cfg.Fleet != nil {
+		if err := cfg.Fleet.CheckSecret(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	p, err := proxy.New(proxy.Options{Edge: cfg.Edge.Name, Region: cfg.Edge.Region, Regions: cfg.Regions, Services: cfg.Services})
 	if err != nil {
 		errs = append(errs, err)

@@ -8,6 +8,7 @@ import (
 	"nearcast/admin"
 	"nearcast/bgp"
 	"nearcast/cache"
+	"nearcast/fleet"
 	"nearcast/geo"
 	"nearcast/proxy"
 	"nearcast/proxy/front"
@@ -21,6 +22,7 @@ type Config struct {
 	TLS      front.TLSConfig                `yaml:"tls"`
 	Anycast  *bgp.Config                    `yaml:"anycast"` // nil: a plain caching proxy
 	Regions  map[string]geo.Region          `yaml:"regions"`
+	Fleet    *fleet.Config                  `yaml:"fleet"` // nil: the other edges are not known
 	Services map[string]proxy.ServiceConfig `yaml:"services"`
 	Geo      geo.Config                     `yaml:"geo"`
 	Cache    cache.Config                   `yaml:"cache"`

@@ -44,6 +44,7 @@ func (r *rules) check() {
 	r.listeners()
 	r.services()
 	r.anycast()
+	r.fleet()
 	if a := r.c.Log.Access; a != "stdout" && a != "stderr" && a != "off" {
 		hint, near := suggest(a, []string{"stdout", "stderr", "off"})
 		if near == "" {
@@ -67,7 +68,7 @@ func (r *rules) edge() {
 	}
 	region := r.c.Edge.Region
 	switch {
-	case region == "" && (len(r.c.Regions) > 0 || r.c.Anycast != nil):
+	case region == "" && (len(r.c.Regions) > 0 || r.c.Anycast != nil || r.c.Fleet != nil):
 		r.missingOr("edge.region", "must not be empty", "name the region that this edge stands in")
 	case region != "":
 		r.region(r.d.report, "edge.region", region)
@@ -126,6 +127,9 @@ func (r *rules) listeners() {
 		r.takeAddress(taken, "admin.address", a)
 	} else if r.d.given("admin") {
 		r.missingOr("admin.address", "must not be empty", "write one such as 127.0.0.1:9180, or leave the section out")
+	}
+	if f := r.c.Fleet; f != nil {
+		r.takeAddress(taken, "fleet.address", f.Address)
 	}
 }
 

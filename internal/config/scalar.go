@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"nearcast/cache"
+	"nearcast/geo"
 )
 
 var (
@@ -25,9 +26,10 @@ var (
 
 // textHints say how to write a value whose type parses its own text.
 var textHints = map[reflect.Type][2]string{
-	reflect.TypeFor[netip.Prefix](): {"an address prefix", "write one such as 192.0.2.0/24 or \"2001:db8::/48\""},
-	reflect.TypeFor[netip.Addr]():   {"an IP address", "write one such as 192.0.2.1 or \"2001:db8::1\""},
-	reflect.TypeFor[cache.Size]():   {"a size", "write a whole number of bytes, KiB, MiB, GiB or TiB, such as 64MiB"},
+	reflect.TypeFor[netip.Prefix]():    {"an address prefix", "write one such as 192.0.2.0/24 or \"2001:db8::/48\""},
+	reflect.TypeFor[netip.Addr]():      {"an IP address", "write one such as 192.0.2.1 or \"2001:db8::1\""},
+	reflect.TypeFor[geo.EdgeAddress](): {"the address of an edge", "write one such as 198.51.100.2 or \"[2001:db8::2]:9181\""},
+	reflect.TypeFor[cache.Size]():      {"a size", "write a whole number of bytes, KiB, MiB, GiB or TiB, such as 64MiB"},
 }
 
 var levels = []string{"debug", "info", "warn", "error"}

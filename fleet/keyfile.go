@@ -1,0 +1,79 @@
+package fleet
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// reloadEvery is the time between two looks at the file of the secret.
+const reloadEvery = 2 * time.Second
+
+// keyFile are the keys, read again when their file changes. What can't be used leaves those that were there.
+type keyFile struct {
+	// immutable
+	file           string
+	log            *slog.Logger
+	loaded, failed *metrics.Counter
+
+	keys atomic.Pointer[keyring]
+
+	// owned by watch
+	state os.FileInfo // of the file that the keys are from; nil: to be read again
+	fault string      // why the latest reading was of no use; "" when it was
+}
+
+func openKeyFile(file string, log *slog.Logger, set *metrics.Set) (*keyFile, error) {
+	k := &keyFile{file: file, log: log,
+		loaded: set.NewCounter(`nearcast_fleet_secret_reloads_total{result="loaded"}`),
+		failed: set.NewCounter(`nearcast_fleet_secret_reloads_total{result="failed"}`)}
+	k.state, _ = os.Stat(file) // before it is read: what changes meanwhile is a further change
+	keys, err := readKeyring(file)
+	if err != nil {
+		return nil, err
+	}
+	k.keys.Store(keys)
+	return k, nil
+}
+
+func (k *keyFile) get() *keyring { return k.keys.Load() }
+
+// watch looks at the file until ctx ends.
+func (k *keyFile) watch(ctx context.Context) {
+	tick := time.NewTicker(reloadEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			k.look()
+		}
+	}
+}
+
+// look reads the file if it has changed, and as long as it can't be used.
+func (k *keyFile) look() {
+	state, err := os.Stat(k.file)
+	if err == nil && k.state != nil && os.SameFile(state, k.state) && state.Size() == k.state.Size() && state.ModTime().Equal(k.state.ModTime()) {
+		return
+	}
+	keys, err := readKeyring(k.file)
+	if err != nil {
+		k.state = nil
+		if err.Error() != k.fault {
+			k.fault = err.Error()
+			k.failed.Inc()
+			k.log.Error("the fleet's changed secret can't be used; the one read before stays", "error", err)
+		}
+		return
+	}
+	k.state, k.fault = state, ""
+	k.keys.Store(keys)
+	k.loaded.Inc()
+	k.log.Info("the fleet's secret has been read again", "file", k.file, "secrets", len(keys.pairs))
+}
