@@ -109,7 +109,7 @@ func (l *link) exchange(ctx context.Context, q question, mac string) (_ reply, e
 	if err != nil {
 		return reply{}, l.failure(err)
 	}
-	defer resp.Body.Close()
+	// The body is not closed, since that would read it to its end. It holds nothing but the connection.
 	if resp.StatusCode != http.StatusOK {
 		return reply{}, &Error{OutcomeRefused, refusedWith(resp.StatusCode)}
 	}

@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // answered is the peer after a valid answer.
 func (p *Peer) answered(now time.Time, rtt time.Duration, r *Report) *Peer {
@@ -48,6 +51,9 @@ func (p *Peer) at(now, asking time.Time, silentAfter time.Duration) *Peer {
 	next := *p
 	next.enter(state, now)
 	next.RTT = 0
+	if state == Silent && next.Failures == 0 { // the question is still under way
+		next.Outcome, next.Err = OutcomeTimeout, &Error{OutcomeTimeout, fmt.Errorf("no answer for %s", silentAfter)}
+	}
 	return &next
 }
 

@@ -149,7 +149,7 @@ func TestTheExampleConfigurationNamesFilesThatValidateMisses(t *testing.T) {
 	if code != exitFailed {
 		t.Fatalf("exit %d: the example is valid but for its files: %s", code, stderr)
 	}
-	for _, file := range []string{"site.pem", "city.mmdb", "bgp.key"} {
+	for _, file := range []string{"site.pem", "city.mmdb", "bgp.key", "fleet.key"} {
 		if !strings.Contains(stderr, file) {
 			t.Errorf("%s is absent and not reported: %s", file, fmt.Sprint(stderr))
 		}

@@ -63,7 +63,11 @@ func scalarText(n ast.Node) (text string, plain, ok bool) {
 func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) {
 	text, plain, ok := scalarText(n)
 	if !ok {
-		d.fault(nodeSpan(n), path, "is "+kindOf(n)+", and must be a single value", "")
+		hint := ""
+		if _, mapping := n.(ast.MapNode); mapping {
+			hint = "a value with a colon in it needs quotes"
+		}
+		d.fault(nodeSpan(n), path, "is "+kindOf(n)+", and must be a single value", hint)
 		return
 	}
 	msg, hint := setScalar(v, text, plain)

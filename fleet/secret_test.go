@@ -1,0 +1,134 @@
+package fleet
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+func TestSecretFileRules(t *testing.T) {
+	different := make([]string, maxSecrets+1)
+	for i := range different {
+		different[i] = fmt.Sprintf("%d%s", i, secretA)
+	}
+	for _, tt := range []struct {
+		why, text string
+		n         int    // secrets
+		fault     string // part of the error
+	}{
+		{"one", secretA, 1, ""},
+		{"one with a line end", secretA + "\r\n", 1, ""},
+		{"two, with empty lines", "\n" + secretA + "\n\n " + secretB + "\t\n", 2, ""},
+		{"as many as may be", strings.Join(different[1:], "\n"), maxSecrets, ""},
+		{"none", "\n \n", 0, "is empty; write what"},
+		{"too many", strings.Join(different, "\n"), 0, "has 9 secrets; at most 8"},
+		{"too short", secretA + "\nabcdefg", 0, "line 2 has 7 bytes; a secret has at least 32"},
+		{"too long", strings.Repeat(secretA, 30), 0, "line 1 has 1200 bytes; a secret has at most 1024"},
+		{"what a child would guess", strings.Repeat("aaaabbbb", 8), 0, "line 1 has 2 different characters"},
+		{"one twice", secretA + "\n" + secretB + "\n" + secretA, 0, "line 3 is an earlier line again"},
+		{"a whole disk", strings.Repeat(secretA+"\n", 1<<15), 0, "is larger than 8 secrets can be"},
+	} {
+		file := filepath.Join(t.TempDir(), "fleet.key")
+		if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readSecrets(file)
+		if len(got) != tt.n || (err == nil) != (tt.fault == "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
+			t.Errorf("%s: %d secrets, %v", tt.why, len(got), err)
+		}
+		if err != nil && (strings.Contains(err.Error(), secretA[:8]) || strings.Contains(err.Error(), "abcdefg") || !strings.Contains(err.Error(), file)) {
+			t.Errorf("%s: the error names a secret, or not its file: %v", tt.why, err)
+		}
+	}
+}
+
+func TestWhoMayReadTheSecret(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes of files mean nothing here")
+	}
+	file := secretFile(t, secretA)
+	for mode, ok := range map[os.FileMode]bool{0o400: true, 0o600: true, 0o640: true, 0o660: true, 0o644: false, 0o604: false, 0o602: false, 0o666: false} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readSecrets(file); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "chmod o= "+file) {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+	}
+}
+
+func TestNoFormattingShowsASecret(t *testing.T) {
+	k := ring(t, secretA)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if got := fmt.Sprintf(verb, k); got != "(secret)" {
+			t.Errorf("%s: %s", verb, got)
+		}
+	}
+}
+
+func TestTheSecretIsReadAgainWhenItChanges(t *testing.T) {
+	e := &edge{log: new(logBuffer), set: metrics.NewSet()}
+	file := secretFile(t, secretA)
+	k, err := openKeyFile(file, testLog(e), e.set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string, mode os.FileMode, at int) {
+		t.Helper()
+		// As tools do it: another file is put in its place.
+		next := file + ".new"
+		if err := os.WriteFile(next, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		when := time.Unix(int64(1_000_000_000+at), 0)
+		if err := os.Chtimes(next, when, when); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := newQuestion("fra-1")
+	signedBy := func(secret string) bool { return k.get().signQuestion(q) == ring(t, secret).signQuestion(q) }
+
+	k.look()
+	if k.loaded.Get() != 0 {
+		t.Error("read again though it did not change")
+	}
+	write(secretB+"\n"+secretA, 0o600, 1)
+	k.look()
+	if !signedBy(secretB) || len(k.get().pairs) != 2 || k.loaded.Get() != 1 {
+		t.Error("the changed secret is not in use")
+	}
+	write("short", 0o600, 2)
+	for range 3 {
+		k.look()
+	}
+	if !signedBy(secretB) || k.failed.Get() != 1 || e.log.count("can't be used") != 1 {
+		t.Errorf("of a file that can't be used something was taken, or it was not told once: %d", k.failed.Get())
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	k.look()
+	if !signedBy(secretB) || k.failed.Get() != 2 {
+		t.Error("without its file the secret is gone")
+	}
+	write(secretA, 0o600, 3)
+	k.look()
+	k.look()
+	if !signedBy(secretA) || k.loaded.Get() != 2 {
+		t.Error("the mended file is not in use")
+	}
+	write(secretB, 0o600, 3) // of the same time and size
+	k.look()
+	if !signedBy(secretB) {
+		t.Error("a file that differs in nothing but itself is not read")
+	}
+}
