@@ -155,7 +155,9 @@ func TestAgeingChangesTheCopyAlone(t *testing.T) {
 }
 
 func FuzzDecodeReport(f *testing.F) {
-	b, err := largest().encode()
+	r := largest()
+	r.Prefixes, r.Intents, r.Hears = r.Prefixes[:2], r.Intents[:1], r.Hears[:3] // the whole of it is too large to mutate quickly
+	b, err := r.encode()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -18,7 +19,7 @@ type Config struct {
 	// Interval is the time between two questions to one address, more or less a tenth. Default 500ms, 100ms to 10s.
 	Interval time.Duration `yaml:"interval"`
 	// Timeout is how long an answer may take, and a connection before it. A packet that is lost is sent again within it: less than twice the
-	// longest round-trip time and 200ms makes a loss of one packet a failure. Default 1s, 50ms to 10s.
+	// longest round-trip time and 200ms makes a loss of one packet a failure. Default 1s, 50ms to 10s, at most SilentAfter.
 	Timeout time.Duration `yaml:"timeout"`
 	// SilentAfter is how long an edge may go without a valid answer before it is silent. Default 3 × Interval, at least 1s; at most 1m.
 	SilentAfter time.Duration `yaml:"silent_after"`
@@ -58,8 +59,11 @@ func (c *Config) Validate(report func(key, fault string)) {
 	if c.Interval < minInterval || c.Interval > maxInterval {
 		report("interval", "must be from 100ms to 10s")
 	}
-	if c.Timeout < minTimeout || c.Timeout > maxTimeout {
+	switch after := c.silentAfter(); {
+	case c.Timeout < minTimeout || c.Timeout > maxTimeout:
 		report("timeout", "must be from 50ms to 10s")
+	case c.Timeout > max(after, minSilentAfter):
+		report("timeout", fmt.Sprintf("must be at most silent_after, which is %s: an edge would be silent before its answer is given up", after))
 	}
 	switch after := c.SilentAfter; {
 	case after == 0:

@@ -27,6 +27,8 @@ func TestConfigFaults(t *testing.T) {
 		{"too often", func(c *Config) { c.Interval = 99 * time.Millisecond }, "interval: must be from 100ms"},
 		{"too seldom", func(c *Config) { c.Interval = 11 * time.Second }, "interval: must be from 100ms"},
 		{"no patience", func(c *Config) { c.Timeout = time.Millisecond }, "timeout: must be from 50ms"},
+		{"silent before the answer is given up", func(c *Config) { c.Timeout = 2 * time.Second }, "timeout: must be at most silent_after, which is 1.5s"},
+		{"patience on both", func(c *Config) { c.Timeout, c.SilentAfter = 2*time.Second, 5*time.Second }, ""},
 		{"silent too soon", func(c *Config) { c.SilentAfter = time.Millisecond }, "silent_after: must be from 1s"},
 		{"never silent", func(c *Config) { c.SilentAfter = time.Hour }, "silent_after: must be from 1s"},
 		{"silent for one lost answer", func(c *Config) { c.Interval, c.SilentAfter = 2*time.Second, 3*time.Second }, "silent_after: must be at least twice"},

@@ -57,7 +57,8 @@ type publication struct {
 	at     time.Time
 }
 
-// Open reads the secret and opens the listener; nothing is asked or answered before Run. Of peers, this edge's own address is left out.
+// Open reads the secret and opens the listener; nothing is asked or answered before Run. Of peers, this edge's own address is left out,
+// and one that is there twice counts once.
 // With a nil config the Fleet is nil. A nil log is silent; with a nil set nothing is counted.
 func Open(c *Config, self Identity, peers []Target, log *slog.Logger, set *metrics.Set) (*Fleet, error) {
 	if c == nil {
@@ -102,13 +103,16 @@ func newFleet(c *Config, self Identity, peers []Target, sys parts, log *slog.Log
 	view := new(View)
 	for _, t := range peers {
 		t.Address = unmapped(t.Address)
-		i := len(f.targets)
-		f.targets = append(f.targets, t)
-		f.metrics = append(f.metrics, newPeerMetrics(set, t, func() *Peer { return f.View().Peers[i] }))
-		view.Peers = append(view.Peers, &Peer{Address: t.Address, Region: t.Region, Since: f.started})
+		if !slices.ContainsFunc(f.targets, func(o Target) bool { return o.Address == t.Address }) {
+			f.targets = append(f.targets, t)
+			view.Peers = append(view.Peers, &Peer{Address: t.Address, Region: t.Region, Since: f.started})
+		}
 	}
 	f.view.Store(view)
 	countStates(set, &f.view)
+	for i, t := range f.targets {
+		f.metrics = append(f.metrics, newPeerMetrics(set, t, func() *Peer { return f.View().Peers[i] }))
+	}
 	f.published.Store(&publication{new(Report).normal(), f.started})
 	f.server = newServer(sys.listener, newSources(f.targets), sys.keys.get, f.report, newServerMetrics(set), log)
 	return f

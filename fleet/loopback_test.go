@@ -131,7 +131,8 @@ func TestAListenerThatFailsEndsTheRun(t *testing.T) {
 func TestEveryMetricHasItsText(t *testing.T) {
 	c := testConfig()
 	c.SecretFile = secretFile(t, secretA)
-	e := open(t, c, netip.MustParseAddrPort("127.0.0.1:0"), "fra-1", "fra", all)
+	twice := append([]Target{{"fra", netip.MustParseAddrPort("[::ffff:198.51.100.2]:9181")}}, all...)
+	e := open(t, c, netip.MustParseAddrPort("127.0.0.1:0"), "fra-1", "fra", twice)
 	defer e.server.gate.Close()
 	seen := map[string]bool{}
 	for _, name := range e.set.ListMetricNames() {
