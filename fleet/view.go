@@ -115,7 +115,7 @@ func better(a, b *Peer) bool {
 
 // hears are the names of those that are heard, in order.
 func (v *View) hears(self string) []string {
-	var names []string
+	names := []string{}
 	for _, p := range v.Peers {
 		if p.State == Heard && p.Edge != self {
 			names = append(names, p.Edge)
