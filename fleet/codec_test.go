@@ -12,16 +12,17 @@ import (
 
 // largest is a report of the longest texts and lists.
 func largest() *Report {
-	long := func(n int) string { return strings.Repeat("x", n) }
+	long := func(n int) string { return strings.Repeat("<", n) } // which JSON may escape
+	name := strings.Repeat("x", 63)
 	r := &Report{
-		Version: version, Edge: long(63), Region: long(63), Software: long(maxSoftware), Instance: long(maxInstance), Sequence: 1<<64 - 1,
+		Version: version, Edge: name, Region: name, Software: long(maxSoftware), Instance: long(maxInstance), Sequence: 1<<64 - 1,
 		Uptime: maxDuration, Age: maxDuration, Draining: false, Load: long(maxLoad),
 	}
 	for i := range maxPrefixes {
 		p := netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x1d, 0xb8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, byte(i)}), 128)
 		r.Prefixes = append(r.Prefixes, PrefixReport{p, LevelWithdrawn, long(maxReason), maxDuration})
 		r.Intents = append(r.Intents, Intent{p, long(maxReason), maxDuration})
-		r.Hears = append(r.Hears, long(63))
+		r.Hears = append(r.Hears, name)
 	}
 	return r
 }

@@ -2,11 +2,18 @@ package fleet
 
 import (
 	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 func TestEdgesHearEachOtherAndFallSilent(t *testing.T) {
@@ -289,6 +296,8 @@ func TestStopEndsEverything(t *testing.T) {
 		fra := n.edge(t, fraAddr, "fra-1", "fra", all...)
 		nyc := n.edge(t, nycAddr, "nyc-1", "nyc", all...)
 		time.Sleep(2 * time.Second)
+		aside := netip.MustParseAddrPort("198.51.100.99:9181")
+		n.lead(aside, nycAddr)
 		n.cut(nycAddr) // fra waits for an answer, nyc has its connection open
 		time.Sleep(700 * time.Millisecond)
 		start := time.Now()
@@ -296,7 +305,68 @@ func TestStopEndsEverything(t *testing.T) {
 		if time.Since(start) != 0 {
 			t.Error("a stop waits for an answer")
 		}
+		n.connect(t, strangerAddr, aside) // of somebody who says nothing
+		synctest.Wait()
+		start = time.Now()
 		nyc.stop()
+		if time.Since(start) > stopTimeout {
+			t.Errorf("a stop waits %s for a stranger", time.Since(start))
+		}
+	})
+}
+
+func TestRunWaitsForWhatItHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := slog.New(slog.DiscardHandler)
+		keys, err := openKeyFile(secretFile(t, secretA), log, metrics.NewSet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := newNetwork()
+		stubborn := func(context.Context, netip.AddrPort) (net.Conn, error) {
+			time.Sleep(time.Hour)
+			return nil, net.ErrClosed
+		}
+		f := newFleet(testConfig(), Identity{Edge: "fra-1"}, all[1:], parts{keys, n.listen(fraAddr), stubborn}, log, metrics.NewSet())
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := f.Run(ctx); err != nil || time.Since(start) < time.Hour {
+			t.Errorf("%v after %s, while a dial goes on", err, time.Since(start))
+		}
+
+		l := n.listen(nycAddr)
+		slow := func(time.Time) *Report { time.Sleep(time.Hour); return new(Report) }
+		s := newServer(l, newSources(nil), keys.get, slow, newServerMetrics(metrics.NewSet()), log)
+		var running sync.WaitGroup
+		running.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			start := time.Now()
+			if err := s.run(ctx); err != nil || time.Since(start) < time.Hour {
+				t.Errorf("%v after %s, while an answer is made", err, time.Since(start))
+			}
+		})
+		c := n.connect(t, strangerAddr, nycAddr)
+		q := newQuestion("nyc-1")
+		io.WriteString(c, q.request(nycAddr, keys.get().signQuestion(q)))
+		running.Wait()
+	})
+}
+
+func TestWhatIsPublishedIsCutAndCopied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		fra := n.edge(t, fraAddr, "fra-1", "fra", all...)
+		nyc := n.edge(t, nycAddr, "nyc-1", "nyc", all...)
+		says := []PrefixReport{{Prefix: v4, Level: LevelFull, Reason: "a \"word\"\n"}, {}}
+		nyc.Publish(Report{Edge: "fra-1", Region: "moon", Version: -1, Hears: []string{"x"}, Prefixes: says})
+		says[0].Level = LevelWithdrawn
+		time.Sleep(time.Second)
+		r := fra.want(t, nycAddr, Heard, OutcomeAnswered, "a report with too much in it").Report
+		if len(r.Prefixes) != 1 || r.Prefixes[0].Reason != "a ?word??" || r.Prefixes[0].Level != LevelFull || r.Edge != "nyc-1" || r.Version != version {
+			t.Errorf("%+v", r)
+		}
 	})
 }
 

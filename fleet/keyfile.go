@@ -23,7 +23,7 @@ type keyFile struct {
 	keys atomic.Pointer[keyring]
 
 	// owned by watch
-	state os.FileInfo // of the file that the keys are from; nil: to be read again
+	state os.FileInfo // of the file that the keys are from; nil when it could not be seen
 	fault string      // why the latest reading was of no use; "" when it was
 }
 
@@ -60,11 +60,11 @@ func (k *keyFile) watch(ctx context.Context) {
 func (k *keyFile) look() {
 	state, err := os.Stat(k.file)
 	if err == nil && k.state != nil && os.SameFile(state, k.state) && state.Size() == k.state.Size() && state.ModTime().Equal(k.state.ModTime()) {
+		k.fault = "" // it is what it was, also after it was away
 		return
 	}
 	keys, err := readKeyring(k.file)
 	if err != nil {
-		k.state = nil
 		if err.Error() != k.fault {
 			k.fault = err.Error()
 			k.failed.Inc()

@@ -208,6 +208,20 @@ func TestAFarEdgeGetsItsTimeTwice(t *testing.T) {
 	})
 }
 
+func TestAnAnswerThatDoesNotComeIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		wait := respond(n.listen(nycAddr), func(net.Conn, *http.Request) {})
+		l := &link{address: nycAddr, dial: n.dialer(fraAddr), timeout: time.Second}
+		start := time.Now()
+		_, err := l.ask(t.Context(), newQuestion("fra-1"), "")
+		if outcomeOf(err) != OutcomeTimeout || time.Since(start) != time.Second || l.conn != nil {
+			t.Errorf("%v after %s, the connection is kept: %v", err, time.Since(start), l.conn != nil)
+		}
+		wait()
+	})
+}
+
 func TestASlowDialIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &link{address: nycAddr, dial: newNetwork().dialer(fraAddr), timeout: time.Second}

@@ -78,9 +78,12 @@ func TestTwoFleetsOverRealSockets(t *testing.T) {
 	if len(v.Peers) != 1 || v.Peers[0].Address != nycAt || !v.Peers[0].Report.Draining || v.Peers[0].Report.Load != "high" || v.Peers[0].RTT <= 0 {
 		t.Errorf("what fra knows: %+v", v.Peers[0])
 	}
-	if fra.server.gate.sources.of(&net.TCPAddr{IP: nycAt.Addr().AsSlice()}) == fra.server.gate.sources.strangers {
-		t.Error("an edge asks as a stranger")
+	known := fra.server.gate.sources.peers[nycAt.Addr()]
+	known.mu.Lock()
+	if known.conns != 1 {
+		t.Errorf("%d connections from the address at which nyc is asked, want one: it asks as a stranger", known.conns)
 	}
+	known.mu.Unlock()
 	status, err := json.Marshal(fra.Status())
 	if err != nil {
 		t.Fatal(err)

@@ -121,6 +121,34 @@ func TestAStandstillMakesUnknownWhatWouldBeSilent(t *testing.T) {
 	}
 }
 
+func TestAnEdgeThatRestartsIsNoTwin(t *testing.T) {
+	e := &edge{log: new(logBuffer)}
+	f := &Fleet{silentAfter: 1600 * time.Millisecond, log: testLog(e)}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	w := f.newWatcher(now)
+	look := func(first, second string, twin bool) {
+		t.Helper()
+		f.view.Store(&View{Peers: []*Peer{heard("a", first, 1), heard("a", second, 1)}})
+		now = now.Add(200 * time.Millisecond)
+		w.findTwins(now)
+		if told := e.log.count("two edges have the same name") == 1; told != twin {
+			t.Fatalf("told of a twin: %v, want %v", told, twin)
+		}
+	}
+	for range 5 { // restarts, of which one address tells before the other
+		for range 8 {
+			look("new", "old", false)
+		}
+		look("new", "new", false)
+	}
+	for range 8 {
+		look("one", "two", false)
+	}
+	for range 3 {
+		look("one", "two", true)
+	}
+}
+
 func TestNextLookIsWhenSomebodyFallsSilent(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	f := &Fleet{silentAfter: 1600 * time.Millisecond}

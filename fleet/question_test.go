@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"encoding/hex"
 	"net/http"
 	"strings"
@@ -95,6 +96,9 @@ func TestAnAnswerIsForItsQuestionAlone(t *testing.T) {
 	}
 	if k.verifyAnswer(question{q.nonce, "fra-2"}, body, mac) == nil {
 		t.Error("an answer to another edge passes")
+	}
+	if bytes.Equal(k.pairs[0].question, k.pairs[0].answer) {
+		t.Error("one key for two uses")
 	}
 	if k.verifyAnswer(q, body, k.signQuestion(q)) == nil || k.verifyAnswer(q, nil, k.signQuestion(q)) == nil {
 		t.Error("a question's signature passes for an answer's")
