@@ -16,6 +16,7 @@ import (
 	"nearcast/cache/disk"
 	"nearcast/geo"
 	"nearcast/health"
+	"nearcast/health/load"
 	"nearcast/internal/config"
 	"nearcast/internal/loopback"
 	"nearcast/proxy"
@@ -32,6 +33,7 @@ type edge struct {
 	proxy     *proxy.Proxy
 	front     *front.Front
 	monitor   *health.Monitor
+	load      *load.Monitor
 	speaker   *bgp.Speaker        // nil without an anycast section
 	routes    *routes             // nil without an anycast section
 	announcer *bgp.Announcer      // nil without an anycast section
@@ -94,6 +96,7 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
 	}
+	e.load = e.loadMonitor(log, set)
 	if e.admin, err = admin.Listen(cfg.Admin, e.source(set), log); err != nil {
 		return nil, err
 	}
@@ -122,6 +125,7 @@ func (e *edge) list(access *logWriter) {
 		stage{"admin", e.admin.Run},
 		stage{"cache", always(e.cache.Run)},
 		stage{"health", always(e.monitor.Run)},
+		stage{"load", always(e.load.Run)},
 		stage{"http", func(ctx context.Context) error { return e.front.Run(ctx, e.proxy) }})
 	if e.speaker != nil {
 		e.stages = append(e.stages,
@@ -181,7 +185,7 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp, loopback.MetricHelp} {
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp, loopback.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

@@ -9,6 +9,7 @@ import (
 	"nearcast/bgp"
 	"nearcast/cache"
 	"nearcast/health"
+	"nearcast/health/load"
 	"nearcast/internal/loopback"
 )
 
@@ -25,6 +26,7 @@ type status struct {
 	Listeners []targetStatus       `json:"listeners,omitempty"`
 	Origins   []targetStatus       `json:"origins"`
 	DiskCache *cache.DiskStatus    `json:"disk_cache,omitempty"`
+	Load      *load.State          `json:"load"`
 }
 
 // drainStatus is the order in force, if there is one, and the way out.
@@ -62,7 +64,8 @@ type targetStatus struct {
 }
 
 func (e *edge) status() status {
-	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}, Addresses: e.addresses.Status(), DiskCache: e.cache.DiskStatus()}
+	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}, Addresses: e.addresses.Status(), DiskCache: e.cache.DiskStatus(),
+		Load: e.load.Snapshot()}
 	if e.announcer != nil {
 		s.Prefixes, s.Neighbors = e.announcer.Status(), e.speaker.Status()
 		s.Drain = newDrainStatus(e.cfg.Anycast, e.announcer.Ordered())
