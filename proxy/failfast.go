@@ -65,8 +65,8 @@ func (p *Proxy) allDown(s *service) bool {
 }
 
 // reached notes an origin's answer.
-func (p *Proxy) reached(s *service, status int) {
+func (p *Proxy) reached(s *service, status int, now time.Time) {
 	if p.shedding.word.Load()&failFastBit != 0 && !staleOnStatus(status) {
-		s.trials.answered.Store(time.Now().Add(trialHolds).UnixNano())
+		s.trials.answered.Store(now.Add(trialHolds).UnixNano())
 	}
 }

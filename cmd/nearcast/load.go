@@ -33,11 +33,12 @@ func (e *edge) shed() func(load.State) {
 	if !e.cfg.Overload.Shed {
 		return nil
 	}
-	last := time.Now()
+	var last time.Time
 	return func(st load.State) {
-		now := time.Now()
-		e.proxy.ObserveLoad(now.Sub(last), proxyLoad(st.Level), proxyLoad(st.Latest))
-		last = now
+		if !last.IsZero() {
+			e.proxy.ObserveLoad(st.At.Sub(last), proxyLoad(st.Level), proxyLoad(st.Latest))
+		}
+		last = st.At
 	}
 }
 

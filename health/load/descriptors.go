@@ -44,6 +44,10 @@ func countFiles(dir string) (uint64, error) {
 	if n := info.Size(); n > 0 {
 		return uint64(n), nil
 	}
+	return countEntries(dir)
+}
+
+func countEntries(dir string) (uint64, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return 0, err

@@ -19,6 +19,8 @@ const (
 
 // State is one sample's outcome. It never changes.
 type State struct {
+	// At is when the sample was taken; zero before the first.
+	At time.Time `json:"-"`
 	// Level is the highest of the signals, OK at least.
 	Level Level `json:"level"`
 	// Latest is the highest level of the latest values alone, without hysteresis: with a Level above OK it says whether it is getting
@@ -60,7 +62,7 @@ func (s *Signal) String() string {
 
 // newState sums signals up. before is the state that it follows.
 func newState(now time.Time, before *State, signals []Signal) *State {
-	s := &State{Level: OK, Latest: OK, Since: before.Since, Signals: signals}
+	s := &State{At: now, Level: OK, Latest: OK, Since: before.Since, Signals: signals}
 	for i := range signals {
 		s.Level = max(s.Level, signals[i].Level)
 		s.Latest = max(s.Latest, signals[i].Latest)
