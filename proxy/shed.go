@@ -41,12 +41,14 @@ var shedReasons = [...]string{workStale: "stale", workRefresh: "refresh", workPa
 // shedUnreachable stands for what failing fast refuses.
 const shedUnreachable = workKinds
 
-// How the share that is shed moves, a second. It rises in small steps, since each of them shows in the load only after a while, and falls as
-// slowly, so that what comes back does not bring the load back with it.
+// How the share that is shed moves, a second. It rises in small steps, since each of them shows in the load only after a while, and falls in such
+// that what comes back does not bring the load back with it before that shows.
 const (
 	shedRise         = 0.05
 	shedRiseCritical = 0.2
-	shedFall         = 0.05
+	shedFall         = 0.1
+	shedFallFills    = 0.2  // of fills, which come back first
+	shedEase         = 0.01 // while the load has not ended and is below its threshold: no more than is needed is shed
 )
 
 // The pressure is one number: up to 1 it is the share of uncacheable work that is shed, and what exceeds 1 is that of fills.
@@ -60,7 +62,7 @@ const (
 const maxElapsed = 5 * time.Second
 
 // nextPressure moves the pressure. held is the load with hysteresis, latest that of the latest sample alone: while the first is
-// high and the second is not, what is shed is just enough. It is pure.
+// high and the second is not, what is shed is enough, and perhaps too much. It is pure.
 func nextPressure(pressure float64, elapsed time.Duration, held, latest Load) float64 {
 	t := min(elapsed, maxElapsed).Seconds()
 	limit := 0.0
@@ -72,10 +74,17 @@ func nextPressure(pressure float64, elapsed time.Duration, held, latest Load) fl
 	case latest > LoadOK: // it has begun to rise again
 		limit = pressure
 	}
+	if over := pressure - max(limit, 1); over > 0 {
+		fall := min(over, shedFallFills*t)
+		pressure -= fall
+		t -= fall / shedFallFills
+	}
 	if pressure > limit {
 		return max(pressure-shedFall*t, limit)
 	}
 	switch latest {
+	case LoadOK:
+		return max(pressure-shedEase*t, 0)
 	case LoadHigh:
 		pressure += shedRise * t
 	case LoadCritical:

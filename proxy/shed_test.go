@@ -46,14 +46,16 @@ func TestThePressureFollowsTheLoad(t *testing.T) {
 	}{
 		{"nothing without a load", []look{{1, LoadOK, LoadOK, 0}, {1, LoadOK, LoadHigh, 0}, {1, LoadOK, LoadCritical, 0}}},
 		{"it begins small and rises while the load lasts", []look{{1, LoadHigh, LoadHigh, 0.05}, {1, LoadHigh, LoadHigh, 0.1}, {2, LoadHigh, LoadHigh, 0.2}}},
-		{"what is enough is held", []look{{2, LoadHigh, LoadHigh, 0.1}, {5, LoadHigh, LoadOK, 0.1}, {5, LoadHigh, LoadOK, 0.1}}},
+		{"what is enough is eased", []look{{2, LoadHigh, LoadHigh, 0.1}, {1, LoadHigh, LoadOK, 0.09}, {1, LoadHigh, LoadOK, 0.08}, {1, LoadHigh, LoadHigh, 0.13}}},
 		{"a high load leaves a tenth", []look{{5, LoadHigh, LoadHigh, 0.25}, {5, LoadHigh, LoadCritical, 0.9}, {5, LoadHigh, LoadHigh, 0.9}}},
 		{"a critical one nothing, in the end", []look{{5, LoadCritical, LoadCritical, 1}, {5, LoadCritical, LoadCritical, 2}, {5, LoadCritical, LoadCritical, 2}}},
-		{"and rises slowly when the worst is over", []look{{1, LoadCritical, LoadCritical, 0.2}, {1, LoadCritical, LoadHigh, 0.25}, {1, LoadCritical, LoadOK, 0.25}}},
-		{"fills come back when it is critical no more", []look{{5, LoadCritical, LoadCritical, 1}, {2, LoadCritical, LoadCritical, 1.4}, {2, LoadHigh, LoadHigh, 1.3},
-			{5, LoadHigh, LoadHigh, 1.05}, {5, LoadHigh, LoadHigh, 0.9}}},
-		{"it falls as slowly as it rose", []look{{4, LoadHigh, LoadHigh, 0.2}, {1, LoadOK, LoadOK, 0.15}, {5, LoadOK, LoadOK, 0}}},
-		{"and stays where it is when the load begins to rise again", []look{{4, LoadHigh, LoadHigh, 0.2}, {1, LoadOK, LoadOK, 0.15}, {5, LoadOK, LoadHigh, 0.15}}},
+		{"and rises slowly when the worst is over", []look{{1, LoadCritical, LoadCritical, 0.2}, {1, LoadCritical, LoadHigh, 0.25}, {1, LoadCritical, LoadOK, 0.24}}},
+		{"fills come back when it is critical no more", []look{{5, LoadCritical, LoadCritical, 1}, {2, LoadCritical, LoadCritical, 1.4}, {1, LoadHigh, LoadHigh, 1.2},
+			{1.5, LoadHigh, LoadHigh, 0.95}, {5, LoadHigh, LoadHigh, 0.9}}},
+		{"it falls slowly", []look{{4, LoadHigh, LoadHigh, 0.2}, {1, LoadOK, LoadOK, 0.1}, {5, LoadOK, LoadOK, 0}}},
+		{"from all to nothing in a quarter of a minute", []look{{5, LoadCritical, LoadCritical, 1}, {5, LoadCritical, LoadCritical, 2}, {5, LoadOK, LoadOK, 1},
+			{5, LoadOK, LoadOK, 0.5}, {5, LoadOK, LoadOK, 0}}},
+		{"and stays where it is when the load begins to rise again", []look{{4, LoadHigh, LoadHigh, 0.2}, {1, LoadOK, LoadOK, 0.1}, {5, LoadOK, LoadHigh, 0.1}}},
 		{"a long time counts for a short one", []look{{3600, LoadHigh, LoadHigh, 0.25}}},
 	} {
 		pressure := 0.0

@@ -47,9 +47,9 @@ func TestTheProxyShedsByTheLoadsSamples(t *testing.T) {
 	}{
 		{0, load.High, load.High, 0}, // nothing is known of the time before
 		{2, load.High, load.High, 0.1},
-		{4, load.High, load.OK, 0.1},
-		{8, load.Critical, load.Critical, 0.9},
-		{9, load.OK, load.OK, 0.85},
+		{4, load.High, load.OK, 0.08},
+		{8, load.Critical, load.Critical, 0.88},
+		{9, load.OK, load.OK, 0.78},
 	} {
 		after(load.State{At: t0.Add(time.Duration(tt.seconds) * time.Second), Level: tt.level, Latest: tt.latest})
 		if u, f := e.proxy.Shedding(); u != tt.uncacheable || f != 0 {

@@ -14,8 +14,8 @@ type Config struct {
 
 	// AcceptQueue is the fullest listener's queue of connections that wait to be accepted, as a share of its limit. Default 0.5, 0.9, at once.
 	AcceptQueue Share `yaml:"accept_queue"`
-	// CPU is what is in use of the processors that this process may use: of its cgroup's quota, or of the machine where this process
-	// causes a quarter of the use or more. Work of a lower priority (nice) counts as idle. Default 0.9, 0.98, for 5s.
+	// CPU is what is in use of the processors that this process may use: of its cgroup's quota, or of the machine, but no more
+	// than four times this process's own use: what others use up is not made less by refusing work. Work of a lower priority (nice) counts as idle. Default 0.9, 0.98, for 5s.
 	CPU Share `yaml:"cpu"`
 	// CPUPressure is the share of time in which some task waited for a processor, over 10 s (PSI, "some avg10"), of this process's cgroup, else
 	// of the machine. Default 0: ignored, since work of a lower priority waits too.

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// ownShare: the machine's use of its processors counts where this process causes at least one part in so many of it. What others use up is not made
-// less by refusing work, and shows in the scheduling latency and in accept queues.
-const ownShare = 4
+// ownTimes: the machine's use of its processors counts up to so many times this process's own, which is all of it where this process causes a quarter or
+// more. What others use up is not made less by refusing work, and shows in the scheduling latency and in accept queues.
+const ownTimes = 4
 
 // cpu reads the use of the processors.
 type cpu struct {
@@ -109,13 +109,7 @@ type usage struct {
 
 // reading is what counts. It is pure.
 func (u usage) reading() Reading {
-	r := Reading{Value: u.own, Detail: fmt.Sprintf("own %.2f", u.own)}
-	if u.machine > r.Value && u.own*ownShare >= u.machine {
-		r.Value = u.machine
-	}
-	if u.group > r.Value {
-		r.Value = u.group
-	}
+	r := Reading{Value: max(u.own, min(u.machine, ownTimes*u.own), u.group), Detail: fmt.Sprintf("own %.2f", u.own)}
 	if u.machine > 0 {
 		r.Detail += fmt.Sprintf(", machine %.2f", u.machine)
 	}

@@ -54,8 +54,9 @@ func TestCPUIsWhatCountsOfTheUse(t *testing.T) {
 		want float64
 	}{
 		{"a machine that this process fills", usage{own: 0.6, machine: 0.95}, 0.95},
-		{"one that others fill", usage{own: 0.1, machine: 1}, 0.1},
+		{"one that others fill", usage{own: 0.1, machine: 1}, 0.4},
 		{"a quarter is enough", usage{own: 0.25, machine: 1}, 1},
+		{"no more than there is", usage{own: 0.3, machine: 1}, 1},
 		{"a quota", usage{own: 0.1, machine: 0.2, group: 0.97, groupName: "/x"}, 0.97},
 		{"this process alone, where nothing else is known", usage{own: 0.4}, 0.4},
 	} {
