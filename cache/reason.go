@@ -52,6 +52,7 @@ const (
 	// Serving and updating what is stored.
 	ReasonHeadMatches  // the answer to HEAD has updated the stored response (RFC 9111 §4.3.5)
 	ReasonDisconnected // no origin could be reached, and the stored response serves although it is stale
+	ReasonOverload     // no origin was asked, since the edge is overloaded; what is stored serves although it is stale, where it may
 
 	reasonCount
 )
@@ -96,6 +97,7 @@ var reasonWords = [reasonCount]string{
 	ReasonOtherVariant:    "other variant",
 	ReasonFailed:          "failed",
 	ReasonDisconnected:    "disconnected",
+	ReasonOverload:        "overload",
 }
 
 // String returns the words for logs, metrics and Cache-Status.

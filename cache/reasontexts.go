@@ -59,6 +59,7 @@ var reasonTexts = [reasonCount]reasonText{
 	ReasonOtherVariant: {"The response that came is for requests with other fields.", "RFC 9111 §4.1", "Let the origin name fewer fields in Vary."},
 	ReasonFailed:       {"The fetch failed.", ofConfig, ""},
 	ReasonDisconnected: {"No origin could be reached, and the stored response serves although it is stale.", "RFC 9111 §4.2.4", "See stale_on_disconnect."},
+	ReasonOverload:     {"No origin was asked, since the edge is overloaded; a stored response serves although it is stale, where it may.", "RFC 9111 §4.2.4", "See overload."},
 }
 
 // Meaning says in one sentence what the reason means.

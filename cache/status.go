@@ -41,9 +41,9 @@ func appendStatus(b []byte, res *Result, out *Outcome) []byte {
 	case res.Object != nil:
 		b = append(b, "; hit; ttl="...)
 		b = strconv.AppendInt(b, floorSeconds(res.TTL), 10)
-		if out.Reason == ReasonDisconnected {
-			detail = out.Reason
-		}
+	}
+	if out.Reason == ReasonDisconnected || out.Reason == ReasonOverload {
+		detail = out.Reason
 	}
 	switch detail {
 	case ReasonNone, ReasonFresh, ReasonStored, ReasonNotStored, ReasonNoVariant, ReasonExpired, ReasonMethod:

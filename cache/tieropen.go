@@ -133,14 +133,15 @@ func (c *Cache) DiskStatus() *DiskStatus {
 	}
 	t := c.tier()
 	if t == nil {
-		out := &DiskStatus{State: "unavailable", Limit: int64(o.config.Size)}
+		out := &DiskStatus{State: "unavailable", Limit: int64(o.config.Size), condition: DiskUnavailable}
 		if err := o.failed.Load(); err != nil {
 			out.Error = (*err).Error()
 		}
 		return out
 	}
 	st := t.store.Status()
-	out := &DiskStatus{State: st.State.String(), Reason: st.Reason, Records: t.store.Len(), Bytes: t.store.Used(), Limit: t.store.Limit()}
+	out := &DiskStatus{State: st.State.String(), Reason: st.Reason, Records: t.store.Len(), Bytes: t.store.Used(), Limit: t.store.Limit(),
+		condition: conditionOf(st)}
 	if st.Err != nil {
 		out.Error = st.Err.Error()
 	}
@@ -155,6 +156,8 @@ type DiskStatus struct {
 	Records int    `json:"records"` // objects, and parts of large bodies
 	Bytes   int64  `json:"bytes"`
 	Limit   int64  `json:"limit_bytes"`
+
+	condition DiskCondition
 }
 
 // Disk is the store below the cache; nil when there is none.

@@ -154,7 +154,7 @@ func TestADiskThatFailsAtTheStart(t *testing.T) {
 			if err := h.openDisk(o); err != nil {
 				t.Fatal(err)
 			}
-			if st := h.DiskStatus(); st.State != "unavailable" || st.Error == "" || h.Disk() != nil {
+			if st := h.DiskStatus(); st.State != "unavailable" || st.Condition() != DiskUnavailable || st.Error == "" || h.Disk() != nil {
 				t.Fatalf("%+v", st)
 			}
 			h.store(get("/before"), now(200, "Cache-Control: max-age=600"), "before")
@@ -164,7 +164,7 @@ func TestADiskThatFailsAtTheStart(t *testing.T) {
 			time.Sleep(lastReopen)
 			synctest.Wait()
 			h.written()
-			if st := h.DiskStatus(); st.State != "ready" || st.Error != "" || st.Records != 0 {
+			if st := h.DiskStatus(); st.State != "ready" || st.Condition() != DiskOK || st.Error != "" || st.Records != 0 {
 				t.Fatalf("%+v", st)
 			}
 			if h.bodyOf(get("/old")) != "none" {

@@ -52,6 +52,7 @@ func (p *Proxy) attempt(ctx context.Context, x *exchange, o *origin, fields mess
 	o.meters.attempted(time.Since(start), err)
 	if err == nil {
 		o.suspect.clear()
+		p.reached(x.service, res.Status, time.Now())
 	}
 	return res, err
 }

@@ -23,6 +23,8 @@ var MetricHelp = map[string]string{
 	"nearcast_cache_requests_total":             "Requests by what the cache did for them.",
 	"nearcast_revalidations_crowded_out_total":  "Stale responses served without a revalidation in the background, since 1024 were under way.",
 	"nearcast_incomplete_responses_total":       "Responses that ended before their end, by who was to blame.",
+	"nearcast_shed_requests_total":              "Requests that were not sent to an origin, by reason: uncacheable and miss were refused under load; stale and refresh served what is stored; unreachable: no origin of the service was up.",
+	"nearcast_shed_share":                       "Share of the requests for an origin that is refused under load, by the kind of work.",
 	"nearcast_origin_requests_total":            "Attempts made on an origin.",
 	"nearcast_origin_failures_total":            "Attempts on an origin that brought no response, by reason.",
 	"nearcast_origin_response_duration_seconds": "Time from an attempt's start to the response's header section.",
@@ -85,6 +87,7 @@ type serviceMeters struct {
 	tunnels    *metrics.Gauge
 	tunnelIn   *metrics.Counter
 	tunnelOut  *metrics.Counter
+	shed       [len(shedReasons)]*metrics.Counter
 }
 
 type originMeters struct {
@@ -120,10 +123,19 @@ func (m *meters) service(name string) *serviceMeters {
 	for use, word := range cacheWords {
 		s.cache[use] = counter(`nearcast_cache_requests_total{service=%q,cache=%q}`, word)
 	}
+	for w, reason := range shedReasons {
+		s.shed[w] = counter(`nearcast_shed_requests_total{service=%q,reason=%q}`, reason)
+	}
 	for b := range blameSlots {
 		s.incomplete[b] = counter(`nearcast_incomplete_responses_total{service=%q,reason=%q}`, message.Blame(b))
 	}
 	return s
+}
+
+// shedding registers what is refused now.
+func (m *meters) shedding(p *Proxy) {
+	m.set.GetOrCreateGauge(`nearcast_shed_share{work="uncacheable"}`, func() float64 { v, _ := p.Shedding(); return v })
+	m.set.GetOrCreateGauge(`nearcast_shed_share{work="miss"}`, func() float64 { _, v := p.Shedding(); return v })
 }
 
 func (m *meters) origin(service, url string) *originMeters {

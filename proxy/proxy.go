@@ -61,8 +61,9 @@ type Proxy struct {
 	// revalidations are under way in the background.
 	revalidations atomic.Int64
 
-	clock  clock
-	quicks sync.Pool // of *quick
+	clock    clock
+	quicks   sync.Pool // of *quick
+	shedding shedding
 }
 
 // New builds the proxy. It fails on a service that can't be built; nothing is dialed.
@@ -84,6 +85,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p.table = t
+	p.meters.shedding(p)
 	p.life, p.end = context.WithCancel(context.Background())
 	return p, nil
 }

@@ -291,6 +291,9 @@ func (p *Proxy) fail(x *exchange, err error) {
 		fields.Add("allow", allowed)
 	}
 	x.outcome.Forwarded = x.outcome.Forwarded || x.attempts > 0
+	if refused(e) && !x.outcome.Forwarded {
+		x.unanswered(e)
+	}
 	if err := p.writeHeader(x, e.Status, p.status(x, fields), int64(len(body))); err == nil && x.r.Method != "HEAD" {
 		_ = p.write(x, []byte(body))
 	}
@@ -327,7 +330,8 @@ var proxyErrors = map[string]string{
 	"upgrade not supported":   "http_upgrade_failed",
 	"malformed response":      "http_protocol_error",
 	"origin connection limit": "connection_limit_reached",
-	"no origin":               "destination_not_found",
+	noOrigin:                  "destination_not_found",
+	noneUp:                    "destination_unavailable",
 	"request loop":            "proxy_loop_detected",
 	"internal error":          "proxy_internal_error",
 }

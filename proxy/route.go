@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"nearcast/cache"
 	"nearcast/geo"
@@ -49,6 +50,8 @@ type service struct {
 	origins  []*origin
 	meters   *serviceMeters
 	rotation rotation
+	turns    [workKinds]atomic.Uint32 // of what is shed
+	trials   trials
 }
 
 // origin is one origin of a service.

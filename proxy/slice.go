@@ -125,6 +125,10 @@ func (s *slicer) begin(n int64) (*cache.Object, begun) {
 		f.Fail(errLeaderGone)
 		return again.Object, begun{}
 	}
+	if e := s.refusal(&stored); e != nil {
+		f.Fail(e) // and so those who wait for it, this exchange among them
+		return nil, begun{fill: f, stored: stored}
+	}
 	ctx, cancel := p.detach(x.ctx)
 	bg := x.behind(ctx)
 	p.background(func() {
@@ -135,6 +139,17 @@ func (s *slicer) begin(n int64) (*cache.Object, begun) {
 		}
 	})
 	return nil, begun{f, stored, bg}
+}
+
+// refusal is refusedFill for a slice. An answer that has begun goes on.
+func (s *slicer) refusal(stored *cache.Result) *message.Error {
+	switch {
+	case s.x.status != 0:
+		return nil
+	case stored.ServeStaleOnDisconnect:
+		return s.p.refusal(s.x, workStale)
+	}
+	return s.p.refusal(s.x, workFill)
 }
 
 // fetchSlice fetches a slice, or validates the stored one.

@@ -15,7 +15,7 @@ func (p *Proxy) orStale(x *exchange, err error) error {
 	if x.takesStale(&x.result, e, x.outcome) {
 		return p.respondObject(x, x.result.Object)
 	}
-	if e.Blame != message.BlameClient && x.result.MustRevalidate && disconnected(e) {
+	if e.Blame != message.BlameClient && x.result.MustRevalidate && disconnected(e) && !refused(e) {
 		timeout := *e
 		timeout.Status = http.StatusGatewayTimeout
 		return &timeout
@@ -31,14 +31,20 @@ func (x *exchange) takesStale(stored *cache.Result, e *message.Error, forwarded 
 		return false
 	}
 	x.stale, x.fault, x.outcome = true, e, forwarded
-	if cut {
+	switch {
+	case e.Reason == reasonOverload:
+		x.outcome = cache.Outcome{Reason: cache.ReasonOverload}
+	case cut:
 		x.outcome = cache.Outcome{Reason: cache.ReasonDisconnected}
 	}
 	return true
 }
 
-// disconnected reports whether a fetch failed since no origin could be reached or none answered. Bytes that make no answer are one that
+// disconnected reports whether a fetch failed since no origin could be reached or none answered, or was to be asked. Bytes that make no answer are one that
 // failed: the origin is there.
 func disconnected(e *message.Error) bool {
-	return e.Reason == noOrigin || e.Blame == message.BlameOrigin && upstream.Unreached(e.Reason)
+	return e.Reason == noOrigin || refused(e) || e.Blame == message.BlameOrigin && upstream.Unreached(e.Reason)
 }
+
+// refused reports whether it was decided that no origin is asked.
+func refused(e *message.Error) bool { return e.Reason == reasonOverload || e.Reason == noneUp }

@@ -18,6 +18,9 @@ const maxJoins = 3
 // pass forwards the request as it is: the cache has no part in it, but an unsafe method may make stored responses obsolete.
 func (p *Proxy) pass(x *exchange) error {
 	x.letGo()
+	if e := p.refusal(x, workPass); e != nil {
+		return p.orStale(x, e)
+	}
 	requested := time.Now()
 	fields := x.r.Fields
 	if x.service.policy.Compress.Enabled {
@@ -61,6 +64,10 @@ func (p *Proxy) fill(x *exchange) error {
 	for range maxJoins {
 		f, leader := p.begin(x, asked)
 		if leader {
+			if e := p.refusedFill(x); e != nil {
+				f.Fail(e)
+				return p.orStale(x, e)
+			}
 			return p.lead(x, f)
 		}
 		obj, reason, err := f.Wait(x.ctx, x.r)
@@ -291,7 +298,7 @@ const maxRevalidations = 1024
 // costs more than a short lock.
 func (p *Proxy) revalidate(x *exchange) {
 	now := time.Now()
-	if !p.cache.Wanted(now, x.key, x.r) {
+	if !p.cache.Wanted(now, x.key, x.r) || p.refusal(x, workRefresh) != nil {
 		return
 	}
 	if p.revalidations.Add(1) > maxRevalidations {

@@ -20,6 +20,9 @@ const websocket = "websocket"
 
 // tunnel asks an origin to change protocols, and where it does carries bytes both ways until both have ended. The cache has no part in it.
 func (p *Proxy) tunnel(x *exchange) error {
+	if e := p.refusal(x, workPass); e != nil {
+		return e
+	}
 	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
 	res, err := p.forward(ctx, x, x.r.Fields, p.inform(x))

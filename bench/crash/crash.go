@@ -113,6 +113,7 @@ listen: [{ address: %q }]
 regions: { here: { location: [50, 8] } }
 services: { all: { hosts: ["*"], origins: { here: [%q] } } }
 cache: { memory: %s, max_object: 1MiB%s }
+overload: { shed: false }
 `, address, l.origin.url, l.o.Memory, disk)
 	if err := os.WriteFile(l.configFile(), []byte(text), 0o600); err != nil {
 		return err

@@ -187,7 +187,7 @@ func TestAFailingDiskDegradesAndComesBack(t *testing.T) {
 				check := func(when string) {
 					t.Helper()
 					for k, v := range want {
-						if got := get(t, s, k); got != v && (test.reason != reasonFull || v == 0) {
+						if got := get(t, s, k); got != v && (test.reason != ReasonFull || v == 0) {
 							t.Errorf("%s: %s: version %d, want %d", when, k, got, v)
 						}
 					}

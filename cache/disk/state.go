@@ -31,12 +31,18 @@ func (s State) String() string {
 	return "closed"
 }
 
-const reasonFull = "full"
+// Reasons of a Status.
+const (
+	ReasonFull     = "full"      // with Degraded: there is no space
+	ReasonReadOnly = "read-only" // with Degraded
+	ReasonFailing  = "failing"   // with Degraded, for any other error
+	ReasonSlow     = "slow"      // the disk does not answer in time
+)
 
 // Status is a state, with the reason when it is Degraded.
 type Status struct {
 	State  State
-	Reason string // "full", "read-only", "failing" with Degraded; otherwise "slow" while the disk does not answer, or ""
+	Reason string // with Degraded one of those; otherwise ReasonSlow while the disk does not answer, or ""
 	Err    error
 }
 
@@ -44,7 +50,7 @@ type Status struct {
 func (s *Store) Status() Status {
 	st := *s.status.Load()
 	if st.Reason == "" && s.overdue.Load() > 0 {
-		st.Reason = "slow"
+		st.Reason = ReasonSlow
 	}
 	return st
 }
@@ -57,11 +63,11 @@ func (s *Store) setStatus(st State, err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
-		v.Reason = reasonFull
+		v.Reason = ReasonFull
 	case errors.Is(err, syscall.EROFS):
-		v.Reason = "read-only"
+		v.Reason = ReasonReadOnly
 	default:
-		v.Reason = "failing"
+		v.Reason = ReasonFailing
 	}
 	s.status.Store(v)
 }
@@ -119,7 +125,7 @@ func (s *Store) recover(try *time.Duration) bool {
 			}
 		}
 		err := error(nil)
-		if s.Status().Reason == reasonFull {
+		if s.Status().Reason == ReasonFull {
 			err = s.giveRoom()
 		}
 		if err == nil {

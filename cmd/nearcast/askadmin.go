@@ -29,7 +29,7 @@ type adminTarget struct {
 func (c *adminTarget) address() (string, error) {
 	address := cmp.Or(c.Admin, defaultAdmin)
 	if c.Admin == "" && c.Config != "" {
-		cfg, err := load(c.Config)
+		cfg, err := loadConfig(c.Config)
 		if err != nil {
 			return "", err
 		}

@@ -17,6 +17,7 @@ import (
 	"nearcast/fleet"
 	"nearcast/geo"
 	"nearcast/health"
+	"nearcast/health/load"
 	"nearcast/internal/config"
 	"nearcast/internal/loopback"
 	"nearcast/proxy"
@@ -33,6 +34,7 @@ type edge struct {
 	proxy     *proxy.Proxy
 	front     *front.Front
 	monitor   *health.Monitor
+	load      *load.Monitor
 	speaker   *bgp.Speaker        // nil without an anycast section
 	routes    *routes             // nil without an anycast section
 	announcer *bgp.Announcer      // nil without an anycast section
@@ -99,6 +101,7 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 	if e.fleet, err = openFleet(cfg, log, set); err != nil {
 		return nil, err
 	}
+	e.load = e.loadMonitor(log, set)
 	if e.admin, err = admin.Listen(cfg.Admin, e.source(set), log); err != nil {
 		return nil, err
 	}
@@ -127,6 +130,7 @@ func (e *edge) list(access *logWriter) {
 		stage{"admin", e.admin.Run},
 		stage{"cache", always(e.cache.Run)},
 		stage{"health", always(e.monitor.Run)},
+		stage{"load", always(e.load.Run)},
 		stage{"http", func(ctx context.Context) error { return e.front.Run(ctx, e.proxy) }},
 		stage{"fleet", e.fleet.Run})
 	if e.speaker != nil {
@@ -187,7 +191,8 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp, loopback.MetricHelp, fleet.MetricHelp} {
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
+		bgp.MetricHelp, loopback.MetricHelp, fleet.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

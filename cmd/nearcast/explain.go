@@ -82,7 +82,7 @@ func (c *explainCmd) Run(s std) error {
 	}
 	var cfg *config.Config
 	if c.Config != "" {
-		if cfg, err = load(c.Config); err != nil {
+		if cfg, err = loadConfig(c.Config); err != nil {
 			return err
 		}
 	}

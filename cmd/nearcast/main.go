@@ -96,8 +96,8 @@ type guardError struct{ error }
 
 func (e guardError) Unwrap() error { return e.error }
 
-// load reads the configuration; whatever is wrong with it is a configError.
-func load(file string) (*config.Config, error) {
+// loadConfig reads the configuration; whatever is wrong with it is a configError.
+func loadConfig(file string) (*config.Config, error) {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return nil, configError{err}

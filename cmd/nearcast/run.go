@@ -21,7 +21,7 @@ type runCmd struct {
 
 // Run is the edge's life: build everything that can fail, start from the top of the list, stop from its bottom.
 func (c *runCmd) Run(s std) error {
-	cfg, err := load(c.Config)
+	cfg, err := loadConfig(c.Config)
 	if err != nil {
 		return err
 	}

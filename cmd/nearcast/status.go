@@ -10,6 +10,7 @@ import (
 	"nearcast/cache"
 	"nearcast/fleet"
 	"nearcast/health"
+	"nearcast/health/load"
 	"nearcast/internal/loopback"
 )
 
@@ -27,6 +28,7 @@ type status struct {
 	Origins   []targetStatus       `json:"origins"`
 	DiskCache *cache.DiskStatus    `json:"disk_cache,omitempty"`
 	Fleet     *fleet.Status        `json:"fleet,omitempty"`
+	Load      *load.State          `json:"load"`
 }
 
 // drainStatus is the order in force, if there is one, and the way out.
@@ -64,7 +66,8 @@ type targetStatus struct {
 }
 
 func (e *edge) status() status {
-	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{}, Addresses: e.addresses.Status(), DiskCache: e.cache.DiskStatus(), Fleet: e.fleet.Status()}
+	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{},
+		Addresses: e.addresses.Status(), DiskCache: e.cache.DiskStatus(), Fleet: e.fleet.Status(), Load: e.load.Snapshot()}
 	if e.announcer != nil {
 		s.Prefixes, s.Neighbors = e.announcer.Status(), e.speaker.Status()
 		s.Drain = newDrainStatus(e.cfg.Anycast, e.announcer.Ordered())

@@ -20,7 +20,7 @@ type validateCmd struct {
 
 // Run checks what a start would check, except that it opens no socket.
 func (c *validateCmd) Run(s std) error {
-	cfg, err := load(c.Config)
+	cfg, err := loadConfig(c.Config)
 	if err != nil {
 		return err
 	}

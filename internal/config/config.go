@@ -10,6 +10,7 @@ import (
 	"nearcast/cache"
 	"nearcast/fleet"
 	"nearcast/geo"
+	"nearcast/health/load"
 	"nearcast/proxy"
 	"nearcast/proxy/front"
 )
@@ -27,6 +28,7 @@ type Config struct {
 	Geo      geo.Config                     `yaml:"geo"`
 	Cache    cache.Config                   `yaml:"cache"`
 	Limits   front.LimitsConfig             `yaml:"limits"`
+	Overload load.Config                    `yaml:"overload"`
 	Shutdown Shutdown                       `yaml:"shutdown"`
 	Admin    admin.Config                   `yaml:"admin"`
 	Log      Log                            `yaml:"log"`

@@ -79,6 +79,8 @@ services:
 {{- end}}
     health: { path: /healthz, interval: 250ms, timeout: 250ms, rise: 2, fall: 6 }
 cache: { memory: 64MiB }
+# All edges, origins and clients share one machine: how busy it is says nothing about one of them.
+overload: { shed: false, cpu: { high: 0, critical: 0 }, memory: { high: 0, critical: 0 }, scheduling_latency: { high: 0s, critical: 0s } }
 shutdown: { settle: 1s, drain_timeout: 5s }
 admin: { address: "{{.Admin}}" }
 log: { level: info, access: stdout }

@@ -2,6 +2,7 @@ package front
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"strings"
 )
 
@@ -16,14 +17,18 @@ func (x *certIndex) add(c *tls.Certificate) {
 		x.byName = map[string][]*tls.Certificate{}
 	}
 	x.all = append(x.all, c)
-	names := c.Leaf.DNSNames
-	if len(names) == 0 && c.Leaf.Subject.CommonName != "" {
-		names = []string{c.Leaf.Subject.CommonName}
-	}
-	for _, n := range names {
+	for _, n := range namesOf(c.Leaf) {
 		n = strings.ToLower(n)
 		x.byName[n] = append(x.byName[n], c)
 	}
+}
+
+// namesOf are the names that a certificate is chosen by.
+func namesOf(leaf *x509.Certificate) []string {
+	if len(leaf.DNSNames) == 0 && leaf.Subject.CommonName != "" {
+		return []string{leaf.Subject.CommonName}
+	}
+	return leaf.DNSNames
 }
 
 // get chooses by the name that the client asks for: exact, then wildcard, else the first. Of several for one name

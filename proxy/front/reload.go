@@ -28,7 +28,8 @@ type certificates struct {
 	loaded    *metrics.Counter
 	failed    *metrics.Counter
 
-	current atomic.Pointer[certIndex] // what handshakes choose from
+	current atomic.Pointer[certIndex]          // what handshakes choose from
+	states  atomic.Pointer[[]CertificateState] // what Certificates tells
 
 	mu    sync.Mutex // held during a look
 	pairs []*pair
@@ -90,6 +91,7 @@ func loadCertificates(cfg TLSConfig, now time.Time, log *slog.Logger, set *metri
 		return nil, err
 	}
 	s.publish()
+	s.note()
 	s.configure(&cfg)
 	return s, nil
 }
@@ -200,6 +202,7 @@ func (s *certificates) look(now time.Time) {
 	if changed {
 		s.publish()
 	}
+	s.note() // also the faults of what did not change
 }
 
 // errNotYet is a certificate whose time has not come.
