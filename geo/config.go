@@ -1,5 +1,7 @@
 package geo
 
+import "net/netip"
+
 // Config is the part of the configuration that says where addresses are.
 type Config struct {
 	// DatabaseFile is a MaxMind DB file with city records. Default: none, addresses have no place.
@@ -10,6 +12,9 @@ type Config struct {
 type Region struct {
 	// Location is [latitude, longitude] in degrees. It has no default.
 	Location Location `yaml:"location"`
+	// Beacon is a prefix that edges of this region alone announce, exactly while they hold the anycast prefixes at full preference,
+	// so that the others see through their routers that this region serves. Default: none.
+	Beacon netip.Prefix `yaml:"beacon"`
 }
 
 // Validate calls report with the key and the fault of each value that can't be.
