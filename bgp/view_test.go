@@ -1,12 +1,14 @@
 package bgp
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -432,6 +434,36 @@ func TestWakesWhenTheViewChanges(t *testing.T) {
 	if until := sc.v.look(sc.now); !until.IsZero() {
 		t.Errorf("looks again at %v with nothing to wait for", until)
 	}
+}
+
+// TestViewLooksAgainByItself when a wait is over, with nobody telling it anything.
+func TestViewLooksAgainByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(ViewAddPath)
+		sc.now = time.Now()
+		sc.up(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); sc.v.run(ctx) }()
+		sc.announced(0, testPrefix4)
+		sc.tell(0, testPrefix4, 1, "", 64511, 64500)
+		known := func() bool { _, known := sc.v.view.Load().Others(testPrefix4); return known }
+		time.Sleep(30*time.Second - time.Millisecond)
+		if synctest.Wait(); known() {
+			t.Error("all is told before half a minute has passed")
+		}
+		<-sc.v.changed
+		time.Sleep(time.Millisecond)
+		if synctest.Wait(); !known() {
+			t.Error("half a minute has passed unnoticed")
+		}
+		<-sc.v.changed
+		sc.v.inputs[0].finish(time.Now())
+		cancel()
+		if <-done; sc.v.view.Load().Neighbors[0].Established {
+			t.Error("the last view has a session that has ended")
+		}
+	})
 }
 
 // TestPathsAreBounded in number and length, and a withdrawal makes room.
