@@ -107,6 +107,7 @@ func (a *adjIn) finish(now time.Time) {
 	}
 	a.change(func() {
 		a.session = inSession{}
+		a.session.forget()
 		for i, until := range a.echoes {
 			if until.IsZero() {
 				a.echoes[i] = now.Add(a.config.HoldTime + a.times.settle)
