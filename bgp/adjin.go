@@ -53,10 +53,10 @@ type inSession struct {
 	repeats     bool      // it was asked to tell all anew: End-of-RIB no longer says that it has
 	asked       time.Time // when it was
 	damaged     bool      // an UPDATE could not be read to its end: what it announced or withdrew is not known
-	showsOurs   bool      // it has told of a path of our AS, so it does not keep such paths from us, as many routers do
 	paths       map[pathKey]heldPath
 	counts      map[int]int  // of paths by watched prefix
 	overflowed  map[int]bool // watched prefixes with more paths than are kept
+	shown       map[int]bool // watched prefixes of which a path of our AS was told, or of a beacon any: the router does not keep them from us
 }
 
 type inFamily struct {
@@ -83,11 +83,18 @@ func (a *adjIn) begin(families [numFamilies]inFamily) {
 		return
 	}
 	a.change(func() {
-		a.session = inSession{families: families}
-		a.session.forget()
+		a.session = newInSession()
+		a.session.families = families
 	})
 }
 
+func newInSession() inSession {
+	s := inSession{shown: map[int]bool{}}
+	s.forget()
+	return s
+}
+
+// forget drops the paths. That the router shows them stays known.
 func (s *inSession) forget() {
 	s.paths, s.counts, s.overflowed = map[pathKey]heldPath{}, map[int]int{}, map[int]bool{}
 }
@@ -106,8 +113,7 @@ func (a *adjIn) finish(now time.Time) {
 		return
 	}
 	a.change(func() {
-		a.session = inSession{}
-		a.session.forget()
+		a.session = newInSession()
 		for i, until := range a.echoes {
 			if until.IsZero() {
 				a.echoes[i] = now.Add(a.config.HoldTime + a.times.settle)
@@ -153,10 +159,14 @@ func (a *adjIn) heard(s *scanner, err error, now time.Time) {
 	if err != nil || !readable {
 		a.metrics.malformed.Inc()
 	}
+	ours := told.origin == originOurs || slices.Contains(told.ASPath, a.own)
 	a.mu.Lock()
 	changed := false
 	for _, f := range s.found {
 		told.ID = f.id
+		if w := a.watched.prefixes[f.prefix]; f.announced && (ours || told.origin != originUnclear && w.foreign()) {
+			a.session.shown[f.prefix] = true
+		}
 		key := pathKey{f.prefix, f.id}
 		switch {
 		case !f.announced:
@@ -168,9 +178,6 @@ func (a *adjIn) heard(s *scanner, err error, now time.Time) {
 		default:
 			changed = a.session.add(key, told) || changed
 		}
-	}
-	if s.announces() && (told.origin == originOurs || slices.Contains(told.ASPath, a.own)) {
-		a.session.showsOurs = true
 	}
 	if err != nil {
 		changed = true

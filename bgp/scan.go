@@ -32,6 +32,9 @@ type watchedPrefix struct {
 	own    bool // the edge's own region's
 }
 
+// foreign says whether the prefix is another region's beacon.
+func (w watchedPrefix) foreign() bool { return w.region != "" && !w.own }
+
 // nlri is a prefix as a key. An IPv4 address is the first four bytes.
 type nlri struct {
 	family, bits byte

@@ -23,7 +23,6 @@ type NeighborView struct {
 	Established bool         `json:"-"`
 	Complete    bool         `json:"complete"`           // it has told all that it has, of each family of the session
 	Damaged     bool         `json:"damaged,omitempty"`  // a malformed UPDATE has made what it tells uncertain, until it has repeated all
-	ShowsOurs   bool         `json:"shows_our_as"`       // it has told of a path of our AS in this session; a router that never does may keep such paths to itself
 	Prefixes    []PrefixView `json:"prefixes,omitempty"` // all that are watched: the anycast prefixes, then the beacons
 }
 
@@ -35,6 +34,7 @@ type PrefixView struct {
 	Complete   bool         `json:"complete"`             // it has told all of the prefix's family
 	AddPath    bool         `json:"add_path,omitempty"`   // it tells all paths of the prefix's family, else its best one
 	Announced  bool         `json:"announced"`            // this edge announces the prefix to it
+	Shown      bool         `json:"shown"`                // it has told of a path of our AS to it in this session, or of any to a beacon, so it does not keep them from us, as some routers do
 	Overflowed bool         `json:"overflowed,omitempty"` // it has told more paths than are kept
 	Paths      []Path       `json:"paths,omitempty"`      // by ID, at most 64
 }
@@ -78,7 +78,7 @@ type RegionView struct {
 	Beacon   netip.Prefix `json:"beacon"`
 	Seen     bool         `json:"seen"`     // its beacon is announced, and not about to be withdrawn
 	Draining bool         `json:"draining"` // its beacon is about to be withdrawn (RFC 8326); not Seen then
-	Known    bool         `json:"known"`    // Seen is certain as far as routers can tell; when false it is false for lack of knowledge
+	Known    bool         `json:"known"`    // when false, Seen is false for lack of knowledge, as before the beacon has been seen for the first time
 }
 
 // Regions says of every other region that has a beacon whether it is seen, in the order of their names.
@@ -99,12 +99,22 @@ func (v View) Regions() []RegionView {
 }
 
 // Others says whether the routers show another edge's announcement of the prefix than this one's, apart from those that are about to be withdrawn
-// (RFC 8326). When known is false they can't tell, and seen is false: no session with a view is established and has told all; or all
-// that there are tell their best paths while this edge announces the prefix, which hides the others; or a router has never shown a path of our AS, and may be
-// keeping them to itself; or there is a path that can't be read.
+// (RFC 8326). When known is false they can't tell, and seen is false: no session with a view is established and has told all; or those
+// that are tell their best paths while this edge announces the prefix, which hides the others; or they have never shown a path of our AS
+// to it, and may be keeping those to themselves; or there is a path that can't be read.
 func (v View) Others(prefix netip.Prefix) (seen, known bool) {
 	seen, _, known = v.others(prefix)
 	return seen, known
+}
+
+// Seen is those of the prefixes of which the routers show another edge's announcement; see Others.
+func (v View) Seen(prefixes []netip.Prefix) (seen []netip.Prefix) {
+	for _, p := range prefixes {
+		if other, _ := v.Others(p); other {
+			seen = append(seen, p)
+		}
+	}
+	return seen
 }
 
 func (v View) others(prefix netip.Prefix) (seen, draining, known bool) {
@@ -127,7 +137,7 @@ func (v View) others(prefix netip.Prefix) (seen, draining, known bool) {
 		}
 		doubt = doubt || p.Overflowed || v.surplus(n, p)
 		hides := !p.AddPath && p.anycast() && len(v.echoes[prefix]) > 0
-		conclusive = conclusive || p.Complete && n.ShowsOurs && !hides
+		conclusive = conclusive || p.Complete && p.Shown && !hides
 	}
 	return seen, draining && !seen, seen || conclusive && !doubt
 }

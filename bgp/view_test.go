@@ -158,11 +158,12 @@ func TestOthers(t *testing.T) {
 			sc.tell(0, p, 1, drain, 64511, 64501, 64500)
 			sc.ended(0)
 		}, false, true},
-		{"another prefix says nothing", []ViewMode{ViewAddPath}, func(sc *viewScene) {
+		{"another prefix says nothing: the router may be told to send beacons alone", []ViewMode{ViewAddPath}, func(sc *viewScene) {
 			sc.announced(0, p)
 			sc.tell(0, beaconNyc, 1, "", 64511, 64501, 64500)
+			sc.tell(0, testPrefix4, 1, "", 64511, 64501)
 			sc.ended(0)
-		}, false, true},
+		}, false, false},
 		{"another AS has our prefix", []ViewMode{ViewAddPath}, func(sc *viewScene) {
 			sc.announced(0, p)
 			sc.tell(0, p, 1, "", 64511, 64500)
@@ -299,6 +300,9 @@ func TestOthers(t *testing.T) {
 			if seen, known := v.Others(p); seen != c.seen || known != c.known {
 				t.Errorf("seen %v, known %v; want %v, %v; view %+v", seen, known, c.seen, c.known, v)
 			}
+			if got := v.Seen([]netip.Prefix{testPrefix6, p}); slices.Contains(got, p) != c.seen || len(got) > 1 {
+				t.Errorf("seen are %v", got)
+			}
 			if _, known := v.Others(netip.MustParsePrefix("203.0.113.0/24")); known {
 				t.Error("a prefix that is not watched is known of")
 			}
@@ -355,14 +359,14 @@ func TestRegions(t *testing.T) {
 	sc.tell(0, beaconOwn, 0, "", 64511, 64500)
 	want("one beacon", "nyc true/true draining false", "tyo false/false draining false")
 	sc.ended(0)
-	want("all told", "nyc true/true draining false", "tyo false/true draining false")
+	want("all told", "nyc true/true draining false", "tyo false/false draining false")
 	sc.tell(0, beaconNyc, 0, drain, 64511, 64501, 64500)
-	want("about to go", "nyc false/true draining true", "tyo false/true draining false")
+	want("about to go", "nyc false/true draining true", "tyo false/false draining false")
 	sc.tell(1, beaconNyc, 0, "", 64512, 64501, 64999)
-	want("seen elsewhere, of whatever AS", "nyc true/true draining false", "tyo false/true draining false")
+	want("seen elsewhere, of whatever AS", "nyc true/true draining false", "tyo false/false draining false")
 	sc.v.inputs[1].finish(sc.now)
 	sc.withdraw(0, beaconNyc, 0)
-	want("gone", "nyc false/true draining false", "tyo false/true draining false")
+	want("gone; the other has never been seen, so its absence says nothing", "nyc false/true draining false", "tyo false/false draining false")
 	if sc = newScene(ViewOff); sc.view().Regions() != nil {
 		t.Error("regions without a view")
 	}

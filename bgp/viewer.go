@@ -12,6 +12,9 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
+// viewEvery is the least time from one view to the next: routers that change a path all the time must not keep a processor busy.
+const viewEvery = 10 * time.Millisecond
+
 // viewer makes the view of what the routers tell. It runs also where no neighbor has a view: the view is empty then.
 type viewer struct {
 	// immutable
@@ -31,8 +34,7 @@ func newViewer(c *Config, set *metrics.Set) *viewer {
 	any := false
 	for i := range c.BGP.Neighbors {
 		n := &c.BGP.Neighbors[i]
-		a := &adjIn{config: n, own: c.BGP.ASN, routerID: c.BGP.RouterID, watched: v.watched, times: &v.times, wake: v.touch, echoes: map[int]time.Time{}}
-		a.session.forget()
+		a := &adjIn{config: n, own: c.BGP.ASN, routerID: c.BGP.RouterID, watched: v.watched, times: &v.times, wake: v.touch, session: newInSession(), echoes: map[int]time.Time{}}
 		if n.View != ViewOff {
 			any = true
 			a.metrics = newViewMetrics(set, v, n)
@@ -70,6 +72,7 @@ func (v *viewer) run(ctx context.Context) {
 		} else {
 			timer.Reset(until.Sub(now))
 		}
+		pause(ctx, viewEvery)
 		select {
 		case <-v.dirty:
 		case <-timer.C:
@@ -127,8 +130,8 @@ func (a *adjIn) view(now time.Time, echoes map[netip.Prefix][]uint32, sooner fun
 	s := &a.session
 	n := NeighborView{
 		Name: neighborName(a.config), ASN: a.config.ASN, Mode: a.config.View,
-		Established: s.established, Damaged: s.damaged, ShowsOurs: s.showsOurs,
-		Complete: s.established, Prefixes: make([]PrefixView, len(a.watched.prefixes)),
+		Established: s.established, Complete: s.established, Damaged: s.damaged,
+		Prefixes: make([]PrefixView, len(a.watched.prefixes)),
 	}
 	var complete [numFamilies]bool
 	for f, in := range s.families {
@@ -145,7 +148,7 @@ func (a *adjIn) view(now time.Time, echoes map[netip.Prefix][]uint32, sooner fun
 		}
 		until, sent := a.echoes[i]
 		n.Prefixes[i] = PrefixView{Prefix: w.prefix, Region: w.region, Own: w.own, Complete: complete[f], AddPath: s.families[f].addPath,
-			Announced: sent && until.IsZero(), Overflowed: s.overflowed[i]}
+			Announced: sent && until.IsZero(), Shown: s.shown[i], Overflowed: s.overflowed[i]}
 	}
 	for k, held := range s.paths {
 		w := a.watched.prefixes[k.prefix]
@@ -163,7 +166,7 @@ func (p heldPath) kind(w watchedPrefix, echoes []uint32) PathKind {
 	switch {
 	case p.origin == originUnclear:
 		return PathUnclear
-	case w.region != "" && !w.own:
+	case w.foreign():
 		return PathOther
 	case p.origin != originOurs:
 		return PathForeign
@@ -216,7 +219,7 @@ func newViewMetrics(set *metrics.Set, v *viewer, n *NeighborConfig) viewMetrics 
 // beaconGauges show which regions are seen.
 func beaconGauges(set *metrics.Set, v *viewer) {
 	for _, w := range v.watched.prefixes {
-		if w.region == "" || w.own {
+		if !w.foreign() {
 			continue
 		}
 		set.NewGauge(fmt.Sprintf(`nearcast_bgp_beacon_seen{region=%q}`, w.region), func() float64 {
