@@ -42,7 +42,7 @@ type adjIn struct {
 	mu sync.Mutex
 	// guarded by mu
 	session inSession
-	echoes  map[int]time.Time // of watched prefixes that the router has been sent; zero: still announced, else until when it may be told
+	echoes  map[int]time.Time // of watched prefixes that the router has been sent; zero: still announced, else until when it may still be told
 }
 
 // inSession is what one session has told.
@@ -116,11 +116,14 @@ func (a *adjIn) finish(now time.Time) {
 		a.session = newInSession()
 		for i, until := range a.echoes {
 			if until.IsZero() {
-				a.echoes[i] = now.Add(a.config.HoldTime + a.times.settle)
+				a.echoes[i] = now.Add(a.lingers())
 			}
 		}
 	})
 }
+
+// lingers is how long after a lost session others may still be told what the router had from us.
+func (a *adjIn) lingers() time.Duration { return a.config.HoldTime + a.times.settle }
 
 // sent notes what the router has been told.
 func (a *adjIn) sent(u update, now time.Time) {

@@ -70,7 +70,7 @@ func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	s.viewer = newViewer(c, set)
+	s.viewer = newViewer(c, set, time.Now())
 	for i, n := range s.neighbors {
 		n.metrics = newNeighborMetrics(set, n)
 		n.adjIn = s.viewer.inputs[i]

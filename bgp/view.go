@@ -54,7 +54,7 @@ type PathKind uint8
 // The kinds. The AS that a path of our AS number left it for, its upstream, tells edges apart: what entered the network where we enter it may be our own.
 const (
 	PathUnclear PathKind = iota // its AS_PATH is malformed, has a set, or lacks numbers
-	PathOwn                     // our AS number's, by an upstream that has the prefix from this edge, or had until a moment ago: our own, come back, or that of an edge behind the same AS, which looks alike
+	PathOwn                     // our AS number's, by an upstream that has the prefix from this edge, or had until a moment ago, before a restart perhaps: our own, come back, or that of an edge behind the same AS, which looks alike
 	PathOther                   // another edge's for certain: our AS number's by an upstream that does not have it from here, or another region's beacon
 	PathForeign                 // of another AS number, or the router's own
 )

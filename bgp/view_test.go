@@ -34,7 +34,7 @@ func newScene(modes ...ViewMode) *viewScene {
 		n.Address, n.ASN, n.View = netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + i)}), 64512+uint32(i), m
 		c.BGP.Neighbors = append(c.BGP.Neighbors, n)
 	}
-	sc := &viewScene{v: newViewer(c, metrics.NewSet()), now: epoch}
+	sc := &viewScene{v: newViewer(c, metrics.NewSet(), epoch.Add(-time.Hour)), now: epoch}
 	for i := range modes {
 		sc.up(i)
 	}
@@ -307,6 +307,24 @@ func TestOthers(t *testing.T) {
 				t.Error("a prefix that is not watched is known of")
 			}
 		})
+	}
+}
+
+// TestViewAfterARestart: what this edge announced before it may still be going round, and is not taken for another's.
+func TestViewAfterARestart(t *testing.T) {
+	c := testConfig(netip.MustParseAddrPort("198.51.100.1:179"))
+	withView(c, ViewBest)
+	sc := &viewScene{v: newViewer(c, metrics.NewSet(), epoch), now: epoch}
+	sc.up(0)
+	sc.tell(0, testPrefix4, 0, "", 64511, 64500)
+	sc.ended(0)
+	sc.now = epoch.Add(38 * time.Second)
+	if seen, known := sc.view().Others(testPrefix4); seen || known {
+		t.Errorf("seen %v, known %v before the old announcement must be gone", seen, known)
+	}
+	sc.now = epoch.Add(39 * time.Second)
+	if seen, _ := sc.view().Others(testPrefix4); !seen {
+		t.Error("nobody is seen after that")
 	}
 }
 

@@ -28,25 +28,30 @@ type viewer struct {
 	view    atomic.Pointer[View]
 }
 
-// newViewer prepares the views of the neighbors.
-func newViewer(c *Config, set *metrics.Set) *viewer {
+// newViewer prepares the views of the neighbors. Now is the start of the process: what it announced before a restart may still be told.
+func newViewer(c *Config, set *metrics.Set, now time.Time) *viewer {
 	v := &viewer{watched: newWatchList(c), times: defaultViewTimes, dirty: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
-	any := false
+	listens := false
 	for i := range c.BGP.Neighbors {
 		n := &c.BGP.Neighbors[i]
 		a := &adjIn{config: n, own: c.BGP.ASN, routerID: c.BGP.RouterID, watched: v.watched, times: &v.times, wake: v.touch, session: newInSession(), echoes: map[int]time.Time{}}
+		for i, w := range v.watched.prefixes {
+			if !w.foreign() {
+				a.echoes[i] = now.Add(a.lingers())
+			}
+		}
 		if n.View != ViewOff {
-			any = true
+			listens = true
 			a.metrics = newViewMetrics(set, v, n)
 		}
 		v.inputs = append(v.inputs, a)
 	}
-	if !any {
-		clear(v.inputs) // nobody to listen to
-	} else {
+	if listens {
 		beaconGauges(set, v)
+	} else {
+		clear(v.inputs) // then no note is taken of anything
 	}
-	v.look(time.Now())
+	v.look(now)
 	return v
 }
 
