@@ -3,6 +3,7 @@ package bgp
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -387,6 +388,23 @@ func TestRegions(t *testing.T) {
 	want("gone; the other has never been seen, so its absence says nothing", "nyc false/true draining false", "tyo false/false draining false")
 	if sc = newScene(ViewOff); sc.view().Regions() != nil {
 		t.Error("regions without a view")
+	}
+}
+
+// TestViewAsJSON: what /status shows of a neighbor.
+func TestViewAsJSON(t *testing.T) {
+	sc := newScene(ViewAddPath)
+	sc.announced(0, testPrefix4)
+	sc.tell(0, testPrefix4, 7, drain, 64511, 64501, 64500)
+	v := sc.view()
+	got, err := json.Marshal(v.Neighbors[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"mode":"add-path","complete":false,"prefixes":[{"prefix":"192.0.2.0/24","complete":false,"add_path":true,"announced":true,"shown":true,` +
+		`"paths":[{"id":7,"kind":"other","as_path":[64511,64501,64500],"graceful_shutdown":true,"since":"2026-01-01T00:00:00Z"}]},{"prefix":"2001:db8:53::/48",`
+	if !strings.HasPrefix(string(got), want) || !strings.Contains(string(got), `"beacon_of":"nyc"`) {
+		t.Errorf("%s\nwant it to begin\n%s", got, want)
 	}
 }
 

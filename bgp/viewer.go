@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -161,7 +162,7 @@ func (a *adjIn) view(now time.Time, echoes map[netip.Prefix][]uint32, sooner fun
 		n.Prefixes[k.prefix].Paths = append(n.Prefixes[k.prefix].Paths, held.Path)
 	}
 	for i := range n.Prefixes {
-		slices.SortFunc(n.Prefixes[i].Paths, func(p, q Path) int { return int(int64(p.ID) - int64(q.ID)) })
+		slices.SortFunc(n.Prefixes[i].Paths, func(p, q Path) int { return cmp.Compare(p.ID, q.ID) })
 	}
 	return n
 }

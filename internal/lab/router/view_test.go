@@ -129,7 +129,7 @@ func newNetwork(t *testing.T, name string, export router.Export) *network {
 			t.Skipf("needs root and %s, to run real routers in namespaces of their own", program)
 		}
 	}
-	nw := &network{t: t, name: name}
+	nw := &network{t: t, name: fmt.Sprintf("%s-%d", name, os.Getpid())} // another run's must not be in the way
 	nw.must(func(ctx context.Context) error {
 		for n := 1; n <= 2; n++ {
 			for _, ns := range []netns.Namespace{nw.routerSpace(n), nw.edgeSpace(n)} {
