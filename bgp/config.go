@@ -37,6 +37,10 @@ type Config struct {
 	Watchdog time.Duration `yaml:"watchdog"`
 	// StateFile keeps orders and hold-downs over a restart. Default: none, a restart forgets them.
 	StateFile string `yaml:"state_file"`
+
+	// from SetRegions
+	region  string   // the edge's own
+	beacons []Beacon // sorted by region
 }
 
 // PrefixConfig is what differs for one prefix.
@@ -66,6 +70,7 @@ type NeighborConfig struct {
 	HoldTime     time.Duration `yaml:"hold_time"`     // default 9s, 3s to 65535s, whole seconds
 	NextHopIPv4  netip.Addr    `yaml:"next_hop_ipv4"` // default: the session's address, when that is IPv4
 	NextHopIPv6  netip.Addr    `yaml:"next_hop_ipv6"` // default: the session's address, when that is IPv6
+	View         ViewMode      `yaml:"view"`          // what to learn from this router of other regions' announcements, default off
 }
 
 // SelfProbe says how the edge asks itself through its own listeners.

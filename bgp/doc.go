@@ -6,6 +6,9 @@
 // The embedded speaker never meets a router. It dials loopback addresses, behind which a session of this package joins it with
 // a connection to the router. That session, the filter, owns the TCP socket (source address, MD5, TTL security), takes graceful
 // restart and everything else out of the OPENs that an edge must not agree to, puts the session's own next hops into what is
-// announced, remembers what each router has been sent, and drops every UPDATE that a router sends, unread: nothing that a router
-// announces is of use here, a full table would cost a gigabyte, and a malformed one has killed speakers.
+// announced, remembers what each router has been sent, and drops every UPDATE that a router sends: nothing that a router
+// announces is forwarded by here, a full table would cost a gigabyte, and a malformed one has killed speakers. Where the operator has it so,
+// UPDATEs are looked through before for a handful of prefixes, from which an edge learns whether other regions announce too:
+//
+//	router ──▶ filter: scanner ──▶ adjIn, one a neighbor ──▶ viewer ──▶ Speaker.View, a snapshot
 package bgp

@@ -13,7 +13,11 @@ import (
 func (s *session) toSpeaker() *down {
 	r := bufio.NewReaderSize(s.router, readBuffer)
 	for {
-		m, err := readFiltered(r)
+		read := readFiltered
+		if s.scanner != nil {
+			read = readWatched
+		}
+		m, err := read(r)
 		if err == nil && s.ending.Load() {
 			continue
 		}
@@ -54,6 +58,9 @@ type localError struct{ error }
 
 // pass gives the speaker a message of the router, where it may have it. Nil is an UPDATE that was dropped.
 func (s *session) pass(m message) error {
+	if s.scanner != nil {
+		s.look(m)
+	}
 	if m == nil {
 		return s.dropped()
 	}
@@ -73,6 +80,7 @@ func (s *session) pass(m message) error {
 			s.confirmed = true
 			_ = s.router.SetReadDeadline(time.Time{}) // from here on the hold timer watches
 			s.n.confirm(confirmTheirs)
+			s.warnBest()
 		}
 	case typeRouteRefresh:
 		// RFC 2918 section 3: a family that was not agreed on is ignored. The third byte is RFC 7313's, for plain requests zero.
@@ -80,7 +88,10 @@ func (s *session) pass(m message) error {
 		if !s.confirmed || m.body()[2] != 0 || !s.theirs.has(f) {
 			return nil
 		}
-	case typeUpdate: // End-of-RIB
+	case typeUpdate:
+		if !isEndOfRIB(m.body()) {
+			return s.dropped()
+		}
 		if !s.confirmed {
 			return nil
 		}
@@ -128,7 +139,8 @@ func (s *session) theirOpen(m message) (message, error) {
 		return nil, &wireError{code: codeOpen, subcode: 7, data: capability(s.families()),
 			text: "it has no address family in common with the prefixes here; activate IPv4 or IPv6 unicast for this edge there"}
 	}
-	o.families, o.noMP = agreed, false
+	s.watch(o, agreed)
+	o.families, o.noMP, o.addPath = agreed, false, nil
 	s.gotOpen, s.theirs = true, o
 	s.n.opened(o)
 	return o.encode(), nil

@@ -33,6 +33,9 @@ func TestParseOpen(t *testing.T) {
 		{"a family of no use", head + "08 02 06 0104 00190046", open{asn: 64511}, [2]byte{}},
 		{"unknown capabilities are passed over", head + "09 02 07 4000 4903 026f6b", open{asn: 64511, noMP: true}, [2]byte{}},
 		{"extended parameters (RFC 9072)", head + "ff ff 0009 02 0006 0104 00020001", open{asn: 64511, families: []family{familyIPv6}}, [2]byte{}},
+		{"ADD-PATH, in the modes that there are (RFC 7911)", head + "14 02 12 4510 00010103 00020101 00190403 00010104", open{asn: 64511, noMP: true,
+			addPath: []addPathFamily{{familyIPv4, 3}, {familyIPv6, 1}}}, [2]byte{}},
+		{"ADD-PATH of five bytes is read as far as it goes", head + "09 02 07 4505 00010102 00", open{asn: 64511, noMP: true, addPath: []addPathFamily{{familyIPv4, 2}}}, [2]byte{}},
 		{"BGP 3", "03 fbff 0009 c6336401 00", open{}, [2]byte{2, 1}},
 		{"authentication of RFC 1771", head + "03 01 01 00", open{}, [2]byte{2, 4}},
 		{"parameters cut short", head + "08 02 06 0104", open{}, [2]byte{2, 0}},
@@ -54,7 +57,7 @@ func TestParseOpen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.asn != c.want.asn || !slices.Equal(got.families, c.want.families) || got.fourOct != c.want.fourOct || got.refresh != c.want.refresh || got.noMP != c.want.noMP {
+			if got.asn != c.want.asn || !slices.Equal(got.families, c.want.families) || !slices.Equal(got.addPath, c.want.addPath) || got.fourOct != c.want.fourOct || got.refresh != c.want.refresh || got.noMP != c.want.noMP {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 			if got.holdTime != 9*time.Second || got.id != netip.MustParseAddr("198.51.100.1") {

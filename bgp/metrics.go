@@ -23,8 +23,14 @@ var MetricHelp = map[string]string{
 	"nearcast_bgp_session_established":    "Whether the session with the neighbor is established: 1 or 0.",
 	"nearcast_bgp_sessions_total":         "Sessions with the neighbor that were established.",
 	"nearcast_bgp_session_failures_total": "Sessions that did not come up or were lost, by reason.",
-	"nearcast_bgp_filtered_updates_total": "UPDATEs of the neighbor that were dropped unread.",
+	"nearcast_bgp_filtered_updates_total": "UPDATEs of the neighbor that were dropped.",
 	"nearcast_bgp_advertised_prefixes":    "Prefixes that the neighbor has been sent and not withdrawn.",
+
+	"nearcast_bgp_view_paths":                   "Paths to the prefix that the neighbor tells of, this edge's own among them where it tells of that.",
+	"nearcast_bgp_view_complete":                "Whether the neighbor has told all that it has of the prefixes that are watched: 1 or 0.",
+	"nearcast_bgp_view_malformed_updates_total": "UPDATEs of the neighbor that could not be read, or not the path to a watched prefix in them.",
+	"nearcast_bgp_view_overflow_paths_total":    "Paths to watched prefixes that were not kept, since the neighbor tells of more than 64 of one prefix.",
+	"nearcast_bgp_beacon_seen":                  "Whether a router shows the beacon of the region, and does not say that it is about to be withdrawn: 1 or 0.",
 }
 
 // neighborMetrics are one neighbor's counters.

@@ -30,6 +30,7 @@ type neighbor struct {
 	arms    [2]*arm // set before run
 	log     *slog.Logger
 	metrics neighborMetrics
+	adjIn   *adjIn
 
 	// owned by run
 	complain complaints
@@ -195,6 +196,7 @@ func (n *neighbor) setState(to SessionState) {
 	n.confirmed, n.holdTime, n.agreed, n.local = 0, 0, nil, netip.Addr{}
 	clear(n.routes)
 	n.mu.Unlock()
+	n.adjIn.finish(time.Now())
 	n.speaker.changed.notify()
 }
 
@@ -218,6 +220,7 @@ func (n *neighbor) confirm(by confirmation) {
 	if !up {
 		return
 	}
+	n.adjIn.establish(time.Now())
 	n.metrics.sessions.Inc()
 	n.log.Info("neighbor "+n.name+": session established", "local_address", local, "asn", n.config.ASN, "hold_time", hold)
 	n.warnUnagreed(agreed)
@@ -254,6 +257,7 @@ func (n *neighbor) sent(u update) {
 		n.routes[p] = struct{}{}
 	}
 	n.mu.Unlock()
+	n.adjIn.sent(u, time.Now())
 	n.speaker.changed.notify()
 }
 

@@ -10,12 +10,20 @@ import (
 // Capability codes that pass, in either direction (RFC 5492). Everything else is left out of OPENs:
 //   - Graceful Restart (64, RFC 4724) and its long-lived kin (71) would have routers keep the routes of a dead edge;
 //   - Extended Message (6, RFC 8654) would lift the bound on messages;
-//   - Extended Next Hop (5), ADD-PATH (69) and the rest would change what UPDATEs look like;
+//   - Extended Next Hop (5) and the rest would change what UPDATEs look like. ADD-PATH (69) does that to the router's UPDATEs, which the
+//     embedded speaker never sees: it is between the router and the filter alone, and only when the view asks for it;
 //   - FQDN (73) and software version (75) tell the neighbor what it need not know.
 const (
 	capMultiprotocol = 1  // RFC 4760
 	capRouteRefresh  = 2  // RFC 2918
 	capFourOctetAS   = 65 // RFC 6793
+	capAddPath       = 69 // RFC 7911
+)
+
+// Send/Receive values of the ADD-PATH capability, RFC 7911 section 4.
+const (
+	addPathReceive = 1
+	addPathSend    = 2
 )
 
 const paramCapabilities = 2 // RFC 5492
@@ -35,12 +43,19 @@ func familyOf(p netip.Prefix) family {
 	return familyIPv6
 }
 
+// addPathFamily is one entry of the ADD-PATH capability.
+type addPathFamily struct {
+	family family
+	mode   byte // addPathReceive, addPathSend or both
+}
+
 // open is what matters of an OPEN message, RFC 4271 section 4.2.
 type open struct {
 	asn      uint32 // the four-octet one where there is one
 	holdTime time.Duration
 	id       netip.Addr
 	families []family // IPv4 and IPv6 unicast only
+	addPath  []addPathFamily
 	refresh  bool
 	fourOct  bool
 	noMP     bool // no multiprotocol capability at all: IPv4 unicast goes without saying
@@ -132,9 +147,27 @@ func (o *open) addCapabilities(b []byte) bool {
 				return false
 			}
 			o.asn, o.fourOct = binary.BigEndian.Uint32(value), true
+		case capAddPath:
+			o.addPaths(value)
 		}
 	}
 	return true
+}
+
+// addPaths reads the ADD-PATH capability. Values other than those of RFC 7911 section 4 are ignored, as it asks for; so is the rest of a
+// capability of odd length, since a session need not be lost over what only the view uses.
+func (o *open) addPaths(b []byte) {
+	for ; len(b) >= 4 && len(o.addPath) < 16; b = b[4:] {
+		f := family{b[0], b[1], 0, b[2]}
+		if mode := b[3]; (f == familyIPv4 || f == familyIPv6) && mode >= addPathReceive && mode <= addPathReceive|addPathSend {
+			o.addPath = append(o.addPath, addPathFamily{f, mode})
+		}
+	}
+}
+
+// sendsPaths says whether the sender of the OPEN sends path identifiers to whoever is ready to receive them.
+func (o *open) sendsPaths(f family) bool {
+	return slices.ContainsFunc(o.addPath, func(a addPathFamily) bool { return a.family == f && a.mode&addPathSend != 0 })
 }
 
 // has says whether the family can be used with this speaker.
@@ -158,6 +191,12 @@ func (o *open) encode() message {
 	}
 	if o.fourOct {
 		caps = binary.BigEndian.AppendUint32(append(caps, capFourOctetAS, 4), o.asn)
+	}
+	if len(o.addPath) > 0 {
+		caps = append(caps, capAddPath, byte(4*len(o.addPath)))
+		for _, a := range o.addPath {
+			caps = append(caps, a.family[0], a.family[1], a.family[3], a.mode)
+		}
 	}
 	b := []byte{4}
 	if o.asn > 0xffff {

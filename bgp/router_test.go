@@ -41,6 +41,7 @@ type routerSession struct {
 	established   bool
 	routes        map[netip.Prefix]netip.Addr // with next hop
 	notifications []notification
+	refreshes     []family // that were asked for
 	closed        bool
 }
 
@@ -157,6 +158,8 @@ func (s *routerSession) serve() {
 		case typeNotification:
 			s.r.change(func() { s.notifications = append(s.notifications, parseNotification(m.body())) })
 			return
+		case typeRouteRefresh:
+			s.r.change(func() { s.refreshes = append(s.refreshes, family{m.body()[0], m.body()[1], 0, m.body()[3]}) })
 		case typeUpdate:
 			s.update(m.body())
 		}

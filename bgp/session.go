@@ -24,7 +24,7 @@ const (
 
 // session joins a connection to the router with one to the embedded speaker, and is the filter between them.
 //
-//	router ── toSpeaker ──▶ embedded speaker: OPEN rewritten, UPDATEs dropped
+//	router ── toSpeaker ──▶ embedded speaker: OPEN rewritten, UPDATEs dropped, looked through before where there is a view
 //	router ◀── toRouter ─── embedded speaker: OPEN rewritten, next hops put in, what was sent remembered
 type session struct {
 	// immutable
@@ -36,7 +36,8 @@ type session struct {
 	// owned by toSpeaker
 	theirs    open
 	gotOpen   bool
-	confirmed bool // their first KEEPALIVE has come: the speaker takes ours as well
+	confirmed bool     // their first KEEPALIVE has come: the speaker takes ours as well
+	scanner   *scanner // of UPDATEs; nil: they are dropped unread, as before the OPEN
 	nudged    time.Time
 
 	// shared
@@ -210,7 +211,12 @@ func (s *session) ownOpen(m message) (message, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.families = s.families()
+	o.families, o.addPath = s.families(), nil
+	if s.n.config.View == ViewAddPath {
+		for _, f := range o.families {
+			o.addPath = append(o.addPath, addPathFamily{f, addPathReceive})
+		}
+	}
 	return o.encode(), nil
 }
 

@@ -223,6 +223,7 @@ func TestComplaintsAreRare(t *testing.T) {
 func TestMetricsHaveHelp(t *testing.T) {
 	set := metrics.NewSet()
 	c := testConfig(netip.MustParseAddrPort("198.51.100.1:179"))
+	withView(c, ViewBest)
 	s, err := NewSpeaker(c, slog.Default(), set)
 	if err != nil {
 		t.Fatal(err)

@@ -23,13 +23,14 @@ type Route struct {
 	GracefulShutdown bool
 }
 
-// Speaker announces routes to the neighbors, and takes none from them.
+// Speaker announces routes to the neighbors, and takes none from them. What they tell of a few prefixes it shows as a View.
 type Speaker struct {
 	// immutable
 	config    *Config
 	log       *slog.Logger
 	began     time.Time
 	neighbors []*neighbor
+	viewer    *viewer
 	start     func(context.Context, *Config, *slog.Logger) (embedded, error)
 
 	// shared
@@ -69,8 +70,10 @@ func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	for _, n := range s.neighbors {
+	s.viewer = newViewer(c, set, time.Now())
+	for i, n := range s.neighbors {
 		n.metrics = newNeighborMetrics(set, n)
+		n.adjIn = s.viewer.inputs[i]
 	}
 	return s, nil
 }
@@ -111,6 +114,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 		}
 	}
 	inside.Go(func() { s.apply(armed, e) })
+	inside.Go(func() { s.viewer.run(armed) })
 	for _, n := range s.neighbors {
 		sessions.Go(func() { n.run(holding) })
 	}
@@ -150,8 +154,10 @@ func within(d time.Duration, f func()) bool {
 // Status is a snapshot, in the configuration's order.
 func (s *Speaker) Status() []NeighborStatus {
 	out := make([]NeighborStatus, len(s.neighbors))
+	view := s.View()
 	for i, n := range s.neighbors {
 		out[i] = n.status()
+		out[i].View = view.neighbor(n.name)
 	}
 	return out
 }

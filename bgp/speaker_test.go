@@ -141,8 +141,15 @@ func TestEvilUpdatesAreDropped(t *testing.T) {
 
 // TestFullTableIsCheap: a hundred thousand routes pass by without being kept, and stand for KEEPALIVEs meanwhile.
 func TestFullTableIsCheap(t *testing.T) {
+	for _, mode := range []ViewMode{ViewOff, ViewBest} {
+		t.Run("view "+mode.String(), func(t *testing.T) { testFullTable(t, mode) })
+	}
+}
+
+func testFullTable(t *testing.T, mode ViewMode) {
 	r := newRouter(t, "127.0.0.2:0", 64511)
 	c := testConfig(r.addrPort())
+	withView(c, mode)
 	e := startEdge(t, c)
 	e.setRoutes(testPrefix4, testPrefix6)
 	s := r.session(0)

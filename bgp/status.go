@@ -16,7 +16,8 @@ type NeighborStatus struct {
 	Prefixes     []netip.Prefix `json:"prefixes"`      // what this session has been sent and not withdrawn, sorted
 	LastDown     string         `json:"last_down"`     // why the last session ended or the last attempt failed
 	LastDownAt   time.Time      `json:"last_down_at,omitzero"`
-	Filtered     uint64         `json:"filtered"` // UPDATEs of the neighbor that were dropped
+	Filtered     uint64         `json:"filtered"`       // UPDATEs of the neighbor that were dropped
+	View         *NeighborView  `json:"view,omitempty"` // what it tells of other regions, nil when it is not asked
 }
 
 // SessionState is how far a neighbor's session has come.

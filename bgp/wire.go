@@ -112,6 +112,18 @@ func isEndOfRIB(body []byte) bool {
 // readFiltered reads the next message. UPDATEs are skipped without being looked at, End-of-RIB excepted: m is nil then.
 // A wireError means that the stream can't be read on. r's buffer must hold a message. m is valid until the next call.
 func readFiltered(r *bufio.Reader) (m message, err error) {
+	m, err = readUpTo(r, maxEndOfRIB)
+	if err == nil && m != nil && m.kind() == typeUpdate && !isEndOfRIB(m.body()) {
+		return nil, nil
+	}
+	return m, err
+}
+
+// readWatched is readFiltered for a session with a view: it returns every UPDATE that is no longer than BGP allows.
+func readWatched(r *bufio.Reader) (message, error) { return readUpTo(r, maxMessageSize) }
+
+// readUpTo reads the next message. UPDATEs longer than longest are skipped: m is nil then.
+func readUpTo(r *bufio.Reader, longest int) (m message, err error) {
 	h, err := r.Peek(headerSize)
 	if err != nil {
 		return nil, err
@@ -120,7 +132,7 @@ func readFiltered(r *bufio.Reader) (m message, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind == typeUpdate && size > maxEndOfRIB {
+	if kind == typeUpdate && size > longest {
 		_, err := r.Discard(size)
 		return nil, err
 	}
@@ -128,13 +140,8 @@ func readFiltered(r *bufio.Reader) (m message, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.Discard(size); err != nil {
-		return nil, err
-	}
-	if kind == typeUpdate && !isEndOfRIB(m.body()) {
-		return nil, nil
-	}
-	return m, nil
+	_, err = r.Discard(size)
+	return m, err
 }
 
 // readOwn reads the next message of our own speaker, which may be of any type. m is valid until the next call.

@@ -214,6 +214,42 @@ func FuzzReadFiltered(f *testing.F) {
 	})
 }
 
+// TestWatchedUpdatesAreRead: with a view every UPDATE comes through that is no longer than BGP allows, and everything else as without.
+func TestWatchedUpdatesAreRead(t *testing.T) {
+	var stream []byte
+	var pass []message
+	skipped := 0
+	for _, m := range append(evilUpdates(), keepalive, makeMessage(typeUpdate, []byte(endOfRIB[0])), makeMessage(typeUpdate, make([]byte, maxMessageSize-headerSize))) {
+		stream = append(stream, m...)
+		if len(m) > maxMessageSize {
+			skipped++
+			continue
+		}
+		pass = append(pass, m)
+	}
+	r := bufio.NewReaderSize(bytes.NewReader(stream), readBuffer)
+	for i := 0; ; {
+		m, err := readWatched(r)
+		if err == io.EOF && i == len(pass) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("after %d messages: %v", i, err)
+		}
+		if m == nil {
+			skipped--
+			continue
+		}
+		if !bytes.Equal(m, pass[i]) {
+			t.Fatalf("read %x, want %x", m, pass[i])
+		}
+		i++
+	}
+	if skipped != 0 {
+		t.Errorf("%d UPDATEs skipped too few", skipped)
+	}
+}
+
 // checkParsedOpen: what is passed on of an OPEN can be read again and says the same.
 func checkParsedOpen(t *testing.T, body []byte) {
 	o, err := parseOpen(body)
@@ -228,7 +264,7 @@ func checkParsedOpen(t *testing.T, body []byte) {
 	if err != nil {
 		t.Fatalf("OPEN %x became %x: %v", body, m, err)
 	}
-	if again.asn != o.asn && (o.fourOct || o.asn <= 0xffff) || again.holdTime != o.holdTime || again.id != o.id || !slices.Equal(again.families, o.families) {
+	if again.asn != o.asn && (o.fourOct || o.asn <= 0xffff) || again.holdTime != o.holdTime || again.id != o.id || !slices.Equal(again.families, o.families) || !slices.Equal(again.addPath, o.addPath) {
 		t.Fatalf("OPEN %+v became %+v", o, again)
 	}
 }

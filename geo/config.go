@@ -1,6 +1,9 @@
 package geo
 
-import "fmt"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // Config is the part of the configuration that says where addresses are.
 type Config struct {
@@ -14,6 +17,9 @@ type Region struct {
 	Location Location `yaml:"location"`
 	// Edges are the unicast addresses of the region's edges, at which other edges ask them. Default: none.
 	Edges []EdgeAddress `yaml:"edges"`
+	// Beacon is a prefix that edges of this region alone announce, exactly while they hold the anycast prefixes at full preference,
+	// so that the others see through their routers that this region serves. Default: none.
+	Beacon netip.Prefix `yaml:"beacon"`
 }
 
 // Validate calls report with the key and the fault of each value that can't be.

@@ -142,7 +142,7 @@ func (e *edge) list(access *logWriter) {
 	}
 }
 
-// wakeAnnouncer makes the announcer look again whenever health has changed.
+// wakeAnnouncer makes the announcer look again whenever health has changed, or what the routers tell of other regions.
 func (e *edge) wakeAnnouncer(ctx context.Context) {
 	changed := e.monitor.Subscribe()
 	e.announcer.Wake()
@@ -151,6 +151,8 @@ func (e *edge) wakeAnnouncer(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+			e.announcer.Wake()
+		case <-e.speaker.ViewChanged():
 			e.announcer.Wake()
 		}
 	}

@@ -17,6 +17,9 @@ func (e *edge) inputs() bgp.Inputs {
 	for _, name := range slices.Sorted(maps.Keys(e.cfg.Services)) {
 		in.Services = append(in.Services, serviceHealth(name, e.cfg.Edge.Region, snapshot.Origins(name)))
 	}
+	if e.speaker != nil {
+		in.Others.Seen = e.speaker.View().Seen(e.cfg.Anycast.Prefixes)
+	}
 	return in
 }
 

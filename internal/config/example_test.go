@@ -89,7 +89,9 @@ func typePaths(ty reflect.Type, path string) map[string]bool {
 		return typePaths(ty.Elem(), path)
 	case reflect.Struct:
 		for i := range ty.NumField() {
-			add(ty.Field(i).Type, join(path, keyName(ty.Field(i))))
+			if f := ty.Field(i); f.IsExported() {
+				add(f.Type, join(path, keyName(f)))
+			}
 		}
 	case reflect.Map:
 		add(ty.Elem(), path+".*")

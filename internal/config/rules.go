@@ -26,12 +26,15 @@ var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 const nameRule = `must be lower-case letters, digits and "-", at most 63, with a letter or digit at both ends`
 
-// normalise writes what may be written in several ways in one.
+// normalise writes what may be written in several ways in one, and tells the sections what they need of others.
 func (c *Config) normalise() {
 	for _, s := range c.Services {
 		for i := range s.Hosts {
 			s.Hosts[i] = strings.ToLower(s.Hosts[i])
 		}
+	}
+	if c.Anycast != nil {
+		c.Anycast.SetRegions(c.Edge.Region, c.Regions)
 	}
 }
 
@@ -45,6 +48,7 @@ func (r *rules) check() {
 	r.services()
 	r.anycast()
 	r.fleet()
+	r.beacons()
 	if a := r.c.Log.Access; a != "stdout" && a != "stderr" && a != "off" {
 		hint, near := suggest(a, []string{"stdout", "stderr", "off"})
 		if near == "" {
@@ -187,6 +191,19 @@ func (r *rules) takeHosts(taken map[string]string, service string, s proxy.Servi
 				break
 			}
 			taken[key] = service
+		}
+	}
+}
+
+// beacons checks what the edges announce besides the anycast prefixes.
+func (r *rules) beacons() {
+	if r.c.Anycast != nil {
+		r.c.Anycast.ValidateBeacons(func(region, fault string) { r.d.report(join("regions", region)+".beacon", fault, "") })
+		return
+	}
+	for region := range r.c.Regions {
+		if path := join("regions", region) + ".beacon"; r.d.given(path) {
+			r.d.report(path, "is announced with the anycast prefixes, but there is no anycast section", "leave it out")
 		}
 	}
 }

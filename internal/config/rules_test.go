@@ -90,6 +90,54 @@ func TestHostsAreTakenOnce(t *testing.T) {
 	})
 }
 
+func TestBeacons(t *testing.T) {
+	file := func(here, there, more string) string {
+		return `version: 1
+edge: {name: e, region: here}
+regions:
+  here: {location: [1, 2]` + here + `}
+  there: {location: [3, 4]` + there + `}
+listen: [{address: ":80"}]
+services: {a: {hosts: [a], origins: {there: ["http://a1"]}}}
+` + more
+	}
+	const anycast = "anycast: {prefixes: [192.0.2.0/24], bgp: {asn: 64500, router_id: 198.51.100.2, neighbors: [{address: 198.51.100.1, asn: 64511, local_address: 198.51.100.2, view: best}]}}\n"
+	tests := []struct{ name, text, want string }{
+		{"one a region", file(", beacon: 198.51.100.129/32", ", beacon: 198.51.100.130/32", anycast), ""},
+		{"others' alone", file("", ", beacon: 198.51.100.130/32", anycast), ""},
+		{"the same twice", file(", beacon: 198.51.100.129/32", ", beacon: 198.51.100.129/32", anycast),
+			"5:37: regions.there.beacon: 198.51.100.129/32 overlaps with 198.51.100.129/32, the beacon of here; each region needs one of its own"},
+		{"one in another", file(", beacon: 203.0.113.0/24", ", beacon: 203.0.113.7/32", anycast), "5:37: regions.there.beacon: 203.0.113.7/32 overlaps with 203.0.113.0/24"},
+		{"in an anycast prefix", file(", beacon: 192.0.2.1/32", "", anycast), "4:36: regions.here.beacon: 192.0.2.1/32 overlaps with 192.0.2.0/24, which every region announces"},
+		{"host bits", file(", beacon: 203.0.113.7/24", "", anycast), "4:36: regions.here.beacon: 203.0.113.7/24 has host bits set; write 203.0.113.0/24"},
+		{"the default route", file(", beacon: 0.0.0.0/0", "", anycast), "4:36: regions.here.beacon: 0.0.0.0/0 can't be a beacon; write a prefix that this region alone announces"},
+		{"a family that no session carries", file(", beacon: \"2001:db8:99::/48\"", "", anycast), "4:36: regions.here.beacon: 2001:db8:99::/48 is of another family than all of anycast.prefixes"},
+		{"with the next hop in it", file(", beacon: 198.51.100.0/24", "", anycast), "4:36: regions.here.beacon: 198.51.100.0/24 has 198.51.100.1 in it, over which it would be announced"},
+		{"another region's with our session in it", file("", ", beacon: 198.51.100.0/24", anycast), ""},
+		{"no prefix", file(", beacon: fra", "", anycast), `4:36: regions.here.beacon: "fra" is not an address prefix; write one such as 192.0.2.0/24`},
+		{"nothing to announce it with", file(", beacon: 198.51.100.129/32", "", ""), "4:36: regions.here.beacon: is announced with the anycast prefixes, but there is no anycast section; leave it out"},
+		{"a view that there is not", file("", "", strings.Replace(anycast, "best", "all", 1)), `anycast.bgp.neighbors[0].view: "all" is no view: write off, best or add-path`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Parse("f", []byte(tt.text))
+			got := strings.Join(lines(t, err), "\n")
+			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) || strings.Contains(got, "\n") {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if err != nil || tt.name != "one a region" {
+				return
+			}
+			if p, ok := c.Anycast.Beacon(); !ok || p.String() != "198.51.100.129/32" {
+				t.Errorf("this edge's beacon is %v, %v", p, ok)
+			}
+			if n := c.Anycast.BGP.Neighbors[0]; n.View.String() != "best" {
+				t.Errorf("view is %v", n.View)
+			}
+		})
+	}
+}
+
 func TestRoutesThatCouldNeverBeAnnounced(t *testing.T) {
 	file := func(when string) string {
 		return `version: 1

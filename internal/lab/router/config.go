@@ -24,6 +24,7 @@ type view struct {
 	Networks6          []netip.Prefix
 	EdgeExport         string // BIRD's expression
 	EdgeDeny           bool
+	EdgeAddPath        bool
 	Peers              []peerView
 }
 
@@ -35,8 +36,8 @@ type peerView struct {
 
 // render writes the configuration of a daemon.
 func render(daemon Daemon, cfg Config) ([]byte, error) {
-	v := view{Config: cfg, EdgeExport: "none", EdgeDeny: cfg.Edge.Export == ExportNone}
-	if cfg.Edge.Export == ExportAll {
+	v := view{Config: cfg, EdgeExport: "none", EdgeDeny: cfg.Edge.Export == ExportNone, EdgeAddPath: cfg.Edge.Export == ExportAddPath}
+	if !v.EdgeDeny {
 		v.EdgeExport = "where source ~ [ RTS_BGP, RTS_DEVICE ]"
 	}
 	v.Anycast4, v.Anycast6 = byFamily(cfg.Anycast)

@@ -24,8 +24,9 @@ type Export string
 
 // What a router may tell an edge. Nothing is what an operator should configure.
 const (
-	ExportNone Export = ""
-	ExportAll  Export = "all"
+	ExportNone    Export = ""
+	ExportAll     Export = "all"      // the best path of every prefix
+	ExportAddPath Export = "add-path" // every path of every prefix, where the edge asks for it (RFC 7911)
 )
 
 // Config is one router. The session with the edge is over IPv4 and carries both families; sessions between routers are one a family.

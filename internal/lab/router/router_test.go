@@ -171,12 +171,24 @@ func config() Config {
 func TestConfiguration(t *testing.T) {
 	secured := config()
 	secured.Edge.Password, secured.Edge.TTLSecurity, secured.Edge.Export, secured.Edge.HoldTime = "k", true, ExportAll, 3*time.Second
+	allPaths := config()
+	allPaths.Edge.Export = ExportAddPath
 	for _, c := range []struct {
 		why        string
 		daemon     Daemon
 		cfg        Config
 		has, hasNo []string
 	}{
+		{
+			"BIRD tells every path", BIRD, allPaths,
+			[]string{"ipv4 { import filter edge_in4; export where source ~ [ RTS_BGP, RTS_DEVICE ]; add paths tx; };",
+				"ipv6 { import filter edge_in6; export where source ~ [ RTS_BGP, RTS_DEVICE ]; add paths tx; };"}, nil,
+		},
+		{
+			"FRR tells every path", FRR, allPaths,
+			[]string{"  neighbor 10.1.0.2 route-map EDGE-IN4 in\n  neighbor 10.1.0.2 addpath-tx-all-paths\n",
+				"  neighbor 10.1.0.2 route-map EDGE-IN6 in\n  neighbor 10.1.0.2 addpath-tx-all-paths\n"}, []string{"NOTHING out"},
+		},
 		{
 			"BIRD takes exactly the anycast prefixes and tells nothing", BIRD, config(),
 			[]string{"if (net !~ [ 192.0.2.0/24 ]) then reject;", "if (net !~ [ 2001:db8:53::/48 ]) then reject;", "passive on;", "hold time 9;",
@@ -185,7 +197,7 @@ func TestConfiguration(t *testing.T) {
 		},
 		{
 			"BIRD secured, telling all", BIRD, secured,
-			[]string{`password "k";`, "ttl security on;", "hold time 3;", "export where source ~ [ RTS_BGP, RTS_DEVICE ];"}, []string{"export none; };\n  ipv6"},
+			[]string{`password "k";`, "ttl security on;", "hold time 3;", "export where source ~ [ RTS_BGP, RTS_DEVICE ];"}, []string{"export none; };\n  ipv6", "add paths"},
 		},
 		{
 			"FRR takes exactly the anycast prefixes and tells nothing", FRR, config(),
