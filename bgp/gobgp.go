@@ -19,7 +19,7 @@ const loopback = "127.0.0.1"
 // stopTimeout bounds the embedded speaker's end; by then no session is left for it to close.
 const stopTimeout = 5 * time.Second
 
-// Next hops in the embedded speaker's table. Each session puts its own in their place; these never leave.
+// Next hops in the embedded speaker's table. Each session announces its own; these never leave.
 var (
 	placeholderIPv4 = netip.MustParseAddr("192.0.0.8") // RFC 7600: a dummy
 	placeholderIPv6 = netip.MustParseAddr("100::1")    // RFC 6666: discard-only
@@ -142,8 +142,18 @@ func path(r Route) (*apiutil.Path, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Attrs = []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(0), hop}
+	p.Attrs = []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(originIGP), hop, packet.NewPathAttributeMultiExitDisc(variant(r))}
 	return p, nil
+}
+
+// variant tells the ways apart in which a prefix is announced: the speaker sends nothing for a route that is what it had. The sessions
+// make the attributes that neighbors see.
+func variant(r Route) uint32 {
+	v := uint32(r.Prepend) << 1
+	if r.GracefulShutdown {
+		v++
+	}
+	return v
 }
 
 // stop ends the speaker and its goroutines.

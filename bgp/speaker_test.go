@@ -150,7 +150,7 @@ func TestFullTableIsCheap(t *testing.T) {
 	attrs, _ := hex.DecodeString("40010100" + "4002060201" + "0000fbf5" + "4003040a090001")
 	var burst []byte
 	for i := range 1000 {
-		burst = append(burst, rawUpdate(nil, attrs, []byte{24, 100, byte(i >> 8), byte(i)})...)
+		burst = append(burst, makeUpdate(nil, attrs, []byte{24, 100, byte(i >> 8), byte(i)})...)
 	}
 	for range 100 {
 		s.send(burst)

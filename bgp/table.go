@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -74,35 +73,6 @@ func difference(t routeTable, applied, wanted map[netip.Prefix]Route) error {
 	return errors.Join(errs...)
 }
 
-// enforce ends the sessions that were not sent what is wanted within tellWithin, until ctx ends: if the embedded speaker is stuck, the
-// end of its session is the withdrawal.
-func (s *Speaker) enforce(ctx context.Context) {
-	for ctx.Err() == nil {
-		next := s.changed.next()
-		told, cancel := context.WithTimeout(ctx, tellWithin)
-		err := s.Flush(told)
-		cancel()
-		if err != nil {
-			s.endBehind()
-			continue
-		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// endBehind ends the sessions that have not been sent what is wanted.
-func (s *Speaker) endBehind() {
-	wanted := s.wantedNow()
-	for _, n := range s.neighbors {
-		if !n.upToDate(wanted) {
-			n.reset(errBehind)
-		}
-	}
-}
-
 // wantedNow is what SetRoutes declared last; it is never changed.
 func (s *Speaker) wantedNow() map[netip.Prefix]Route {
 	s.mu.Lock()
@@ -110,20 +80,24 @@ func (s *Speaker) wantedNow() map[netip.Prefix]Route {
 	return s.wanted
 }
 
-// outdated says whether an UPDATE announces nothing but what is no longer wanted: the embedded speaker had it on its way, or is stuck.
-func (s *Speaker) outdated(u update) bool {
-	if len(u.announced) == 0 || len(u.withdrawn) > 0 {
-		return false
-	}
+// stillWanted is the routes of those prefixes that are wanted now.
+func (s *Speaker) stillWanted(ps []netip.Prefix) []Route {
 	wanted := s.wantedNow()
-	return !slices.ContainsFunc(u.announced, func(p netip.Prefix) bool { _, ok := wanted[p]; return ok })
+	var out []Route
+	for _, p := range ps {
+		if r, ok := wanted[p]; ok {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // SetRoutes declares the whole set of routes; nil is none. It does not wait; see Flush.
 func (s *Speaker) SetRoutes(routes []Route) {
 	wanted := make(map[netip.Prefix]Route, len(routes))
 	for _, r := range routes {
-		wanted[r.Prefix.Masked()] = r
+		r.Prefix = r.Prefix.Masked()
+		wanted[r.Prefix] = r
 	}
 	s.mu.Lock()
 	same := maps.Equal(s.wanted, wanted)

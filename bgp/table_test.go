@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -89,26 +90,26 @@ func TestWhatWasNotTakenIsTriedAgain(t *testing.T) {
 	})
 }
 
-func TestOutdated(t *testing.T) {
+func TestStillWanted(t *testing.T) {
 	s, err := NewSpeaker(&Config{}, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.SetRoutes([]Route{{Prefix: testPrefix4}})
+	now := Route{Prefix: testPrefix4, Prepend: 3}
+	s.SetRoutes([]Route{now})
 	four, six := []netip.Prefix{testPrefix4}, []netip.Prefix{testPrefix6}
 	for _, c := range []struct {
 		what string
-		u    update
-		want bool
+		ps   []netip.Prefix
+		want []Route
 	}{
-		{"what is wanted goes out", update{announced: four}, false},
-		{"what is not stays here", update{announced: six}, true},
-		{"a withdrawal always goes out", update{withdrawn: six}, false},
-		{"what is wanted goes out with the rest, whose withdrawal follows", update{announced: []netip.Prefix{testPrefix4, testPrefix6}}, false},
-		{"End-of-RIB goes out", update{}, false},
+		{"what is wanted goes out, as it is wanted now", four, []Route{now}},
+		{"what is not stays here", six, nil},
+		{"the same for one UPDATE with both", []netip.Prefix{testPrefix6, testPrefix4}, []Route{now}},
+		{"an UPDATE that announces nothing", nil, nil},
 	} {
-		if got := s.outdated(c.u); got != c.want {
-			t.Errorf("%s: got %t", c.what, got)
+		if got := s.stillWanted(c.ps); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v", c.what, got)
 		}
 	}
 }
