@@ -105,7 +105,7 @@ func (n *neighbor) audit(now time.Time, wanted map[netip.Prefix]Route, t *trail)
 	found, since := n.deviations(wanted)
 	begun, ended := t.look(now, found)
 	n.tell(slog.LevelWarn, "mismatch: ", begun)
-	n.tell(slog.LevelInfo, "no longer: ", ended)
+	n.tell(slog.LevelInfo, "mismatch over: ", ended)
 	lasting := t.lasting()
 	var counts [numMismatches]int
 	for _, m := range lasting {

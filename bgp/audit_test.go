@@ -115,7 +115,7 @@ func TestMismatches(t *testing.T) {
 				if got := a.mismatches(); len(got) != 0 || a.metric("nearcast_bgp_mismatches"+labels) != "0" {
 					t.Errorf("after its end: %v", got)
 				}
-				if begun, ended := strings.Count(a.log.String(), "mismatch: "+c.line), strings.Count(a.log.String(), "no longer: "+c.line); begun != 1 || ended != 1 {
+				if begun, ended := strings.Count(a.log.String(), "mismatch: "+c.line), strings.Count(a.log.String(), "mismatch over: "+c.line); begun != 1 || ended != 1 {
 					t.Errorf("%d lines of the beginning, %d of the end; log: %s", begun, ended, a.log.String())
 				}
 				if got := a.metric("nearcast_bgp_mismatch_seconds_total" + labels); got != "5" {

@@ -147,7 +147,10 @@ func (n *neighbor) greet(ctx context.Context, router *net.TCPConn, from *bufio.R
 		return nil // whatever it is, the session looks at it
 	}
 	m, err := readFiltered(from)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	case err != nil:
 		return readFailure(err, false, false, router.LocalAddr())
 	}
 	return n.closedWith(parseNotification(m.body()))
