@@ -112,7 +112,7 @@ func (c *Config) validatePerPrefix(key, list string, i int, p netip.Prefix, seen
 	case !p.IsValid():
 		report(key+".prefix", "is missing; write one of anycast.prefixes")
 	case !slices.Contains(c.Prefixes, p):
-		report(key+".prefix", fmt.Sprintf("%s is not one of anycast.prefixes; add it there, or write one that is", p))
+		report(key+".prefix", fmt.Sprintf("%s is not one of the prefixes; add it to anycast.prefixes, or write one that is there", p))
 	case twice:
 		report(key+".prefix", fmt.Sprintf("%s is %s[%d] again; write it once", p, list, first))
 	default:

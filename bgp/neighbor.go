@@ -53,13 +53,6 @@ type neighbor struct {
 	end        context.CancelCauseFunc // of the session, nil: none
 }
 
-// sentRoute is what the router was told of a prefix.
-type sentRoute struct {
-	route *announcement
-	attrs string    // as they were encoded
-	since time.Time // when it was sent first
-}
-
 // confirmation says whose first KEEPALIVE has been sent.
 type confirmation uint8
 
@@ -284,48 +277,8 @@ func (n *neighbor) established() bool {
 	return n.state == SessionEstablished
 }
 
-// sent notes what one of our UPDATEs has told the router, and with which octet of the session it ended.
-func (n *neighbor) sent(o outgoing, end int64) {
-	now := time.Now()
-	n.mu.Lock()
-	for _, p := range o.withdrawn {
-		delete(n.routes, p)
-		n.unacked[p] = end
-	}
-	for _, a := range o.announced {
-		sent := sentRoute{route: a, attrs: o.attrs, since: now}
-		if before, ok := n.routes[a.prefix]; ok && before.attrs == o.attrs {
-			sent.since = before.since
-		}
-		n.routes[a.prefix] = sent
-		n.unacked[a.prefix] = end
-	}
-	n.mu.Unlock()
-	n.speaker.changed.notify()
-}
-
 // dropped counts an UPDATE of the router.
 func (n *neighbor) dropped() { n.metrics.filtered.Inc() }
-
-// upToDate says whether the router has been told all of wanted, as it is wanted, and nothing else; without a session there is nothing to tell.
-func (n *neighbor) upToDate(wanted map[netip.Prefix]Route) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.state != SessionEstablished {
-		return true
-	}
-	count := 0
-	for p, r := range wanted {
-		if !slices.Contains(n.agreed, familyOf(p)) {
-			continue
-		}
-		if sent, ok := n.routes[p]; !ok || sent.route.asked != r {
-			return false
-		}
-		count++
-	}
-	return count == len(n.routes)
-}
 
 // status is a snapshot.
 func (n *neighbor) status() NeighborStatus {

@@ -131,7 +131,7 @@ func TestHangingUpCostsNoArm(t *testing.T) {
 	turnedAway := 0
 	r.change(func() {
 		r.greet = func(s *routerSession) bool {
-			if turnedAway++; turnedAway > 5 {
+			if turnedAway++; turnedAway > 6 {
 				return true
 			}
 			if turnedAway%2 == 0 {
@@ -141,14 +141,14 @@ func TestHangingUpCostsNoArm(t *testing.T) {
 		}
 	})
 	e := startEdge(t, testConfig(r.addrPort()))
-	s := r.session(5)
+	s := r.session(6)
 	if st := e.Status()[0]; !strings.Contains(st.LastDown, "Cease/Connection Rejected") {
 		t.Errorf("the last attempt failed for: %s", st.LastDown)
 	}
 	if len(s.ours) == 0 {
 		t.Error("no OPEN")
 	}
-	for _, early := range r.sessions[:5] {
+	for _, early := range r.sessions[:6] {
 		if len(early.ours) > 0 {
 			t.Error("an OPEN was spent on a connection that the router closed at once")
 		}

@@ -127,7 +127,7 @@ func TestValidate(t *testing.T) {
 		{"no hold-down", func(c *Config) { c.HoldDown = HoldDown{} }, []string{"hold_down.first must be"}},
 		{"attributes at every place", func(c *Config) {
 			c.Attributes, n(c).Attributes = everyAttribute(), everyAttribute()
-			c.PerPrefix = []PrefixConfig{{testPrefix4, everyAttribute()}, {testPrefix6, everyAttribute()}}
+			c.PerPrefix = []PrefixConfig{{Prefix: testPrefix4, Attributes: everyAttribute()}, {Prefix: testPrefix6, Attributes: everyAttribute()}}
 			n(c).PerPrefix = []NeighborPrefixConfig{{testPrefix6, everyAttribute()}}
 		}, nil},
 		{"full lists", func(c *Config) { c.Attributes = fullAttributes(1) }, nil},
@@ -136,7 +136,7 @@ func TestValidate(t *testing.T) {
 			c.Attributes.Communities = append(c.Attributes.Communities, 7)
 		}, []string{"attributes.communities has 33 entries; at most 32"}},
 		{"the same community twice", func(c *Config) { n(c).Attributes.Communities = []Community{0xfbff0064, 1, 0xfbff0064} }, []string{"bgp.neighbors[0].attributes.communities[2] 64511:100 is communities[0] again; write it once"}},
-		{"a path too long", func(c *Config) { c.Attributes.Prepend = ptr[uint8](9) }, []string{"attributes.prepend must be at most 8"}},
+		{"a path too long", func(c *Config) { c.Attributes.Prepend = ptr[uint8](10) }, []string{"attributes.prepend must be at most 9: degraded.prepend and drain add 7"}},
 		{"a local preference to an external neighbor", func(c *Config) { n(c).Attributes.LocalPreference = ptr[uint32](100) }, []string{"bgp.neighbors[0].attributes.local_preference this neighbor is external, and LOCAL_PREF is"}},
 		{"a local preference with external neighbors alone", func(c *Config) { c.Attributes.LocalPreference = ptr[uint32](100) }, []string{"attributes.local_preference every neighbor here is external"}},
 		{"a local preference with one internal neighbor", func(c *Config) {
@@ -150,7 +150,7 @@ func TestValidate(t *testing.T) {
 		}, []string{"bgp.neighbors[0].per_prefix[0].attributes.prepend this neighbor is internal, where the AS path is empty"}},
 		{"prepends with internal neighbors alone", func(c *Config) { n(c).ASN, c.Attributes.Prepend = 64500, ptr[uint8](1) }, []string{"attributes.prepend every neighbor here is internal"}},
 		{"no prepends to an internal neighbor", func(c *Config) { n(c).ASN, c.Attributes.Prepend = 64500, ptr[uint8](0) }, nil},
-		{"a prefix that is not announced", func(c *Config) { c.PerPrefix = []PrefixConfig{{Prefix: netip.MustParsePrefix("192.0.2.0/25")}} }, []string{"per_prefix[0].prefix 192.0.2.0/25 is not one of anycast.prefixes"}},
+		{"a prefix that is not announced", func(c *Config) { c.PerPrefix = []PrefixConfig{{Prefix: netip.MustParsePrefix("192.0.2.0/25")}} }, []string{"per_prefix[0].prefix 192.0.2.0/25 is not one of the prefixes"}},
 		{"no prefix at all", func(c *Config) { n(c).PerPrefix = []NeighborPrefixConfig{{}} }, []string{"bgp.neighbors[0].per_prefix[0].prefix is missing"}},
 		{"a prefix twice", func(c *Config) {
 			n(c).PerPrefix = []NeighborPrefixConfig{{Prefix: testPrefix4}, {Prefix: testPrefix6}, {Prefix: testPrefix4}}
