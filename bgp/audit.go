@@ -35,7 +35,7 @@ func (s *Speaker) audit(ctx context.Context) {
 }
 
 // audit looks at one neighbor.
-func (n *neighbor) audit(now time.Time, wanted map[netip.Prefix]Route, t *trail) {
+func (n *neighbor) audit(now time.Time, wanted map[netip.Prefix]wish, t *trail) {
 	found, since := n.deviations(wanted)
 	begun, ended := t.look(now, found)
 	n.tell(slog.LevelWarn, "mismatch: ", begun)
@@ -80,7 +80,7 @@ func (n *neighbor) tell(level slog.Level, what string, ds []deviation) {
 }
 
 // deviations is what is otherwise than wanted at this moment, and when the neighbor's state began.
-func (n *neighbor) deviations(wanted map[netip.Prefix]Route) (found map[deviation]struct{}, since time.Time) {
+func (n *neighbor) deviations(wanted map[netip.Prefix]wish) (found map[deviation]struct{}, since time.Time) {
 	n.mu.Lock()
 	s := n.session
 	n.mu.Unlock()
@@ -101,7 +101,7 @@ func (n *neighbor) deviations(wanted map[netip.Prefix]Route) (found map[deviatio
 			add(p, MismatchFamily)
 		case !is:
 			add(p, MismatchNotAnnounced)
-		case sent.route.asked != r || !n.encodes(r, sent.attrs):
+		case sent.route.asked != r.Route || !n.encodes(r.Route, sent.attrs):
 			add(p, MismatchAttributes)
 		}
 	}

@@ -109,7 +109,7 @@ func (e *engine) deletePeer(addr netip.Addr) error {
 }
 
 // announce adds a route to the table, or replaces it.
-func (e *engine) announce(r Route) error {
+func (e *engine) announce(r wish) error {
 	p, err := path(r)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (e *engine) announce(r Route) error {
 	return err
 }
 
-func (e *engine) withdraw(r Route) error {
+func (e *engine) withdraw(r wish) error {
 	p, err := path(r)
 	if err != nil {
 		return err
@@ -126,7 +126,9 @@ func (e *engine) withdraw(r Route) error {
 	return e.server.DeletePath(apiutil.DeletePathRequest{Paths: []*apiutil.Path{p}})
 }
 
-func path(r Route) (*apiutil.Path, error) {
+// path has the revision as its MED: the speaker sends nothing for a route that is what it had. The sessions make the attributes that
+// neighbors see.
+func path(r wish) (*apiutil.Path, error) {
 	nlri, err := packet.NewIPAddrPrefix(r.Prefix)
 	if err != nil {
 		return nil, err
@@ -142,18 +144,8 @@ func path(r Route) (*apiutil.Path, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Attrs = []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(originIGP), hop, packet.NewPathAttributeMultiExitDisc(variant(r))}
+	p.Attrs = []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(originIGP), hop, packet.NewPathAttributeMultiExitDisc(r.revision)}
 	return p, nil
-}
-
-// variant tells the ways apart in which a prefix is announced: the speaker sends nothing for a route that is what it had. The sessions
-// make the attributes that neighbors see.
-func variant(r Route) uint32 {
-	v := uint32(r.Prepend) << 1
-	if r.GracefulShutdown {
-		v++
-	}
-	return v
 }
 
 // stop ends the speaker and its goroutines.

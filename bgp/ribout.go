@@ -34,7 +34,7 @@ func (n *neighbor) sent(o outgoing, end int64) {
 }
 
 // upToDate says whether the router has been told all of wanted, as it is wanted, and nothing else; without a session there is nothing to tell.
-func (n *neighbor) upToDate(wanted map[netip.Prefix]Route) bool {
+func (n *neighbor) upToDate(wanted map[netip.Prefix]wish) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.state != SessionEstablished {
@@ -45,7 +45,7 @@ func (n *neighbor) upToDate(wanted map[netip.Prefix]Route) bool {
 		if !slices.Contains(n.agreed, familyOf(p)) {
 			continue
 		}
-		if sent, ok := n.routes[p]; !ok || sent.route.asked != r {
+		if sent, ok := n.routes[p]; !ok || sent.route.asked != r.Route {
 			return false
 		}
 		count++

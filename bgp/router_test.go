@@ -43,6 +43,7 @@ type routerSession struct {
 	routes        map[netip.Prefix]netip.Addr      // with next hop
 	attrs         map[netip.Prefix]map[byte]string // by type, without next hops
 	withdrawals   int
+	mute          bool // says nothing more
 	notifications []notification
 	closed        bool
 }
@@ -150,7 +151,7 @@ func (s *routerSession) serve() {
 		}
 		m = bytes.Clone(m)
 		s.r.mu.Lock()
-		silent := s.r.silent
+		silent := s.r.silent || s.mute
 		s.r.mu.Unlock()
 		if silent {
 			continue

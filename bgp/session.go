@@ -223,6 +223,7 @@ func sendFailure(err error) *down {
 
 // ownUpdate sends what one of our own UPDATEs changes. The embedded speaker has one table for all neighbors, which says no more than
 // that a prefix is announced or has changed: how, is what is wanted now. What is no longer wanted it had on its way, or it is stuck.
+// Withdrawals always go out: one that is left out may not come again.
 func (s *session) ownUpdate(m message) *down {
 	u, err := parseUpdate(m.body())
 	if err != nil {

@@ -41,16 +41,17 @@ type Speaker struct {
 
 	mu sync.Mutex
 	// guarded by mu
-	wanted  map[netip.Prefix]Route
-	why     string // the shutdown communication
-	stopped bool
-	ran     bool
+	wanted   map[netip.Prefix]wish
+	revision uint32 // of the last change of a route
+	why      string // the shutdown communication
+	stopped  bool
+	ran      bool
 }
 
 // NewSpeaker prepares a speaker of a valid configuration; nothing is sent before Run. It fails when a password file can't be used.
 func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error) {
 	s := &Speaker{
-		config: c, log: log, began: time.Now(), start: startEngine, wanted: map[netip.Prefix]Route{},
+		config: c, log: log, began: time.Now(), start: startEngine, wanted: map[netip.Prefix]wish{},
 		wake: make(chan struct{}, 1), stopping: make(chan struct{}), closed: make(chan struct{}),
 	}
 	var errs []error

@@ -270,9 +270,10 @@ func TestSilentRouterIsGivenUp(t *testing.T) {
 	c.BGP.Neighbors[0].HoldTime = 3 * time.Second
 	e := startEdge(t, c)
 	s := r.session(0)
-	r.change(func() { r.silent = true })
+	r.change(func() { s.mute = true })
 	e.eventually("the hold timer to expire", func() bool { return e.log.has("session lost: hold timer expired") })
 	r.want("the end of the session", func() bool { return s.closed })
+	r.session(1)
 }
 
 // TestTwoRoutersShareNothing: each gets its own next hop, and Flush waits for both.

@@ -14,10 +14,17 @@ const (
 	tellWithin = 5 * time.Second // for a change to reach an established session, before the session is ended over it
 )
 
+// wish is a route that is wanted. The revision is another whenever the route has changed, if only back to what it was before: the embedded
+// speaker must send it again, since a session may have looked at what is wanted in between.
+type wish struct {
+	Route
+	revision uint32
+}
+
 // routeTable is what the routes are applied to: the embedded speaker.
 type routeTable interface {
-	announce(Route) error
-	withdraw(Route) error
+	announce(wish) error
+	withdraw(wish) error
 }
 
 // embedded is the embedded speaker. Its calls may hang with it: whoever must go on makes them in a goroutine of their own.
@@ -29,7 +36,7 @@ type embedded interface {
 
 // apply brings the embedded speaker's table to what is wanted, at each wake, until ctx ends.
 func (s *Speaker) apply(ctx context.Context, t routeTable) {
-	applied := map[netip.Prefix]Route{}
+	applied := map[netip.Prefix]wish{}
 	again := time.NewTimer(applyAgain)
 	defer again.Stop()
 	for {
@@ -48,7 +55,7 @@ func (s *Speaker) apply(ctx context.Context, t routeTable) {
 }
 
 // difference makes applied equal to wanted, withdrawals first.
-func difference(t routeTable, applied, wanted map[netip.Prefix]Route) error {
+func difference(t routeTable, applied, wanted map[netip.Prefix]wish) error {
 	var errs []error
 	for p, r := range applied {
 		if _, keep := wanted[p]; keep {
@@ -74,7 +81,7 @@ func difference(t routeTable, applied, wanted map[netip.Prefix]Route) error {
 }
 
 // wantedNow is what SetRoutes declared last; it is never changed.
-func (s *Speaker) wantedNow() map[netip.Prefix]Route {
+func (s *Speaker) wantedNow() map[netip.Prefix]wish {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.wanted
@@ -86,7 +93,7 @@ func (s *Speaker) stillWanted(ps []netip.Prefix) []Route {
 	var out []Route
 	for _, p := range ps {
 		if r, ok := wanted[p]; ok {
-			out = append(out, r)
+			out = append(out, r.Route)
 		}
 	}
 	return out
@@ -94,12 +101,17 @@ func (s *Speaker) stillWanted(ps []netip.Prefix) []Route {
 
 // SetRoutes declares the whole set of routes; nil is none. It does not wait; see Flush.
 func (s *Speaker) SetRoutes(routes []Route) {
-	wanted := make(map[netip.Prefix]Route, len(routes))
+	wanted := make(map[netip.Prefix]wish, len(routes))
+	s.mu.Lock()
 	for _, r := range routes {
 		r.Prefix = r.Prefix.Masked()
-		wanted[r.Prefix] = r
+		w, known := s.wanted[r.Prefix]
+		if !known || w.Route != r {
+			s.revision++
+			w = wish{r, s.revision}
+		}
+		wanted[r.Prefix] = w
 	}
-	s.mu.Lock()
 	same := maps.Equal(s.wanted, wanted)
 	s.wanted = wanted
 	s.mu.Unlock()

@@ -75,8 +75,9 @@ func link(t *testing.T) {
 // scene is a router and how the edge is configured for it.
 type scene struct {
 	RouterASN, EdgeASN uint32
-	TwoOctets          bool // the router takes no longer AS numbers
-	Limit              int  // of prefixes a family, 0: none
+	TwoOctets          bool          // the router takes no longer AS numbers
+	Limit              int           // of prefixes a family, 0: none
+	HoldTime           time.Duration // the edge's, 0: the default
 }
 
 func (s scene) Internal() bool { return s.RouterASN == s.EdgeASN }
@@ -101,6 +102,9 @@ func (s scene) config() *bgp.Config {
 	n.PerPrefix = []bgp.NeighborPrefixConfig{{Prefix: anycast6, Attributes: bgp.Attributes{MED: &special}}}
 	if s.Internal() {
 		n.Attributes.LocalPreference = &preference
+	}
+	if s.HoldTime > 0 {
+		n.HoldTime = s.HoldTime
 	}
 	c.BGP = bgp.SpeakerConfig{ASN: s.EdgeASN, RouterID: netip.MustParseAddr("198.51.100.2"), Neighbors: []bgp.NeighborConfig{n}}
 	return c
@@ -137,7 +141,7 @@ func TestRoutersHoldWhatIsAnnounced(t *testing.T) {
 
 func tryScene(t *testing.T, d daemon, s scene) {
 	stop := d.start(t, s)
-	e := startEdge(t, s.config())
+	e := startEdge(t, s)
 	watch, err := routerSpace.WatchRoutes()
 	if err != nil {
 		t.Fatal(err)
@@ -206,9 +210,8 @@ func TestARouterThatIsCutOffIsSeen(t *testing.T) {
 	link(t)
 	s := scene{RouterASN: 64511, EdgeASN: 64500}
 	(&birdDaemon{t.TempDir()}).start(t, s)
-	c := s.config()
-	c.BGP.Neighbors[0].HoldTime = 30 * time.Second
-	e := startEdge(t, c)
+	s.HoldTime = 30 * time.Second
+	e := startEdge(t, s)
 	e.set(bgp.Route{Prefix: anycast4}, bgp.Route{Prefix: anycast6})
 	eventually(t, "both prefixes announced", func() (bool, string) {
 		st := e.status("")
@@ -245,7 +248,7 @@ func TestARoutersPrefixLimitIsNamed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := scene{RouterASN: 64511, EdgeASN: 64500, Limit: 1}
 			stop := c.d.start(t, s)
-			e := startEdge(t, s.config())
+			e := startEdge(t, s)
 			e.set(bgp.Route{Prefix: scenePrefixes[0]})
 			eventually(t, "the first prefix", func() (bool, string) {
 				got, text := c.d.held(t, scenePrefixes[0])

@@ -31,13 +31,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runEdge announces the routes of each line of standard input, and answers each with its status.
+// runEdge announces the routes of each line of standard input to the scene's router, and answers each with its status.
 func runEdge(text []byte) error {
-	c := new(bgp.Config)
-	c.SetDefaults()
-	if err := json.Unmarshal(text, c); err != nil {
+	var of scene
+	if err := json.Unmarshal(text, &of); err != nil {
 		return err
 	}
+	c := of.config()
 	var faults []string
 	c.Validate(func(key, fault string) { faults = append(faults, key+" "+fault) })
 	if faults != nil {
@@ -76,9 +76,9 @@ type edgeProcess struct {
 	log *bytes.Buffer // to be read after its end
 }
 
-func startEdge(t *testing.T, c *bgp.Config) *edgeProcess {
+func startEdge(t *testing.T, s scene) *edgeProcess {
 	t.Helper()
-	text, err := json.Marshal(c)
+	text, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
 	}
