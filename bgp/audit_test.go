@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,7 @@ import (
 type audited struct {
 	*edge
 	n    *neighbor
-	ends int // how often the audit ended the session
+	ends atomic.Int32 // how often the audit ended the session
 }
 
 func startAudit(t *testing.T) *audited {
@@ -38,7 +39,7 @@ func (a *audited) establish(families ...family) {
 	a.n.setState(SessionOpen)
 	a.n.opened(open{holdTime: 9 * time.Second, families: families})
 	a.n.mu.Lock()
-	a.n.end = func(error) { a.ends++ }
+	a.n.end = func(error) { a.ends.Add(1) }
 	a.n.mu.Unlock()
 	a.n.confirm(confirmOwn)
 	a.n.confirm(confirmTheirs)
@@ -107,8 +108,8 @@ func TestMismatches(t *testing.T) {
 					t.Errorf("gauge is %s", got)
 				}
 				time.Sleep(3 * auditEvery)
-				if resets := a.ends > 0; resets != c.resets {
-					t.Errorf("%d sessions ended within %s", a.ends, mismatchAge+5*auditEvery)
+				if resets := a.ends.Load() > 0; resets != c.resets {
+					t.Errorf("%d sessions ended within %s", a.ends.Load(), mismatchAge+5*auditEvery)
 				}
 				c.end(a)
 				time.Sleep(auditEvery)
@@ -139,7 +140,7 @@ func TestShortMismatchesAreQuiet(t *testing.T) {
 			a.send(r)
 			time.Sleep(auditEvery)
 		}
-		if a.log.has("mismatch") || a.ends > 0 {
+		if a.log.has("mismatch") || a.ends.Load() > 0 {
 			t.Errorf("log: %s", a.log.String())
 		}
 	})
@@ -166,8 +167,8 @@ func TestASessionIsNotEndedForTheOneBefore(t *testing.T) {
 			a.establish(familyIPv4)
 			time.Sleep(2 * auditEvery)
 		}
-		if a.ends > 0 {
-			t.Errorf("%d sessions ended", a.ends)
+		if a.ends.Load() > 0 {
+			t.Errorf("%d sessions ended", a.ends.Load())
 		}
 	})
 }
