@@ -93,8 +93,8 @@ func (n *neighbor) run(ctx context.Context) {
 	}
 }
 
-// connect dials until it succeeds; nil when ctx ends or the embedded speaker gives this arm no connection. Routers may hang up on whoever keeps them waiting for an OPEN, so the embedded
-// speaker must be ready first.
+// connect dials until it succeeds; nil when ctx ends or the embedded speaker gives this arm no connection. Routers may hang up on whoever
+// keeps them waiting for an OPEN, so the embedded speaker must be ready first.
 func (n *neighbor) connect(ctx context.Context, a *arm) *net.TCPConn {
 	n.setState(SessionConnect)
 	for ctx.Err() == nil {

@@ -75,7 +75,8 @@ func parseNotification(b []byte) notification {
 	return n
 }
 
-// ceaseDetail reads the data of the subcodes that have some: the limit of RFC 4486 section 4, and of a hard reset, RFC 8538 section 3.1, the real cause.
+// ceaseDetail reads the data of the subcodes that have some: the limit of RFC 4486 section 4, and of a hard reset, RFC 8538 section 3.1,
+// the real cause.
 func ceaseDetail(subcode byte, data []byte) string {
 	switch {
 	case subcode == ceaseMaxPrefixes && len(data) >= 7:

@@ -234,7 +234,8 @@ func TestARouterThatIsCutOffIsSeen(t *testing.T) {
 	})
 }
 
-// TestARoutersPrefixLimitIsNamed: the session goes, the cause is told, with the limit if the router says it, and when it is raised the session is back.
+// TestARoutersPrefixLimitIsNamed: the session goes, the cause is told, with the limit if the router says it, and when it is raised the
+// session is back.
 func TestARoutersPrefixLimitIsNamed(t *testing.T) {
 	link(t)
 	const cause = "it closed the session: Cease/Maximum Number of Prefixes Reached"
