@@ -31,6 +31,8 @@ var MetricHelp = map[string]string{
 	"nearcast_bgp_view_malformed_updates_total": "UPDATEs of the neighbor that could not be read, or not the path to a watched prefix in them.",
 	"nearcast_bgp_view_overflow_paths_total":    "Paths to watched prefixes that were not kept, since the neighbor tells of more than 64 of one prefix.",
 	"nearcast_bgp_beacon_seen":                  "Whether a router shows the beacon of the region, and does not say that it is about to be withdrawn: 1 or 0.",
+	"nearcast_bgp_mismatches":             "Prefixes that the neighbor has otherwise than it should for more than 2 s, by kind.",
+	"nearcast_bgp_mismatch_seconds_total": "Seconds in which there were such prefixes, by kind.",
 }
 
 // neighborMetrics are one neighbor's counters.
@@ -38,6 +40,9 @@ type neighborMetrics struct {
 	sessions *metrics.Counter
 	filtered *metrics.Counter
 	failures [failNone]*metrics.Counter
+
+	mismatches   [numMismatches]*metrics.Gauge
+	mismatchTime [numMismatches]*metrics.FloatCounter
 }
 
 func newNeighborMetrics(set *metrics.Set, n *neighbor) neighborMetrics {
@@ -47,6 +52,10 @@ func newNeighborMetrics(set *metrics.Set, n *neighbor) neighborMetrics {
 	}
 	for f, name := range failureNames {
 		m.failures[f] = set.NewCounter(fmt.Sprintf(`nearcast_bgp_session_failures_total{neighbor=%q,reason=%q}`, n.name, name))
+	}
+	for k, name := range mismatchNames {
+		m.mismatches[k] = set.NewGauge(fmt.Sprintf(`nearcast_bgp_mismatches{neighbor=%q,kind=%q}`, n.name, name), nil)
+		m.mismatchTime[k] = set.NewFloatCounter(fmt.Sprintf(`nearcast_bgp_mismatch_seconds_total{neighbor=%q,kind=%q}`, n.name, name))
 	}
 	set.NewGauge(fmt.Sprintf(`nearcast_bgp_session_established{neighbor=%q}`, n.name), func() float64 { up, _ := n.counts(); return up })
 	set.NewGauge(fmt.Sprintf(`nearcast_bgp_advertised_prefixes{neighbor=%q}`, n.name), func() float64 { _, routes := n.counts(); return routes })

@@ -105,14 +105,6 @@ type attributes struct {
 	seen                                     [256]bool
 }
 
-// Path attribute types.
-const (
-	attrASPath      = 2  // RFC 4271
-	attrCommunities = 8  // RFC 1997
-	attrOriginator  = 9  // RFC 4456
-	attrAS4Path     = 17 // RFC 6793
-)
-
 var errUpdate = errors.New("the UPDATE is malformed")
 
 // scan looks through an UPDATE's body. After an error what was found before the fault is in s.found, and what follows the fault is not known.

@@ -98,7 +98,7 @@ func TestScanFindsWhatIsWatched(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			s := testScanner(c.addPath)
-			err := s.scan(rawUpdate(unhex(t, c.withdrawn), unhex(t, c.attrs), unhex(t, c.nlri)).body())
+			err := s.scan(makeUpdate(unhex(t, c.withdrawn), unhex(t, c.attrs), unhex(t, c.nlri)).body())
 			if (err != nil) != c.fault || strings.Join(sightings(s), " ") != c.want {
 				t.Errorf("%v, error %v; want %q", sightings(s), err, c.want)
 			}
@@ -107,14 +107,14 @@ func TestScanFindsWhatIsWatched(t *testing.T) {
 	t.Run("host bits", func(t *testing.T) {
 		s := testScanner(false)
 		s.watched.add(watchedPrefix{prefix: netip.MustParsePrefix("203.0.113.128/25")})
-		if err := s.scan(rawUpdate(nil, nil, []byte{25, 203, 0, 113, 0xff}).body()); err != nil || len(s.found) != 1 {
+		if err := s.scan(makeUpdate(nil, nil, []byte{25, 203, 0, 113, 0xff}).body()); err != nil || len(s.found) != 1 {
 			t.Errorf("%v, %v", sightings(s), err)
 		}
 	})
 	t.Run("a family that was not agreed on is passed over", func(t *testing.T) {
 		s := testScanner(false)
 		s.agreed[inet4] = false
-		if err := s.scan(rawUpdate(nil, nil, []byte{24, 192, 0, 2, 77}).body()); err != nil || len(s.found) != 0 {
+		if err := s.scan(makeUpdate(nil, nil, []byte{24, 192, 0, 2, 77}).body()); err != nil || len(s.found) != 0 {
 			t.Errorf("%v, %v", sightings(s), err)
 		}
 	})
@@ -174,7 +174,7 @@ func TestASPath(t *testing.T) {
 			if c.as4 != "" {
 				attrs += fmt.Sprintf("c011%02x", len(unhex(t, c.as4))) + c.as4
 			}
-			if err := s.scan(rawUpdate(nil, unhex(t, attrs), []byte{24, 192, 0, 2}).body()); err != nil {
+			if err := s.scan(makeUpdate(nil, unhex(t, attrs), []byte{24, 192, 0, 2}).body()); err != nil {
 				t.Fatal(err)
 			}
 			got, set, ok := s.asPath()
@@ -392,7 +392,7 @@ func fullTable() (bodies [][]byte) {
 		for j := range 5 {
 			nlri = append(nlri, 24, byte(20+j), byte(i>>8), byte(i))
 		}
-		bodies = append(bodies, rawUpdate(nil, attrs, nlri).body())
+		bodies = append(bodies, makeUpdate(nil, attrs, nlri).body())
 	}
 	return bodies
 }

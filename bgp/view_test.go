@@ -85,15 +85,15 @@ func (sc *viewScene) nlri(s *scanner, p netip.Prefix, id uint32) (b []byte) {
 }
 
 func (sc *viewScene) update(i int, s *scanner, withdrawn, attrs, nlri []byte) {
-	sc.v.inputs[i].heard(s, s.scan(rawUpdate(withdrawn, attrs, nlri).body()), sc.now)
+	sc.v.inputs[i].heard(s, s.scan(makeUpdate(withdrawn, attrs, nlri).body()), sc.now)
 }
 
 func (sc *viewScene) announced(i int, p netip.Prefix) {
-	sc.v.inputs[i].sent(update{announced: []netip.Prefix{p}}, sc.now)
+	sc.v.inputs[i].sent([]netip.Prefix{p}, nil, sc.now)
 }
 
 func (sc *viewScene) withdrew(i int, p netip.Prefix) {
-	sc.v.inputs[i].sent(update{withdrawn: []netip.Prefix{p}}, sc.now)
+	sc.v.inputs[i].sent(nil, []netip.Prefix{p}, sc.now)
 }
 
 func (sc *viewScene) ended(i int) {

@@ -15,7 +15,7 @@ func rawPath(p netip.Prefix, id int, path ...uint32) message {
 	for _, n := range path {
 		attrs = binary.BigEndian.AppendUint32(attrs, n)
 	}
-	return rawUpdate(nil, append(attrs, 0x40, attrNextHop, 4, 198, 51, 100, 1), rawNLRI(p, id))
+	return makeUpdate(nil, append(attrs, 0x40, attrNextHop, 4, 198, 51, 100, 1), rawNLRI(p, id))
 }
 
 func rawNLRI(p netip.Prefix, id int) (b []byte) {
@@ -67,7 +67,7 @@ func TestViewOfAllPaths(t *testing.T) {
 		t.Errorf("view is %+v", v)
 	}
 	s.send(endOfRIBs)
-	s.send(rawUpdate(rawNLRI(testPrefix4, 2), nil, nil))
+	s.send(makeUpdate(rawNLRI(testPrefix4, 2), nil, nil))
 	e.others("the other is gone", false, true)
 	s.send(rawPath(beaconNyc, 7, 64511, 64501, 64500))
 	e.eventually("the beacon of nyc", func() bool { rs := e.View().Regions(); return rs[0].Seen && !rs[1].Seen && !rs[1].Known })

@@ -28,7 +28,7 @@ func TestFleet(t *testing.T) {
 		{"a section that is not whole", file("", "198.51.100.18", "fleet: {interval: 1ms}", svc), []string{
 			"5:1: fleet.address: is missing; write host:port", "5:1: fleet.secret_file: is missing; name a file", "5:19: fleet.interval: must be from 100ms"}},
 		{"no address", file("here", `"198.51.100.18:x"`, fleet, svc), []string{`3:35: regions.fra.edges[0]: "here" is not the address of an edge; write one such as`, "4:35: regions.nyc.edges[0]:"}},
-		{"a port without quotes", file("", "198.51.100.18:9181", fleet, svc), []string{"4:35: regions.nyc.edges[0]: is a mapping, and must be a single value; a value with a colon in it needs quotes"}},
+		{"a port without quotes", file("", "198.51.100.18:9181", fleet, svc), []string{"4:35: regions.nyc.edges[0]: is a mapping, and must be a single value; if the colon belongs to the value, write it in quotes"}},
 		{"one edge twice", file("198.51.100.2", `198.51.100.18, "198.51.100.18:9181"`, fleet, svc), []string{"4:50: regions.nyc.edges[1]: is the same address as regions.nyc.edges[0]; write each edge once"}},
 		{"one edge in two regions", file("198.51.100.2", "198.51.100.2", fleet, svc), []string{"4:35: regions.nyc.edges[0]: is the same address as regions.fra.edges[0]"}},
 		{"an anycast address", file("198.51.100.2", `192.0.2.1, "2001:db8:53::1"`, fleet, anycast, svc), []string{

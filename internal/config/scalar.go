@@ -64,8 +64,8 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) {
 	text, plain, ok := scalarText(n)
 	if !ok {
 		hint := ""
-		if _, mapping := n.(ast.MapNode); mapping {
-			hint = "a value with a colon in it needs quotes"
+		if _, mapping := n.(ast.MapNode); mapping && reflect.PointerTo(v.Type()).Implements(textType) {
+			hint = "if the colon belongs to the value, write it in quotes" // [64500:1] is a mapping to YAML
 		}
 		d.fault(nodeSpan(n), path, "is "+kindOf(n)+", and must be a single value", hint)
 		return
