@@ -162,7 +162,7 @@ func (e *Engine) tell(done <-chan struct{}) {
 // write puts one transition into words.
 func (e *Engine) write(ev event) {
 	if ev.session == nil {
-		e.log.Info("BFD: " + ev.priority.describe())
+		e.log.Info("BFD: " + priorityTexts[ev.priority])
 		return
 	}
 	name := "neighbor " + ev.session.peer.Name

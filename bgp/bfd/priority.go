@@ -4,17 +4,18 @@ package bfd
 type priority int32
 
 const (
-	priorityNone   priority = iota // the thread does not run
-	priorityRaised                 // nice -20
-	priorityNormal                 // like everything else
+	priorityNone     priority = iota // the thread does not run
+	priorityDeadline                 // SCHED_DEADLINE
+	priorityNice                     // nice -20
+	priorityNormal                   // like everything else
 	numPriorities
 )
 
-var priorityNames = [numPriorities]string{"none", "raised", "normal"}
+var priorityNames = [numPriorities]string{"none", "deadline", "nice", "normal"}
 
-func (p priority) describe() string {
-	if p == priorityRaised {
-		return "the sessions' thread goes before others (nice -20)"
-	}
-	return "the sessions' thread has no raised priority: that takes CAP_SYS_NICE or RLIMIT_NICE, and without it a full CPU may make a router believe that this edge is gone"
+var priorityTexts = [numPriorities]string{
+	priorityDeadline: "the sessions' thread goes before all others of this machine (SCHED_DEADLINE)",
+	priorityNice:     "the sessions' thread goes before this process's others (nice -20); before all of this machine it would with SCHED_DEADLINE, which the system refused",
+	priorityNormal: "the sessions' thread has no raised priority, and a full CPU may make a router believe that this edge is gone; " +
+		"give the process CAP_SYS_NICE for it (AmbientCapabilities= in its systemd unit)",
 }

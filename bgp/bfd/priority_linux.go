@@ -2,22 +2,37 @@ package bfd
 
 import "golang.org/x/sys/unix"
 
-const raisedNice = -20
+// What the thread is guaranteed of one processor, and can't exceed: a packet takes it a few microseconds.
+const (
+	deadlineRuntime = 1_000_000 // nanoseconds in each period
+	deadlinePeriod  = 5_000_000
+)
 
-// sliceTime is the time slice that the thread asks for. The shorter, the sooner it gets a processor once it wakes.
-const sliceTime = 100_000 // nanoseconds, the least there is
+const (
+	topNice = -20
+	// shortSlice is the time slice to ask for as an ordinary thread. The shorter, the sooner it gets a processor once it wakes.
+	shortSlice = 100_000
+)
 
-// raise gives the calling thread priority over all others of this machine that have not raised theirs.
+// raise gives the calling thread priority over others.
 //
-// It is not SCHED_FIFO. Go's runtime waits in places for another thread in a loop with sched_yield, such as for the garbage collector to be
-// done with this very goroutine's stack, and for a thread of a real-time policy that call makes room for no other thread: when
-// both have been on the same processor, they would stand still until the kernel's real-time throttling, for up to a second.
+// Not with SCHED_FIFO: in places Go's runtime waits for another thread in a loop around sched_yield, such as for the garbage collector to
+// have read this very goroutine's stack, and under that policy the call makes room for no ordinary thread. When the other one was on the
+// same processor, both stand still until the kernel throttles real-time threads, for up to a second. Under SCHED_DEADLINE the call ends the
+// thread's turn until its next period, so that it costs milliseconds at most; and no mistake in here can take more than its share. A nice
+// value alone counts only among the threads of one group: with autogroups on, not beyond this process's session.
 func raise() priority {
-	a := unix.SchedAttr{Policy: unix.SCHED_NORMAL, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Nice: raisedNice, Runtime: sliceTime}
-	if unix.SchedSetAttr(0, &a, 0) == nil {
-		return priorityRaised
+	for _, p := range []struct {
+		priority priority
+		attr     unix.SchedAttr
+	}{
+		{priorityDeadline, unix.SchedAttr{Policy: unix.SCHED_DEADLINE, Runtime: deadlineRuntime, Deadline: deadlinePeriod, Period: deadlinePeriod}},
+		{priorityNice, unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: topNice, Runtime: shortSlice}},
+	} {
+		p.attr.Flags = unix.SCHED_FLAG_RESET_ON_FORK // a thread cloned from here does not inherit it
+		if unix.SchedSetAttr(0, &p.attr, 0) == nil {
+			return p.priority
+		}
 	}
-	a.Nice = 0 // the slice alone, which needs no privilege
-	_ = unix.SchedSetAttr(0, &a, 0)
 	return priorityNormal
 }
