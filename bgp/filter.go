@@ -138,6 +138,9 @@ func (s *session) theirNotification(m message) error {
 	n := parseNotification(m.body())
 	_ = s.tell(m)
 	d := &down{failure: failNotification, text: "it closed the session: " + n.String()}
+	if n.code == codeCease && n.subcode == ceaseBFDDown {
+		d.failure = failBFD
+	}
 	if n.code == codeOpen {
 		d.failure = failOpen
 		d.text = "it rejected our OPEN: " + n.String()

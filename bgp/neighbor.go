@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"nearcast/bgp/bfd"
 )
 
 const (
@@ -27,7 +29,8 @@ type neighbor struct {
 	config  *NeighborConfig
 	name    string
 	options socketOptions
-	arms    [2]*arm // set before run
+	arms    [2]*arm      // set before run
+	bfd     *bfd.Session // nil: none
 	log     *slog.Logger
 	metrics neighborMetrics
 
@@ -80,6 +83,9 @@ func (n *neighbor) run(ctx context.Context) {
 			wait = 0
 		}
 		n.ended(d, lasted > 0, SessionIdle)
+		if d.failure == failBFD {
+			n.awaitBFD(ctx)
+		}
 		if !pause(ctx, wait) {
 			return
 		}
@@ -134,7 +140,10 @@ func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn) (*down
 	n.mu.Lock()
 	n.local, n.end = s.localAddr(), end
 	n.mu.Unlock()
+	unwatch := n.watchBFD(ctx, end)
 	d := s.run(ctx)
+	end(nil)
+	unwatch()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.end = nil
@@ -289,6 +298,10 @@ func (n *neighbor) status() NeighborStatus {
 		State: n.state, Since: n.since, LocalAddress: n.local,
 		LastDown: n.lastDown, LastDownAt: n.lastDownAt, Filtered: n.metrics.filtered.Get(),
 		Prefixes: make([]netip.Prefix, 0, len(n.routes)),
+	}
+	if n.bfd != nil {
+		b := n.bfd.Status()
+		st.BFD = &b
 	}
 	for p := range n.routes {
 		st.Prefixes = append(st.Prefixes, p)

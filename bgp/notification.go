@@ -14,6 +14,7 @@ const (
 	codeCease         = 6
 	ceaseShutdown     = 2
 	ceaseReset        = 4
+	ceaseBFDDown      = 10 // RFC 9384
 	subcodeBadPeerAS  = 2
 	maxCommunication  = 255
 	subcodeBadBGPID   = 3

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/bgp/bfd"
 )
 
 // Route is one prefix to announce, and how. A change of how is a new announcement in the place of the old, without a withdrawal.
@@ -30,6 +32,7 @@ type Speaker struct {
 	log       *slog.Logger
 	began     time.Time
 	neighbors []*neighbor
+	bfd       *bfd.Engine // nil: no neighbor has BFD
 	start     func(context.Context, *Config, *slog.Logger) (embedded, error)
 
 	// shared
@@ -72,6 +75,10 @@ func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error)
 	for _, n := range s.neighbors {
 		n.metrics = newNeighborMetrics(set, n)
 	}
+	var err error
+	if s.bfd, err = s.newBFD(set); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -95,10 +102,14 @@ func (s *Speaker) Run(ctx context.Context) error {
 	var once sync.Once
 	closed := func() { once.Do(func() { close(s.closed) }) }
 	defer closed()
+	if s.bfd != nil {
+		defer s.bfd.Close()
+	}
 	e, err := s.start(ctx, s.config, s.log)
 	if err != nil {
 		return err
 	}
+	stopBFD := s.runBFD()
 	armed, disarm := context.WithCancel(context.Background())
 	holding, end := context.WithCancel(ctx)
 	defer disarm()
@@ -123,6 +134,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	end()
 	sessions.Wait()
 	closed()
+	stopBFD()
 	disarm()
 	if !within(stopTimeout, func() { inside.Wait(); e.stop() }) {
 		s.log.Warn("the embedded BGP speaker did not end in time", "waited", stopTimeout)

@@ -3,6 +3,8 @@ package bgp
 import (
 	"net/netip"
 	"time"
+
+	"nearcast/bgp/bfd"
 )
 
 // NeighborStatus is a snapshot of one neighbor.
@@ -16,7 +18,8 @@ type NeighborStatus struct {
 	Prefixes     []netip.Prefix `json:"prefixes"`      // what this session has been sent and not withdrawn, sorted
 	LastDown     string         `json:"last_down"`     // why the last session ended or the last attempt failed
 	LastDownAt   time.Time      `json:"last_down_at,omitzero"`
-	Filtered     uint64         `json:"filtered"` // UPDATEs of the neighbor that were dropped
+	Filtered     uint64         `json:"filtered"`      // UPDATEs of the neighbor that were dropped
+	BFD          *bfd.Status    `json:"bfd,omitempty"` // nil: none is configured
 }
 
 // SessionState is how far a neighbor's session has come.

@@ -106,9 +106,6 @@ func (e *Engine) gauges(set *metrics.Set) {
 // Session is the one with o.Peers[i].
 func (e *Engine) Session(i int) *Session { return e.sessions[i] }
 
-// SetAlive is Options.Alive, for whoever has it only later. It must be called before Run.
-func (e *Engine) SetAlive(alive func() bool) { e.alive = alive }
-
 // Run keeps the sessions until ctx ends. Then it shuts them (AdminDown, which is no failure to the routers: whatever must be withdrawn has to be
 // by then), waits for the routers to take note, at most for the second that lingerTime is, and returns. It may be called once.
 func (e *Engine) Run(ctx context.Context) error {
@@ -169,6 +166,8 @@ func (e *Engine) write(ev event) {
 	switch {
 	case ev.fault.err != nil:
 		e.log.Warn(name + ": BFD: " + ev.fault.String())
+	case ev.unheard:
+		e.log.Warn(name + ": no BFD packets from it yet, so nothing but the hold timer notices when it is gone; the BGP session is not held back; configure BFD there for this edge")
 	case ev.to == Up:
 		e.log.Info(name+": BFD session up", "interval", ev.interval, "detection_time", ev.detection)
 	case ev.from != Up:

@@ -118,6 +118,7 @@ func peerOf(local, remote netip.Addr, c Config) Peer {
 
 // TestEnginesMeet goes once through a session's life between two engines.
 func TestEnginesMeet(t *testing.T) {
+	t.Parallel()
 	for _, multihop := range []bool{false, true} {
 		t.Run(fmt.Sprintf("multihop %v", multihop), func(t *testing.T) {
 			a, b := loopback(), loopback()
@@ -151,6 +152,7 @@ func TestEnginesMeet(t *testing.T) {
 
 // TestKernelsChoice: without a local address the session has the one that the way to the neighbor has.
 func TestKernelsChoice(t *testing.T) {
+	t.Parallel()
 	b := loopback()
 	local := netip.MustParseAddr("127.0.0.1")
 	right := startEngine(t, nil, peerOf(b, local, quick()))
@@ -163,6 +165,7 @@ func TestKernelsChoice(t *testing.T) {
 
 // TestLeaseRunsOut: the neighbor is told at once, by a packet and not by silence.
 func TestLeaseRunsOut(t *testing.T) {
+	t.Parallel()
 	a, b := loopback(), loopback()
 	slowly := usual()
 	slowly.Interval, slowly.Multiplier = 10*time.Second, 20 // silence would take 200 s
@@ -214,6 +217,7 @@ func (p *peerSocket) send(b []byte) {
 
 // TestWhatIsNotTaken: a TTL below 255 (RFC 5881 section 5), strangers, nonsense. Each is counted, and the session does not move.
 func TestWhatIsNotTaken(t *testing.T) {
+	t.Parallel()
 	a, b, other := loopback(), loopback(), loopback()
 	e := startEngine(t, nil, peerOf(a, b, usual()))
 	e.want("sockets", func() bool { return e.Session(0).Status().LocalAddress == a })
@@ -242,6 +246,7 @@ func TestWhatIsNotTaken(t *testing.T) {
 
 // TestMultihopTTL: over several hops any TTL will do, unless the operator says otherwise.
 func TestMultihopTTL(t *testing.T) {
+	t.Parallel()
 	for least, want := range map[int]bool{0: true, 60: true, 61: false} {
 		a, b := loopback(), loopback()
 		p := peerOf(a, b, usual())
@@ -262,6 +267,7 @@ func TestMultihopTTL(t *testing.T) {
 
 // TestOneSocketForManySessions: two neighbors of one local address, and each gets its own.
 func TestOneSocketForManySessions(t *testing.T) {
+	t.Parallel()
 	a, b, c := loopback(), loopback(), loopback()
 	e := startEngine(t, nil, peerOf(a, b, quick()), peerOf(a, c, quick()))
 	first, second := startEngine(t, nil, peerOf(b, a, quick())), startEngine(t, nil, peerOf(c, a, quick()))
@@ -275,6 +281,7 @@ func TestOneSocketForManySessions(t *testing.T) {
 
 // TestPortTaken: another BFD program is named, and when it is gone the session comes up by itself.
 func TestPortTaken(t *testing.T) {
+	t.Parallel()
 	a, b := loopback(), loopback()
 	other, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, portSingleHop)))
 	if err != nil {

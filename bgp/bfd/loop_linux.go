@@ -22,6 +22,7 @@ const (
 	batch          = 64
 	restAfterBatch = 5 * time.Millisecond
 	faultLogEvery  = time.Minute
+	unheardAfter   = 10 * time.Second // since the start, before the log says so
 )
 
 // loop is the thread of all sessions.
@@ -71,7 +72,7 @@ func (l *loop) step(now time.Time) time.Duration {
 	}
 	next := now.Add(idle)
 	for _, s := range l.e.sessions {
-		before := s.machine.state
+		before, yours, held := s.machine.state, s.machine.yours, s.machine.held
 		switch {
 		case stopping:
 			s.machine.shut(now)
@@ -81,8 +82,13 @@ func (l *loop) step(now time.Time) time.Duration {
 			s.machine.hold(now)
 		}
 		s.machine.advance(now)
+		s.dirty = s.dirty || s.machine.yours != yours || s.machine.held != held
 		l.note(s, before, now)
 		l.keepSockets(s, now)
+		if !s.warned && !s.heardEver && s.sockets.fd >= 0 && now.Sub(s.machine.since) >= unheardAfter {
+			s.warned = true
+			l.e.post(event{session: s, unheard: true})
+		}
 		l.send(s, now)
 		if at := s.machine.next(); !at.IsZero() && at.Before(next) {
 			next = at

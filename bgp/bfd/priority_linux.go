@@ -5,7 +5,7 @@ import "golang.org/x/sys/unix"
 // What the thread is guaranteed of one processor, and can't exceed: a packet takes it a few microseconds.
 const (
 	deadlineRuntime = 1_000_000 // nanoseconds in each period
-	deadlinePeriod  = 5_000_000
+	deadlinePeriod  = 10_000_000
 )
 
 const (

@@ -19,6 +19,7 @@ type Session struct {
 	machine   machine
 	sockets   sockets
 	heardEver bool
+	warned    bool // that nobody is heard
 	dirty     bool // what is shown is behind
 
 	// shared
@@ -106,6 +107,7 @@ type event struct {
 	diag        Diagnostic
 	remoteAdmin bool // the other side has shut it down
 	held        bool
+	unheard     bool // nobody has been heard for unheardAfter
 	fault       fault
 	interval    time.Duration
 	detection   time.Duration

@@ -12,6 +12,7 @@ import (
 
 	"nearcast/admin"
 	"nearcast/bgp"
+	"nearcast/bgp/bfd"
 	"nearcast/cache"
 	"nearcast/cache/disk"
 	"nearcast/geo"
@@ -181,7 +182,7 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp, loopback.MetricHelp} {
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, cache.MetricHelp, disk.MetricHelp, bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all
