@@ -163,13 +163,14 @@ func TestLeaseTellsTheRouter(t *testing.T) {
 	r := newBFDRouter(t)
 	theirs, _ := r.startBFD()
 	e := startEdge(t, r.config())
-	r.session(0)
+	s := r.session(0)
 	e.eventually("BFD up", func() bool { return e.Status()[0].BFD.State == bfd.Up && theirs.Up() })
 	e.Renew(time.Now().Add(-time.Second))
 	e.eventually("the router to hear of it", func() bool { return !theirs.Up() })
 	if st := theirs.Status(); st.RemoteDiagnostic != bfd.ForwardingPlaneReset || st.Failures != 1 {
 		t.Errorf("the router has %+v", st)
 	}
+	r.want("the BGP session closed", func() bool { return s.closed })
 	e.Renew(time.Now().Add(time.Hour))
 	r.session(1)
 	e.eventually("BFD up again", func() bool { return e.Status()[0].BFD.State == bfd.Up && theirs.Up() })
