@@ -169,7 +169,7 @@ func (e *Engine) write(ev event) {
 	case ev.unheard:
 		e.log.Warn(name + ": no BFD packets from it yet, so nothing but the hold timer notices when it is gone; the BGP session is not held back; configure BFD there for this edge")
 	case ev.to == Up:
-		e.log.Info(name+": BFD session up", "interval", ev.interval, "detection_time", ev.detection)
+		e.log.Info(name+": BFD session up", "interval", ev.session.peer.Config.Interval, "multiplier", ev.session.peer.Config.Multiplier)
 	case ev.from != Up:
 		e.log.Debug(name+": BFD session "+ev.to.String(), "was", ev.from.String(), "diagnostic", ev.diag.String())
 	case ev.to == AdminDown:

@@ -81,9 +81,10 @@ func (l *loop) step(now time.Time) time.Duration {
 		default:
 			s.machine.hold(now)
 		}
+		detection := s.machine.detectionTime() // a loss forgets it
 		s.machine.advance(now)
 		s.dirty = s.dirty || s.machine.yours != yours || s.machine.held != held
-		l.note(s, before, now)
+		l.note(s, before, detection)
 		l.keepSockets(s, now)
 		if !s.warned && !s.heardEver && s.sockets.fd >= 0 && now.Sub(s.machine.since) >= unheardAfter {
 			s.warned = true
@@ -101,7 +102,7 @@ func (l *loop) step(now time.Time) time.Duration {
 }
 
 // note passes on what has become of a session.
-func (l *loop) note(s *Session, before State, now time.Time) {
+func (l *loop) note(s *Session, before State, detection time.Duration) {
 	m := &s.machine
 	if m.state == before {
 		return
@@ -110,8 +111,7 @@ func (l *loop) note(s *Session, before State, now time.Time) {
 	s.metrics.failures.Set(m.failures)
 	s.show()
 	s.tell()
-	l.e.post(event{session: s, from: before, to: m.state, diag: m.diag, remoteAdmin: m.remote == AdminDown, held: m.held,
-		interval: m.transmitInterval(), detection: m.detectionTime()})
+	l.e.post(event{session: s, from: before, to: m.state, diag: m.diag, remoteAdmin: m.remote == AdminDown, held: m.held, detection: detection})
 }
 
 // send puts out what a session has to say.
@@ -224,7 +224,7 @@ func (l *loop) take(r *listener, now time.Time) {
 				s.metrics.in.Inc()
 				first := !s.heardEver
 				s.heardEver = true
-				l.note(s, before, now)
+				l.note(s, before, known)
 				if first || was != s.machine.transmitInterval() || known != s.machine.detectionTime() {
 					s.show()
 				}

@@ -109,8 +109,7 @@ type event struct {
 	held        bool
 	unheard     bool // nobody has been heard for unheardAfter
 	fault       fault
-	interval    time.Duration
-	detection   time.Duration
+	detection   time.Duration // before
 }
 
 // sessionMetrics are one session's.

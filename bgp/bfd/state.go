@@ -1,6 +1,9 @@
 package bfd
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // State is bfd.SessionState, RFC 5880 section 6.8.1, with the numbers of the wire.
 type State uint8
@@ -25,6 +28,17 @@ func (s State) String() string {
 
 // MarshalText is String, for JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (s *State) UnmarshalText(b []byte) error {
+	for i := range State(len(stateNames)) {
+		if i.String() == string(b) {
+			*s = i
+			return nil
+		}
+	}
+	return fmt.Errorf("no BFD state is called %q", b)
+}
 
 // Diagnostic says why a session was last not up, RFC 5880 section 4.1, with the numbers of the wire.
 type Diagnostic uint8
@@ -55,3 +69,14 @@ func (d Diagnostic) String() string {
 
 // MarshalText is String, for JSON.
 func (d Diagnostic) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (d *Diagnostic) UnmarshalText(b []byte) error {
+	for i := range Diagnostic(maxDiagnostic + 1) {
+		if i.String() == string(b) {
+			*d = i
+			return nil
+		}
+	}
+	return fmt.Errorf("no BFD diagnostic is called %q", b)
+}
