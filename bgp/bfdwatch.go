@@ -19,6 +19,10 @@ var errBFDDown = errors.New("nearcast: BFD down")
 // seconds of the path; a router that was told meanwhile to do without BFD gets its session all the same, RFC 5882 section 4.2.
 const holdBack = 10 * time.Second
 
+// bfdSettle is how long after the beginning of a BGP session a loss of BFD is not held against it. Some routers, BIRD among them, end and make
+// their BFD session together with each BGP session, and say so within a second: that is the end of what was before.
+const bfdSettle = 2 * time.Second
+
 // newBFD prepares the BFD sessions of the neighbors that have one; nil: none has. They live by the same lease as the BGP sessions: when it runs
 // out, the routers are told that BFD is down and drop the routes at once.
 func (s *Speaker) newBFD(set *metrics.Set) (*bfd.Engine, error) {
@@ -30,7 +34,7 @@ func (s *Speaker) newBFD(set *metrics.Set) (*bfd.Engine, error) {
 		}
 		with = append(with, n)
 		o.Peers = append(o.Peers, bfd.Peer{
-			Name: n.name, Address: n.config.Address, Local: n.config.LocalAddress, Multihop: n.config.Multihop > 0, Config: *n.config.BFD,
+			Name: n.name, Address: n.config.Address, Local: n.config.LocalAddress, Multihop: n.config.Multihop > 0 || n.config.BFD.Multihop, Config: *n.config.BFD,
 		})
 	}
 	if len(with) == 0 {
@@ -67,17 +71,24 @@ func (n *neighbor) watchBFD(ctx context.Context, end context.CancelCauseFunc) (w
 	if n.bfd == nil || n.config.BFD.OnDown != bfd.OnDownClose {
 		return func() {}
 	}
-	before := n.bfd.Failures()
+	begun, before := time.Now(), n.bfd.Failures()
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		for n.bfd.Failures() == before {
+		for {
+			switch now := n.bfd.Failures(); {
+			case now == before:
+			case time.Since(begun) < n.speaker.bfdSettle:
+				before = now
+			default:
+				end(errBFDDown)
+				return
+			}
 			select {
 			case <-n.bfd.Changed():
 			case <-ctx.Done():
 				return
 			}
 		}
-		end(errBFDDown)
 	})
 	return watching.Wait
 }

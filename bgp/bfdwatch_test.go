@@ -71,12 +71,37 @@ func (b *bfdRouter) startBFD() (*bfd.Session, func()) {
 	return e.Session(0), stop
 }
 
+// startUnsettled holds a loss of BFD against a BGP session from its first moment.
+func startUnsettled(t *testing.T, c *Config) *edge {
+	t.Helper()
+	return startEdgeAs(t, c, func(s *Speaker) { s.bfdSettle = 0 })
+}
+
+// TestBFDThatEndsWithTheSessionBefore is not held against the one that has begun meanwhile: a router may make its BFD session anew with each
+// BGP session.
+func TestBFDThatEndsWithTheSessionBefore(t *testing.T) {
+	r := newBFDRouter(t)
+	theirs, _ := r.startBFD()
+	e := startEdgeAs(t, r.config(), func(s *Speaker) { s.bfdSettle = time.Hour })
+	s := r.session(0)
+	e.eventually("BFD up", func() bool { return e.Status()[0].BFD.State == bfd.Up && theirs.Up() })
+	r.alive.Store(false)
+	e.eventually("BFD down", func() bool { return e.Status()[0].BFD.Failures == 1 })
+	r.alive.Store(true)
+	e.eventually("BFD up again", func() bool { return e.Status()[0].BFD.State == bfd.Up && theirs.Up() })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.sessions) != 1 || s.closed {
+		t.Errorf("sessions: %s", r.describe())
+	}
+}
+
 // TestBFDDownClosesTheSession with Cease, BFD Down; the next one waits for BFD and then comes at once, and what was lost before is not held
 // against it.
 func TestBFDDownClosesTheSession(t *testing.T) {
 	r := newBFDRouter(t)
 	theirs, _ := r.startBFD()
-	e := startEdge(t, r.config())
+	e := startUnsettled(t, r.config())
 	e.setRoutes(testPrefix4)
 	for i := range 3 {
 		s := r.session(i)
@@ -103,7 +128,7 @@ func TestBFDDownClosesTheSession(t *testing.T) {
 // TestRouterWithoutBFD has its session all the same (RFC 5882 section 4.2), and the status says what is missing.
 func TestRouterWithoutBFD(t *testing.T) {
 	r := newBFDRouter(t)
-	e := startEdge(t, r.config())
+	e := startUnsettled(t, r.config())
 	e.setRoutes(testPrefix4)
 	s := r.session(0)
 	r.want("the prefix", func() bool { return len(s.routes) == 1 })

@@ -32,7 +32,8 @@ type Speaker struct {
 	log       *slog.Logger
 	began     time.Time
 	neighbors []*neighbor
-	bfd       *bfd.Engine // nil: no neighbor has BFD
+	bfd       *bfd.Engine   // nil: no neighbor has BFD
+	bfdSettle time.Duration // see the constant
 	start     func(context.Context, *Config, *slog.Logger) (embedded, error)
 
 	// shared
@@ -53,7 +54,7 @@ type Speaker struct {
 // NewSpeaker prepares a speaker of a valid configuration; nothing is sent before Run. It fails when a password file can't be used.
 func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error) {
 	s := &Speaker{
-		config: c, log: log, began: time.Now(), start: startEngine, wanted: map[netip.Prefix]Route{},
+		config: c, log: log, began: time.Now(), bfdSettle: bfdSettle, start: startEngine, wanted: map[netip.Prefix]Route{},
 		wake: make(chan struct{}, 1), stopping: make(chan struct{}), closed: make(chan struct{}),
 	}
 	var errs []error

@@ -104,9 +104,12 @@ func TestValidate(t *testing.T) {
 			n(c).BFD = bfdConfig(func(b *bfd.Config) { b.Interval = 100*time.Millisecond + 1 })
 		}, []string{"bgp.neighbors[0].bfd.interval must be whole microseconds, as packets carry it; write 100ms"}},
 		{"BFD that does something else", func(c *Config) { n(c).BFD = bfdConfig(func(b *bfd.Config) { b.OnDown = "withdraw" }) }, []string{"bgp.neighbors[0].bfd.on_down must be close or ignore"}},
-		{"BFD's TTL over one hop", func(c *Config) { n(c).BFD = bfdConfig(func(b *bfd.Config) { b.MinimumTTL = 254 }) }, []string{"bgp.neighbors[0].bfd.minimum_ttl is for a neighbor with multihop"}},
+		{"BFD's TTL over one hop", func(c *Config) { n(c).BFD = bfdConfig(func(b *bfd.Config) { b.MinimumTTL = 254 }) }, []string{"bgp.neighbors[0].bfd.minimum_ttl is for BFD with multihop"}},
 		{"BFD's TTL over several hops", func(c *Config) {
 			n(c).BFD, n(c).Multihop, n(c).TTLSecurity = bfdConfig(func(b *bfd.Config) { b.MinimumTTL = 250 }), 5, false
+		}, nil},
+		{"BFD as over several hops, with a directly connected neighbor", func(c *Config) {
+			n(c).BFD = bfdConfig(func(b *bfd.Config) { b.Multihop, b.MinimumTTL = true, 255 })
 		}, nil},
 		{"BFD's TTL out of range", func(c *Config) {
 			n(c).BFD, n(c).Multihop, n(c).TTLSecurity = bfdConfig(func(b *bfd.Config) { b.MinimumTTL = 256 }), 5, false

@@ -19,6 +19,9 @@ type Config struct {
 	OnDown OnDown `yaml:"on_down"`
 	// Passive waits for the router's first packet (RFC 5880 section 6.1). The router must not be passive too.
 	Passive bool `yaml:"passive"`
+	// Multihop is for a neighbor without multihop that takes BFD over several hops all the same (port 4784, RFC 5883), as FRR does with ttl-security.
+	// A neighbor with multihop has it anyway.
+	Multihop bool `yaml:"multihop"`
 	// MinimumTTL is the least TTL or hop limit of packets received over several hops, as packets that are sent with 255 have left; 0: any. Over
 	// one hop it is 255 always (RFC 5881 section 5).
 	MinimumTTL int `yaml:"minimum_ttl"`
@@ -38,6 +41,7 @@ func (c *Config) SetDefaults() {
 }
 
 // Validate calls report with the key and the fault of each value that can't be.
+// The neighbor's own multihop counts as c.Multihop does.
 func (c *Config) Validate(multihop bool, report func(key, fault string)) {
 	switch {
 	case c.Interval < minInterval || c.Interval > maxInterval:
@@ -54,8 +58,8 @@ func (c *Config) Validate(multihop bool, report func(key, fault string)) {
 	switch {
 	case c.MinimumTTL < 0 || c.MinimumTTL > 255:
 		report("minimum_ttl", "must be from 0 to 255; 0 takes any")
-	case c.MinimumTTL != 0 && !multihop:
-		report("minimum_ttl", "is for a neighbor with multihop; over one hop it is 255 anyway (RFC 5881), so leave it out")
+	case c.MinimumTTL != 0 && !multihop && !c.Multihop:
+		report("minimum_ttl", "is for BFD with multihop; over one hop it is 255 anyway (RFC 5881), so leave it out")
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"nearcast/internal/lab/process"
+	"nearcast/internal/lab/router"
 	"nearcast/internal/pki"
 )
 
@@ -49,6 +50,7 @@ type edgeView struct {
 	RogueOwn4, RogueOwn6 netip.Addr
 	HoldTime             time.Duration
 	BFD                  time.Duration // interval, 0: none
+	BFDMultihop          bool          // FRR takes a neighbor with TTL security for one that is several hops away
 	Regions              []Region
 	Origins              []originView
 	Host, LogLevel       string
@@ -69,7 +71,7 @@ func edgeConfig(r Region, dir string, holdTime time.Duration, o EdgeOptions) ([]
 		v.PasswordFile = filepath.Join(dir, "bgp.key")
 	}
 	if !o.NoBFD {
-		v.BFD = bfdInterval
+		v.BFD, v.BFDMultihop = bfdInterval, r.Secured && r.Daemon == router.FRR
 	}
 	if o.Debug {
 		v.LogLevel = "debug"

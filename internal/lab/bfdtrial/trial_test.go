@@ -2,6 +2,7 @@ package bfdtrial
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,15 +22,21 @@ import (
 	"nearcast/bgp/bfd"
 )
 
-// edgeVar makes the test binary the edge.
-const edgeVar = "NEARCAST_BFD_EDGE"
+// The test binary is the edge in processes that have one of these in their environment.
+const (
+	edgeVar    = "NEARCAST_BFD_EDGE"
+	speakerVar = "NEARCAST_BFD_SPEAKER"
+)
 
 func TestMain(m *testing.M) {
-	if os.Getenv(edgeVar) != "" {
+	switch {
+	case os.Getenv(edgeVar) != "":
 		beEdge()
-		return
+	case os.Getenv(speakerVar) != "":
+		beSpeaker()
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
 }
 
 // beEdge keeps the sessions until it is told to stop, and prints all of them whenever one has changed. A SIGUSR1 takes its lease or gives it back.
@@ -79,13 +86,14 @@ type edgeProcess struct {
 	log string
 
 	mu   sync.Mutex
-	last []bfd.Status // guarded by mu
+	last []byte // guarded by mu: the last line
 }
 
-func startEdge(t *testing.T, dir string) *edgeProcess {
+// startProcess starts the test binary in the edge's namespace.
+func startProcess(t *testing.T, dir, variable, as string) *edgeProcess {
 	t.Helper()
 	p := &edgeProcess{cmd: exec.Command(os.Args[0]), log: dir + "/edge.log"}
-	p.cmd.Env = append(os.Environ(), edgeVar+"=1")
+	p.cmd.Env = append(os.Environ(), variable+"="+as)
 	log, err := os.Create(p.log)
 	if err != nil {
 		t.Fatal(err)
@@ -102,12 +110,9 @@ func startEdge(t *testing.T, dir string) *edgeProcess {
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		for s := bufio.NewScanner(out); s.Scan(); {
-			var all []bfd.Status
-			if json.Unmarshal(s.Bytes(), &all) == nil {
-				p.mu.Lock()
-				p.last = all
-				p.mu.Unlock()
-			}
+			p.mu.Lock()
+			p.last = bytes.Clone(s.Bytes())
+			p.mu.Unlock()
 		}
 	})
 	t.Cleanup(func() {
@@ -118,15 +123,27 @@ func startEdge(t *testing.T, dir string) *edgeProcess {
 	return p
 }
 
-func (p *edgeProcess) all(cond func(bfd.Status) bool) bool {
+// line is the last that it printed.
+func (p *edgeProcess) line() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, st := range p.last {
+	return p.last
+}
+
+// sessions are those of a process that is beEdge.
+func (p *edgeProcess) sessions() (all []bfd.Status) {
+	_ = json.Unmarshal(p.line(), &all) // none before the first line
+	return all
+}
+
+func (p *edgeProcess) all(cond func(bfd.Status) bool) bool {
+	all := p.sessions()
+	for _, st := range all {
 		if !cond(st) {
 			return false
 		}
 	}
-	return len(p.last) == len(paths)
+	return len(all) == len(paths)
 }
 
 func (p *edgeProcess) signal(t *testing.T, s syscall.Signal) {
@@ -145,10 +162,8 @@ type trial struct {
 }
 
 func (r *trial) describe() string {
-	r.edge.mu.Lock()
-	defer r.edge.mu.Unlock()
 	log, _ := os.ReadFile(r.edge.log)
-	return fmt.Sprintf("edge: %+v\n%s\nrouter: %v\n%s", r.edge.last, log, r.router.states(), logs(r.dir))
+	return fmt.Sprintf("edge: %s\n%s\nrouter: %v\n%s", r.edge.line(), log, r.router.states(), logs(r.dir))
 }
 
 func (r *trial) want(what string, cond func() bool) time.Duration {
@@ -173,9 +188,7 @@ func (r *trial) routerHas(cond func(string) bool) bool {
 func (r *trial) routerLost() bool { return r.routerHas(func(s string) bool { return s != "up" }) }
 
 func (r *trial) failures() (n uint64) {
-	r.edge.mu.Lock()
-	defer r.edge.mu.Unlock()
-	for _, st := range r.edge.last {
+	for _, st := range r.edge.sessions() {
 		n += st.Failures
 	}
 	return n
@@ -198,7 +211,7 @@ func TestWithRouters(t *testing.T) {
 			g := programs(t)
 			r := &trial{t: t, dir: dir, router: d(dir)}
 			r.router.start(t, g)
-			r.edge = startEdge(t, dir)
+			r.edge = startProcess(t, dir, edgeVar, "1")
 			t.Logf("%s: all sessions up after %s", name, r.want("all sessions up", r.allUp))
 			r.negotiated()
 			r.silence()
@@ -263,7 +276,7 @@ func (r *trial) lease() {
 func (r *trial) end() {
 	r.edge.signal(r.t, unix.SIGTERM)
 	r.t.Logf("edge stopped: the router knows after %s", r.want("the router to know", r.routerLost))
-	r.edge = startEdge(r.t, r.dir)
+	r.edge = startProcess(r.t, r.dir, edgeVar, "1")
 	r.want("all sessions up", r.allUp)
 	why, failures := bfd.NeighborSignaledDown, 0
 	if r.router.shut(r.t) {
