@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"nearcast/bgp/bfd"
 )
 
 // Config is the anycast section. No prefix, AS number, router id or neighbor has a default.
@@ -71,6 +73,7 @@ type NeighborConfig struct {
 	PasswordFile string        `yaml:"password_file"` // TCP MD5, RFC 2385; one line, at most 80 bytes
 	TTLSecurity  bool          `yaml:"ttl_security"`  // GTSM, RFC 5082; excludes Multihop
 	Multihop     uint8         `yaml:"multihop"`      // TTL of the session's packets, 0: directly connected
+	BFD          *bfd.Config   `yaml:"bfd"`           // over several hops with Multihop; nil: none
 	HoldTime     time.Duration `yaml:"hold_time"`     // default 9s, 3s to 65535s, whole seconds
 	NextHopIPv4  netip.Addr    `yaml:"next_hop_ipv4"` // default: the session's address, when that is IPv4
 	NextHopIPv6  netip.Addr    `yaml:"next_hop_ipv6"` // default: the session's address, when that is IPv6

@@ -22,6 +22,7 @@ const (
 	failNoOpen
 	failOpen
 	failHoldTimer
+	failBFD
 	failNotification
 	failProtocol
 	failSpeaker
@@ -38,6 +39,7 @@ var failureNames = [failNone]string{
 	failNoOpen:       "no open",
 	failOpen:         "open rejected",
 	failHoldTimer:    "hold timer expired",
+	failBFD:          "bfd down",
 	failNotification: "closed by neighbor",
 	failProtocol:     "protocol error",
 	failSpeaker:      "speaker",

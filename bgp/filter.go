@@ -153,6 +153,9 @@ func (s *session) theirNotification(m message) error {
 // closedWith puts a NOTIFICATION of the router into words.
 func (nb *neighbor) closedWith(n notification) *down {
 	d := &down{failure: failNotification, text: "it closed the session: " + n.String()}
+	if n.code == codeCease && n.subcode == ceaseBFDDown {
+		d.failure = failBFD
+	}
 	if n.code == codeOpen {
 		d.failure = failOpen
 		d.text = "it rejected our OPEN: " + n.String()

@@ -31,8 +31,8 @@ var MetricHelp = map[string]string{
 	"nearcast_bgp_view_malformed_updates_total": "UPDATEs of the neighbor that could not be read, or not the path to a watched prefix in them.",
 	"nearcast_bgp_view_overflow_paths_total":    "Paths to watched prefixes that were not kept, since the neighbor tells of more than 64 of one prefix.",
 	"nearcast_bgp_beacon_seen":                  "Whether a router shows the beacon of the region, and does not say that it is about to be withdrawn: 1 or 0.",
-	"nearcast_bgp_mismatches":             "Prefixes that the neighbor has otherwise than it should for more than 2 s, by kind.",
-	"nearcast_bgp_mismatch_seconds_total": "Seconds in which there were such prefixes, by kind.",
+	"nearcast_bgp_mismatches":                   "Prefixes that the neighbor has otherwise than it should for more than 2 s, by kind.",
+	"nearcast_bgp_mismatch_seconds_total":       "Seconds in which there were such prefixes, by kind.",
 }
 
 // neighborMetrics are one neighbor's counters.

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"nearcast/bgp/bfd"
 )
 
 const settling = 5 * time.Second // after losing a session some routers hang up on the next for a moment
@@ -26,7 +28,8 @@ type neighbor struct {
 	config  *NeighborConfig
 	name    string
 	options socketOptions
-	arms    [3]*arm // set before run
+	arms    [3]*arm      // set before run
+	bfd     *bfd.Session // nil: none
 	log     *slog.Logger
 	metrics neighborMetrics
 	adjIn   *adjIn
@@ -90,6 +93,9 @@ func (n *neighbor) run(ctx context.Context) {
 			router.Close()
 		}
 		n.ended(d, lasted > 0, SessionIdle)
+		if d.failure == failBFD {
+			n.awaitBFD(ctx)
+		}
 		pause(ctx, n.again.after(d, lasted, rand.Float64()))
 	}
 }
@@ -167,7 +173,10 @@ func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn, from *
 	n.mu.Lock()
 	n.local, n.end, n.session = s.localAddr(), end, s
 	n.mu.Unlock()
+	unwatch := n.watchBFD(ctx, end)
 	d := s.run(ctx)
+	end(nil)
+	unwatch()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.end, n.session = nil, nil
@@ -293,6 +302,10 @@ func (n *neighbor) status() NeighborStatus {
 		LastDown: n.lastDown, LastDownAt: n.lastDownAt, Filtered: n.metrics.filtered.Get(),
 		Prefixes: make([]netip.Prefix, 0, len(n.routes)), Announcements: make([]AnnouncementStatus, 0, len(n.routes)),
 		Mismatches: n.mismatches,
+	}
+	if n.bfd != nil {
+		b := n.bfd.Status()
+		st.BFD = &b
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(n.routes), netip.Prefix.Compare) {
 		sent := n.routes[p]

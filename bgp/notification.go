@@ -16,7 +16,8 @@ const (
 	ceaseMaxPrefixes  = 1 // RFC 4486
 	ceaseShutdown     = 2
 	ceaseReset        = 4
-	ceaseHardReset    = 9 // RFC 8538
+	ceaseHardReset    = 9  // RFC 8538
+	ceaseBFDDown      = 10 // RFC 9384
 	subcodeBadPeerAS  = 2
 	maxCommunication  = 255
 	subcodeBadBGPID   = 3

@@ -269,11 +269,17 @@ func testConfig(to netip.AddrPort) *Config {
 
 func startEdge(t *testing.T, c *Config) *edge {
 	t.Helper()
-	return startEdgeWith(t, c, startEngine)
+	return startEdgeAs(t, c, func(*Speaker) {})
 }
 
 // startEdgeWith has an embedded speaker of its own.
 func startEdgeWith(t *testing.T, c *Config, start func(context.Context, *Config, *slog.Logger) (embedded, error)) *edge {
+	t.Helper()
+	return startEdgeAs(t, c, func(s *Speaker) { s.start = start })
+}
+
+// startEdgeAs changes the speaker before it runs.
+func startEdgeAs(t *testing.T, c *Config, change func(*Speaker)) *edge {
 	t.Helper()
 	c.Validate(func(key, fault string) { t.Errorf("config: %s %s", key, fault) })
 	e := &edge{t: t, log: &logBuffer{}, set: metrics.NewSet()}
@@ -282,7 +288,7 @@ func startEdgeWith(t *testing.T, c *Config, start func(context.Context, *Config,
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.start = start
+	change(e.Speaker)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()

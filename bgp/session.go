@@ -115,6 +115,10 @@ func (s *session) shut(why error) *down {
 		s.sendLast(shutdown(why.Error()))
 		return &down{failure: failStalled, text: "closed from here by the watchdog: nothing has decided about the routes in time", linger: true}
 	}
+	if errors.Is(why, errBFDDown) {
+		s.sendLast(makeMessage(typeNotification, []byte{codeCease, ceaseBFDDown}))
+		return &down{failure: failBFD, text: "BFD down: " + s.n.bfd.Status().Diagnostic.String() + "; closed from here: Cease/BFD Down", linger: true}
+	}
 	s.sendLast(shutdown(s.n.speaker.reason()))
 	return &down{failure: failNone, text: "closed from here: Cease/Administrative Shutdown", linger: true}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/bgp/bfd"
 )
 
 // Route is one prefix to announce, and how. A change of how is a new announcement in the place of the old, without a withdrawal.
@@ -31,6 +33,8 @@ type Speaker struct {
 	began     time.Time
 	neighbors []*neighbor
 	viewer    *viewer
+	bfd       *bfd.Engine   // nil: no neighbor has BFD
+	bfdSettle time.Duration // see the constant
 	start     func(context.Context, *Config, *slog.Logger) (embedded, error)
 
 	// shared
@@ -52,7 +56,7 @@ type Speaker struct {
 // NewSpeaker prepares a speaker of a valid configuration; nothing is sent before Run. It fails when a password file can't be used.
 func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error) {
 	s := &Speaker{
-		config: c, log: log, began: time.Now(), start: startEngine, wanted: map[netip.Prefix]wish{},
+		config: c, log: log, began: time.Now(), bfdSettle: bfdSettle, start: startEngine, wanted: map[netip.Prefix]wish{},
 		wake: make(chan struct{}, 1), stopping: make(chan struct{}), closed: make(chan struct{}),
 	}
 	var errs []error
@@ -77,6 +81,10 @@ func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error)
 		n.metrics = newNeighborMetrics(set, n)
 		n.adjIn = s.viewer.inputs[i]
 	}
+	var err error
+	if s.bfd, err = s.newBFD(set); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -100,10 +108,14 @@ func (s *Speaker) Run(ctx context.Context) error {
 	var once sync.Once
 	closed := func() { once.Do(func() { close(s.closed) }) }
 	defer closed()
+	if s.bfd != nil {
+		defer s.bfd.Close()
+	}
 	e, err := s.start(ctx, s.config, s.log)
 	if err != nil {
 		return err
 	}
+	stopBFD := s.runBFD()
 	armed, disarm := context.WithCancel(context.Background())
 	holding, end := context.WithCancel(ctx)
 	defer disarm()
@@ -129,6 +141,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	end()
 	sessions.Wait()
 	closed()
+	stopBFD()
 	disarm()
 	if !within(stopTimeout, func() { inside.Wait(); e.stop() }) {
 		s.log.Warn("the embedded BGP speaker did not end in time", "waited", stopTimeout)

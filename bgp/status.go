@@ -3,6 +3,8 @@ package bgp
 import (
 	"net/netip"
 	"time"
+
+	"nearcast/bgp/bfd"
 )
 
 // NeighborStatus is a snapshot of one neighbor.
@@ -22,6 +24,7 @@ type NeighborStatus struct {
 	LastDownAt    time.Time            `json:"last_down_at,omitzero"`
 	Filtered      uint64               `json:"filtered"`       // UPDATEs of the neighbor that were dropped
 	View          *NeighborView        `json:"view,omitempty"` // what it tells of other regions, nil when it is not asked
+	BFD           *bfd.Status          `json:"bfd,omitempty"`  // nil: none is configured
 }
 
 // SessionState is how far a neighbor's session has come.

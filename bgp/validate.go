@@ -148,6 +148,23 @@ func (c *SpeakerConfig) validate(report func(key, fault string)) {
 		}
 		seen[to] = i
 	}
+	c.validateBFD(report)
+}
+
+// validateBFD refuses two BFD sessions between the same two addresses: there can be one (RFC 5881 section 3).
+func (c *SpeakerConfig) validateBFD(report func(key, fault string)) {
+	first := make(map[netip.Addr]int)
+	for i := range c.Neighbors {
+		n := &c.Neighbors[i]
+		if n.BFD == nil || !n.Address.IsValid() {
+			continue
+		}
+		if j, dup := first[n.Address]; dup && c.Neighbors[j].Port != n.Port {
+			report(fmt.Sprintf("bgp.neighbors[%d].bfd", i), fmt.Sprintf("%s has a BFD session already, that of bgp.neighbors[%d]; leave one of them out", n.Address, j))
+			continue
+		}
+		first[n.Address] = i
+	}
 }
 
 func asnFault(asn uint32) string {
@@ -173,6 +190,9 @@ func (c *NeighborConfig) Validate(report func(key, fault string)) {
 	}
 	if c.TTLSecurity && c.Multihop > 0 {
 		report("ttl_security", "excludes multihop: it says that the neighbor is directly connected (RFC 5082); leave one of them out")
+	}
+	if c.BFD != nil {
+		c.BFD.Validate(c.Multihop > 0, func(key, fault string) { report("bfd."+key, fault) })
 	}
 	switch {
 	case c.HoldTime < minHoldTime:

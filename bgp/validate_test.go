@@ -7,11 +7,22 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nearcast/bgp/bfd"
 )
 
 func faults(c *Config) (fs []string) {
 	c.Validate(func(key, fault string) { fs = append(fs, key+" "+fault) })
 	return fs
+}
+
+func bfdConfig(change func(*bfd.Config)) *bfd.Config {
+	c := &bfd.Config{}
+	c.SetDefaults()
+	if change != nil {
+		change(c)
+	}
+	return c
 }
 
 // TestValidate: each fault has its key and says what to write instead.
@@ -79,6 +90,30 @@ func TestValidate(t *testing.T) {
 			c.BGP.Neighbors = append(c.BGP.Neighbors, *n(c))
 			c.BGP.Neighbors[1].Port = 1179
 		}, nil},
+		{"BFD", func(c *Config) { n(c).BFD = bfdConfig(nil) }, nil},
+		{"BFD twice with one address", func(c *Config) {
+			n(c).BFD = bfdConfig(nil)
+			c.BGP.Neighbors = append(c.BGP.Neighbors, *n(c))
+			c.BGP.Neighbors[1].Port = 1179
+		}, []string{"bgp.neighbors[1].bfd 198.51.100.1 has a BFD session already"}},
+		{"BFD too fast", func(c *Config) { n(c).BFD = bfdConfig(func(b *bfd.Config) { b.Interval = 10 * time.Millisecond }) }, []string{"bgp.neighbors[0].bfd.interval must be from 50ms to 10s"}},
+		{"BFD too slow, of one packet", func(c *Config) {
+			n(c).BFD = bfdConfig(func(b *bfd.Config) { b.Interval, b.Multiplier = time.Minute, 1 })
+		}, []string{"bgp.neighbors[0].bfd.interval must be from", "bgp.neighbors[0].bfd.multiplier must be from 2 to 20"}},
+		{"BFD of fractions of microseconds", func(c *Config) {
+			n(c).BFD = bfdConfig(func(b *bfd.Config) { b.Interval = 100*time.Millisecond + 1 })
+		}, []string{"bgp.neighbors[0].bfd.interval must be whole microseconds, as packets carry it; write 100ms"}},
+		{"BFD that does something else", func(c *Config) { n(c).BFD = bfdConfig(func(b *bfd.Config) { b.OnDown = "withdraw" }) }, []string{"bgp.neighbors[0].bfd.on_down must be close or ignore"}},
+		{"BFD's TTL over one hop", func(c *Config) { n(c).BFD = bfdConfig(func(b *bfd.Config) { b.MinimumTTL = 254 }) }, []string{"bgp.neighbors[0].bfd.minimum_ttl is for BFD with multihop"}},
+		{"BFD's TTL over several hops", func(c *Config) {
+			n(c).BFD, n(c).Multihop, n(c).TTLSecurity = bfdConfig(func(b *bfd.Config) { b.MinimumTTL = 250 }), 5, false
+		}, nil},
+		{"BFD as over several hops, with a directly connected neighbor", func(c *Config) {
+			n(c).BFD = bfdConfig(func(b *bfd.Config) { b.Multihop, b.MinimumTTL = true, 255 })
+		}, nil},
+		{"BFD's TTL out of range", func(c *Config) {
+			n(c).BFD, n(c).Multihop, n(c).TTLSecurity = bfdConfig(func(b *bfd.Config) { b.MinimumTTL = 256 }), 5, false
+		}, []string{"bgp.neighbors[0].bfd.minimum_ttl must be from 0 to 255"}},
 		{"no neighbor AS", func(c *Config) { n(c).ASN = 0 }, []string{"bgp.neighbors[0].asn must be"}},
 		{"neighbor AS_TRANS", func(c *Config) { n(c).ASN = 23456 }, []string{"bgp.neighbors[0].asn 23456"}},
 		{"no port", func(c *Config) { n(c).Port = 0 }, []string{"bgp.neighbors[0].port must be"}},

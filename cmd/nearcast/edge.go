@@ -12,6 +12,7 @@ import (
 
 	"nearcast/admin"
 	"nearcast/bgp"
+	"nearcast/bgp/bfd"
 	"nearcast/cache"
 	"nearcast/cache/disk"
 	"nearcast/fleet"
@@ -194,7 +195,7 @@ func helpTexts() map[string]string {
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
 	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
-		bgp.MetricHelp, loopback.MetricHelp, fleet.MetricHelp} {
+		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

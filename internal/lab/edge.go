@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"nearcast/internal/lab/process"
+	"nearcast/internal/lab/router"
 	"nearcast/internal/pki"
 )
 
@@ -25,6 +26,7 @@ type EdgeOptions struct {
 	RegionalOrigins int    // announce_when.healthy_regional_origins
 	Rogue           bool   // a second neighbor, in the region's rogue namespace
 	Debug           bool   // log at debug level
+	NoBFD           bool   // the router's BFD finds nobody here
 }
 
 // AdminAddress is where an edge's operator listener is, inside the edge's namespace.
@@ -47,6 +49,8 @@ type edgeView struct {
 	Rogue4               netip.Addr
 	RogueOwn4, RogueOwn6 netip.Addr
 	HoldTime             time.Duration
+	BFD                  time.Duration // interval, 0: none
+	BFDMultihop          bool          // FRR takes a neighbor with TTL security for one that is several hops away
 	Regions              []Region
 	Origins              []originView
 	Host, LogLevel       string
@@ -65,6 +69,9 @@ func edgeConfig(r Region, dir string, holdTime time.Duration, o EdgeOptions) ([]
 	v.Rogue4, _, v.RogueOwn4, v.RogueOwn6 = r.addresses(Rogue)
 	if r.Secured || o.Password != "" {
 		v.PasswordFile = filepath.Join(dir, "bgp.key")
+	}
+	if !o.NoBFD {
+		v.BFD, v.BFDMultihop = bfdInterval, r.Secured && r.Daemon == router.FRR
 	}
 	if o.Debug {
 		v.LogLevel = "debug"

@@ -85,7 +85,7 @@ func Missing() []string {
 		missing = append(missing, "/dev/net/tun")
 	}
 	for _, p := range []struct{ program, debianPackage string }{
-		{"ip", "iproute2"}, {"ss", "iproute2"}, {"bird", "bird2"}, {"vtysh", "frr"}, {router.FRRPrograms + "/zebra", "frr"}, {router.FRRPrograms + "/bgpd", "frr"},
+		{"ip", "iproute2"}, {"ss", "iproute2"}, {"bird", "bird2"}, {"vtysh", "frr"}, {router.FRRPrograms + "/zebra", "frr"}, {router.FRRPrograms + "/bgpd", "frr"}, {router.FRRPrograms + "/bfdd", "frr"},
 	} {
 		if _, err := exec.LookPath(p.program); err != nil {
 			missing = append(missing, fmt.Sprintf("%s (Debian package %s)", p.program, p.debianPackage))

@@ -54,6 +54,8 @@ const (
 	// password is the TCP MD5 key of the secured sessions.
 	password   = "lab-session-key"
 	originPort = 8080
+	// bfdInterval is of the BFD sessions between routers and edges.
+	bfdInterval = 300 * time.Millisecond
 )
 
 // The anycast prefixes, and the service address in each.
@@ -173,7 +175,7 @@ func routerConfig(r Region, dir string, o Options) router.Config {
 	cfg := router.Config{
 		Name: r.Name, Dir: dir, ASN: r.ASN, RouterID: router4, Log: filepath.Join(o.LogDir, r.Name+"-router.log"),
 		Anycast: []netip.Prefix{Prefix4, Prefix6},
-		Edge:    router.EdgeSession{Address: edge4, ASN: edgeASN, HoldTime: o.HoldTime, TTLSecurity: r.Secured, Export: o.Export},
+		Edge:    router.EdgeSession{Address: edge4, ASN: edgeASN, HoldTime: o.HoldTime, TTLSecurity: r.Secured, BFD: bfdInterval, Export: o.Export},
 	}
 	if r.Secured {
 		cfg.Edge.Password = password

@@ -25,6 +25,7 @@ type view struct {
 	EdgeExport         string // BIRD's expression
 	EdgeDeny           bool
 	EdgeAddPath        bool
+	BFDMultiplier      int
 	Peers              []peerView
 }
 
@@ -36,7 +37,7 @@ type peerView struct {
 
 // render writes the configuration of a daemon.
 func render(daemon Daemon, cfg Config) ([]byte, error) {
-	v := view{Config: cfg, EdgeExport: "none", EdgeDeny: cfg.Edge.Export == ExportNone, EdgeAddPath: cfg.Edge.Export == ExportAddPath}
+	v := view{Config: cfg, BFDMultiplier: BFDMultiplier, EdgeExport: "none", EdgeDeny: cfg.Edge.Export == ExportNone, EdgeAddPath: cfg.Edge.Export == ExportAddPath}
 	if !v.EdgeDeny {
 		v.EdgeExport = "where source ~ [ RTS_BGP, RTS_DEVICE ]"
 	}
@@ -53,9 +54,10 @@ func render(daemon Daemon, cfg Config) ([]byte, error) {
 		text = frrTemplate
 	}
 	t, err := template.New(string(daemon)).Funcs(template.FuncMap{
-		"prefixes":  joinPrefixes,
-		"seconds":   func(d time.Duration) int { return int(d.Seconds()) },
-		"keepalive": func(d time.Duration) int { return int(d.Seconds()) / 3 },
+		"prefixes":     joinPrefixes,
+		"seconds":      func(d time.Duration) int { return int(d.Seconds()) },
+		"milliseconds": func(d time.Duration) int64 { return d.Milliseconds() },
+		"keepalive":    func(d time.Duration) int { return int(d.Seconds()) / 3 },
 	}).Parse(text)
 	if err != nil {
 		return nil, err

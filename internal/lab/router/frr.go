@@ -15,7 +15,7 @@ import (
 // FRRPrograms is where Debian keeps FRR's daemons.
 const FRRPrograms = "/usr/lib/frr"
 
-// frr talks to FRR's zebra and bgpd through vtysh.
+// frr talks to FRR's zebra, bgpd and, with BFD, bfdd through vtysh.
 type frr struct{ cfg Config }
 
 func (f *frr) file(name string) string { return filepath.Join(f.cfg.Dir, name) }
@@ -31,23 +31,40 @@ func (f *frr) Prepare() ([]Program, error) {
 	if err := os.MkdirAll(f.file("vty"), 0o755); err != nil {
 		return nil, err
 	}
+	daemons := []frrDaemon{{name: "zebra", conf: []byte("hostname " + f.cfg.Name + "\n"), ready: f.file("vty/zebra.vty")}}
+	if f.cfg.Edge.BFD > 0 {
+		daemons = append(daemons, f.bfdd())
+	}
+	daemons = append(daemons, frrDaemon{name: "bgpd", conf: conf})
 	var programs []Program
-	for _, p := range []struct {
-		name  string
-		conf  []byte
-		ready string
-	}{{"zebra", []byte("hostname " + f.cfg.Name + "\n"), f.file("vty/zebra.vty")}, {"bgpd", conf, ""}} {
+	for _, p := range daemons {
 		if err := os.WriteFile(f.file(p.name+".conf"), p.conf, 0o644); err != nil {
 			return nil, err
 		}
 		programs = append(programs, Program{
 			Name: p.name,
-			Args: []string{filepath.Join(FRRPrograms, p.name), "-u", "root", "-g", "root", "-P", "0",
-				"-z", f.file("zserv.api"), "--vty_socket", f.file("vty"), "-i", f.file(p.name + ".pid"), "-f", f.file(p.name + ".conf")},
+			Args: append([]string{filepath.Join(FRRPrograms, p.name), "-u", "root", "-g", "root", "-P", "0",
+				"-z", f.file("zserv.api"), "--vty_socket", f.file("vty"), "-i", f.file(p.name + ".pid"), "-f", f.file(p.name + ".conf")}, p.args...),
 			Ready: p.ready,
 		})
 	}
 	return programs, nil
+}
+
+// frrDaemon is one of FRR's programs.
+type frrDaemon struct {
+	name  string
+	conf  []byte
+	args  []string // besides those that all have
+	ready string
+}
+
+// bfdd has the timers in a profile, which bgpd's sessions name.
+func (f *frr) bfdd() frrDaemon {
+	interval := f.cfg.Edge.BFD.Milliseconds()
+	conf := fmt.Sprintf("hostname %s\nlog file %s informational\nlog timestamp precision 6\nbfd\n profile edge\n  detect-multiplier %d\n  receive-interval %d\n  transmit-interval %d\n",
+		f.cfg.Name, f.cfg.Log, BFDMultiplier, interval, interval)
+	return frrDaemon{name: "bfdd", conf: []byte(conf), args: []string{"--bfdctl", f.file("bfdd.sock")}, ready: f.file("vty/bfdd.vty")}
 }
 
 func (f *frr) Configure(ctx context.Context) error {

@@ -49,8 +49,12 @@ type EdgeSession struct {
 	HoldTime    time.Duration // whole seconds, at least 3
 	Password    string        // TCP MD5; empty: none
 	TTLSecurity bool
+	BFD         time.Duration // interval of BFD, whole milliseconds; BFDMultiplier of them in silence are a failure; 0: no BFD
 	Export      Export
 }
+
+// BFDMultiplier is how many BFD packets in a row the routers miss before the edge counts as gone.
+const BFDMultiplier = 3
 
 // PeerSession is the pair of sessions with another router.
 type PeerSession struct {

@@ -173,6 +173,8 @@ func TestConfiguration(t *testing.T) {
 	secured.Edge.Password, secured.Edge.TTLSecurity, secured.Edge.Export, secured.Edge.HoldTime = "k", true, ExportAll, 3*time.Second
 	allPaths := config()
 	allPaths.Edge.Export = ExportAddPath
+	bfd := config()
+	bfd.Edge.BFD = 300 * time.Millisecond
 	for _, c := range []struct {
 		why        string
 		daemon     Daemon
@@ -210,6 +212,13 @@ func TestConfiguration(t *testing.T) {
 			"FRR secured, telling all", FRR, secured,
 			[]string{" neighbor 10.1.0.2 password k\n", " neighbor 10.1.0.2 ttl-security hops 1\n", " neighbor 10.1.0.2 timers 1 3\n"}, []string{"NOTHING out"},
 		},
+		{
+			"BIRD with BFD", BIRD, bfd,
+			[]string{`interface "edge*" { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; };`, "  bfd on;\n"}, nil,
+		},
+		{"BIRD without BFD", BIRD, config(), nil, []string{"bfd"}},
+		{"FRR with BFD", FRR, bfd, []string{" neighbor 10.1.0.2 bfd\n neighbor 10.1.0.2 bfd profile edge\n"}, nil},
+		{"FRR without BFD", FRR, config(), nil, []string{"bfd"}},
 	} {
 		got, err := render(c.daemon, c.cfg)
 		if err != nil {
