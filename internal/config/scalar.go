@@ -61,7 +61,11 @@ func scalarText(n ast.Node) (text string, plain, ok bool) {
 func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) {
 	text, plain, ok := scalarText(n)
 	if !ok {
-		d.fault(nodeSpan(n), path, "is "+kindOf(n)+", and must be a single value", "")
+		hint := ""
+		if _, mapping := n.(ast.MapNode); mapping && reflect.PointerTo(v.Type()).Implements(textType) {
+			hint = "if the colon belongs to the value, write it in quotes" // [64500:1] is a mapping to YAML
+		}
+		d.fault(nodeSpan(n), path, "is "+kindOf(n)+", and must be a single value", hint)
 		return
 	}
 	msg, hint := setScalar(v, text, plain)
