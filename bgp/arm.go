@@ -25,7 +25,7 @@ type peerTable interface {
 // arm is one peer of the embedded speaker: a loopback address that the speaker dials, and that ends up as a connection on which
 // the speaker has sent its OPEN and waits. Such a connection is joined with one to the router.
 //
-// The speaker takes up to 2 s to dial, and after a session is lost 5 s more. So each neighbor has two arms in turn: the spare one
+// The speaker takes up to 2 s to dial, and after a session is lost 5 s more. So each neighbor has three arms in turn: a spare one
 // is ready at once, and the used one is removed and added again meanwhile.
 type arm struct {
 	// immutable

@@ -15,8 +15,10 @@ type Config struct {
 	Addresses []netip.Addr `yaml:"addresses"`
 	// ManageAddresses has the edge put Addresses on the loopback interface before it listens, keep them there, and remove them when it
 	// stops, after the routes have been withdrawn and the last connection has ended. Linux, with CAP_NET_ADMIN. Default false.
-	ManageAddresses bool          `yaml:"manage_addresses"`
-	BGP             SpeakerConfig `yaml:"bgp"`
+	ManageAddresses bool `yaml:"manage_addresses"`
+	// Attributes of every announcement.
+	Attributes Attributes    `yaml:"attributes"`
+	BGP        SpeakerConfig `yaml:"bgp"`
 
 	AnnounceWhen AnnounceWhen   `yaml:"announce_when"`
 	FullWhen     FullWhen       `yaml:"full_when"`
@@ -45,6 +47,8 @@ type PrefixConfig struct {
 	// AnnounceWhen and FullWhen stand in the place of the general ones, whole; nil: the general ones.
 	AnnounceWhen *AnnounceWhen `yaml:"announce_when"`
 	FullWhen     *FullWhen     `yaml:"full_when"`
+	// Attributes of announcements of this prefix, besides the general ones.
+	Attributes Attributes `yaml:"attributes"`
 }
 
 // SpeakerConfig is the BGP speaker's own part.
@@ -66,6 +70,10 @@ type NeighborConfig struct {
 	HoldTime     time.Duration `yaml:"hold_time"`     // default 9s, 3s to 65535s, whole seconds
 	NextHopIPv4  netip.Addr    `yaml:"next_hop_ipv4"` // default: the session's address, when that is IPv4
 	NextHopIPv6  netip.Addr    `yaml:"next_hop_ipv6"` // default: the session's address, when that is IPv6
+
+	// Attributes of announcements to this neighbor, and what differs for some of the prefixes.
+	Attributes Attributes             `yaml:"attributes"`
+	PerPrefix  []NeighborPrefixConfig `yaml:"per_prefix"`
 }
 
 // SelfProbe says how the edge asks itself through its own listeners.

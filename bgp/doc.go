@@ -5,7 +5,10 @@
 //
 // The embedded speaker never meets a router. It dials loopback addresses, behind which a session of this package joins it with
 // a connection to the router. That session, the filter, owns the TCP socket (source address, MD5, TTL security), takes graceful
-// restart and everything else out of the OPENs that an edge must not agree to, puts the session's own next hops into what is
-// announced, remembers what each router has been sent, and drops every UPDATE that a router sends, unread: nothing that a router
-// announces is of use here, a full table would cost a gigabyte, and a malformed one has killed speakers.
+// restart and everything else out of the OPENs that an edge must not agree to, and drops every UPDATE that a router sends, unread:
+// nothing that a router announces is of use here, a full table would cost a gigabyte, and a malformed one has killed speakers.
+//
+// What goes out is the session's own: the embedded speaker's UPDATEs say which prefixes are announced, have changed or are withdrawn,
+// and the session makes the path attributes and next hops that this neighbor is to see. It remembers what it sent, and an audit
+// compares that with what is wanted every second.
 package bgp

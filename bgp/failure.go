@@ -53,8 +53,8 @@ type down struct {
 }
 
 const (
-	dialTimeout = 3 * time.Second
-	logEvery    = time.Minute // at most one line per neighbor and failure
+	dialTimeout = 1500 * time.Millisecond // the second SYN goes out after 1 s; a router that is back must not wait for the third
+	logEvery    = time.Minute             // at most one line per neighbor and failure
 )
 
 // dialFailure puts a failed dial into words.

@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -11,9 +10,8 @@ import (
 
 // toSpeaker carries what the router sends.
 func (s *session) toSpeaker() *down {
-	r := bufio.NewReaderSize(s.router, readBuffer)
 	for {
-		m, err := readFiltered(r)
+		m, err := readFiltered(s.from)
 		if err == nil && s.ending.Load() {
 			continue
 		}
@@ -130,23 +128,28 @@ func (s *session) theirOpen(m message) (message, error) {
 	}
 	o.families, o.noMP = agreed, false
 	s.gotOpen, s.theirs = true, o
+	s.out.Store(&outbound{config: s.n.speaker.config, neighbor: s.n.config, hops: s.hops, fourOctet: o.fourOct})
 	s.n.opened(o)
 	return o.encode(), nil
 }
 
 func (s *session) theirNotification(m message) error {
-	n := parseNotification(m.body())
 	_ = s.tell(m)
+	return &closedByNeighbor{s.n.closedWith(parseNotification(m.body()))}
+}
+
+// closedWith puts a NOTIFICATION of the router into words.
+func (nb *neighbor) closedWith(n notification) *down {
 	d := &down{failure: failNotification, text: "it closed the session: " + n.String()}
 	if n.code == codeOpen {
 		d.failure = failOpen
 		d.text = "it rejected our OPEN: " + n.String()
 		switch n.subcode {
 		case subcodeBadPeerAS:
-			d.text += fmt.Sprintf("; it expects another AS number than %d from this edge", s.n.speaker.config.BGP.ASN)
+			d.text += fmt.Sprintf("; it expects another AS number than %d from this edge", nb.speaker.config.BGP.ASN)
 		case subcodeBadBGPID:
-			d.text += fmt.Sprintf("; it does not take the router_id %s", s.n.speaker.config.BGP.RouterID)
+			d.text += fmt.Sprintf("; it does not take the router_id %s", nb.speaker.config.BGP.RouterID)
 		}
 	}
-	return &closedByNeighbor{d}
+	return d
 }

@@ -19,7 +19,7 @@ const loopback = "127.0.0.1"
 // stopTimeout bounds the embedded speaker's end; by then no session is left for it to close.
 const stopTimeout = 5 * time.Second
 
-// Next hops in the embedded speaker's table. Each session puts its own in their place; these never leave.
+// Next hops in the embedded speaker's table. Each session announces its own; these never leave.
 var (
 	placeholderIPv4 = netip.MustParseAddr("192.0.0.8") // RFC 7600: a dummy
 	placeholderIPv6 = netip.MustParseAddr("100::1")    // RFC 6666: discard-only
@@ -109,7 +109,7 @@ func (e *engine) deletePeer(addr netip.Addr) error {
 }
 
 // announce adds a route to the table, or replaces it.
-func (e *engine) announce(r Route) error {
+func (e *engine) announce(r wish) error {
 	p, err := path(r)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (e *engine) announce(r Route) error {
 	return err
 }
 
-func (e *engine) withdraw(r Route) error {
+func (e *engine) withdraw(r wish) error {
 	p, err := path(r)
 	if err != nil {
 		return err
@@ -126,7 +126,9 @@ func (e *engine) withdraw(r Route) error {
 	return e.server.DeletePath(apiutil.DeletePathRequest{Paths: []*apiutil.Path{p}})
 }
 
-func path(r Route) (*apiutil.Path, error) {
+// path has the revision as its MED: the speaker sends nothing for a route that is what it had. The sessions make the attributes that
+// neighbors see.
+func path(r wish) (*apiutil.Path, error) {
 	nlri, err := packet.NewIPAddrPrefix(r.Prefix)
 	if err != nil {
 		return nil, err
@@ -142,7 +144,7 @@ func path(r Route) (*apiutil.Path, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Attrs = []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(0), hop}
+	p.Attrs = []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(originIGP), hop, packet.NewPathAttributeMultiExitDisc(r.revision)}
 	return p, nil
 }
 

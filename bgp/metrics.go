@@ -25,6 +25,8 @@ var MetricHelp = map[string]string{
 	"nearcast_bgp_session_failures_total": "Sessions that did not come up or were lost, by reason.",
 	"nearcast_bgp_filtered_updates_total": "UPDATEs of the neighbor that were dropped unread.",
 	"nearcast_bgp_advertised_prefixes":    "Prefixes that the neighbor has been sent and not withdrawn.",
+	"nearcast_bgp_mismatches":             "Prefixes that the neighbor has otherwise than it should for more than 2 s, by kind.",
+	"nearcast_bgp_mismatch_seconds_total": "Seconds in which there were such prefixes, by kind.",
 }
 
 // neighborMetrics are one neighbor's counters.
@@ -32,6 +34,9 @@ type neighborMetrics struct {
 	sessions *metrics.Counter
 	filtered *metrics.Counter
 	failures [failNone]*metrics.Counter
+
+	mismatches   [numMismatches]*metrics.Gauge
+	mismatchTime [numMismatches]*metrics.FloatCounter
 }
 
 func newNeighborMetrics(set *metrics.Set, n *neighbor) neighborMetrics {
@@ -41,6 +46,10 @@ func newNeighborMetrics(set *metrics.Set, n *neighbor) neighborMetrics {
 	}
 	for f, name := range failureNames {
 		m.failures[f] = set.NewCounter(fmt.Sprintf(`nearcast_bgp_session_failures_total{neighbor=%q,reason=%q}`, n.name, name))
+	}
+	for k, name := range mismatchNames {
+		m.mismatches[k] = set.NewGauge(fmt.Sprintf(`nearcast_bgp_mismatches{neighbor=%q,kind=%q}`, n.name, name), nil)
+		m.mismatchTime[k] = set.NewFloatCounter(fmt.Sprintf(`nearcast_bgp_mismatch_seconds_total{neighbor=%q,kind=%q}`, n.name, name))
 	}
 	set.NewGauge(fmt.Sprintf(`nearcast_bgp_session_established{neighbor=%q}`, n.name), func() float64 { up, _ := n.counts(); return up })
 	set.NewGauge(fmt.Sprintf(`nearcast_bgp_advertised_prefixes{neighbor=%q}`, n.name), func() float64 { _, routes := n.counts(); return routes })

@@ -1,24 +1,23 @@
 package bgp
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-const (
-	dialPause    = time.Second      // between attempts to connect
-	steady       = 10 * time.Second // a session that lasted as long is followed by an attempt at once
-	maxReconnect = 8 * time.Second
-	settling     = 5 * time.Second // after losing a session some routers hang up on the next for a moment
-)
+const settling = 5 * time.Second // after losing a session some routers hang up on the next for a moment
 
 // neighbor keeps the session with one router.
 type neighbor struct {
@@ -27,13 +26,14 @@ type neighbor struct {
 	config  *NeighborConfig
 	name    string
 	options socketOptions
-	arms    [2]*arm // set before run
+	arms    [3]*arm // set before run
 	log     *slog.Logger
 	metrics neighborMetrics
 
 	// owned by run
 	complain complaints
 	lostAt   time.Time // when the last established session ended
+	again    retry
 
 	// shared
 	mu sync.Mutex
@@ -44,7 +44,10 @@ type neighbor struct {
 	local      netip.Addr
 	holdTime   time.Duration
 	agreed     []family
-	routes     map[netip.Prefix]struct{} // sent on this session and not withdrawn
+	routes     map[netip.Prefix]sentRoute // sent on this session and not withdrawn
+	unacked    map[netip.Prefix]int64     // changes that the router's kernel may not have, with the octet of the session they end at
+	mismatches []Mismatch                 // as the last audit left them
+	session    *session                   // nil: none
 	lastDown   string
 	lastDownAt time.Time
 	end        context.CancelCauseFunc // of the session, nil: none
@@ -69,31 +72,34 @@ func neighborName(c *NeighborConfig) string {
 
 // run keeps a session until ctx ends, then closes it in order.
 func (n *neighbor) run(ctx context.Context) {
-	var wait time.Duration
-	for i := 0; ctx.Err() == nil; i ^= 1 {
-		router := n.connect(ctx, n.arms[i])
+	for i := 0; ctx.Err() == nil; {
+		a := n.arms[i]
+		router := n.connect(ctx, a)
 		if router == nil {
+			i = (i + 1) % len(n.arms)
 			continue
 		}
-		d, lasted := n.hold(ctx, n.arms[i], router)
-		if lasted >= steady {
-			wait = 0
+		from := bufio.NewReaderSize(router, readBuffer)
+		d := n.greet(ctx, router, from)
+		var lasted time.Duration
+		if d == nil {
+			d, lasted = n.hold(ctx, a, router, from)
+			i = (i + 1) % len(n.arms)
+		} else {
+			router.Close()
 		}
 		n.ended(d, lasted > 0, SessionIdle)
-		if !pause(ctx, wait) {
-			return
-		}
-		wait = min(max(2*wait, time.Second), maxReconnect)
+		pause(ctx, n.again.after(d, lasted, rand.Float64()))
 	}
 }
 
-// connect dials until it succeeds; nil when ctx ends or the embedded speaker gives this arm no connection. Routers may hang up on whoever keeps them waiting for an OPEN, so the embedded
-// speaker must be ready first.
+// connect dials until it succeeds; nil when ctx ends or the embedded speaker gives this arm no connection. Routers may hang up on whoever
+// keeps them waiting for an OPEN, so the embedded speaker must be ready first.
 func (n *neighbor) connect(ctx context.Context, a *arm) *net.TCPConn {
 	n.setState(SessionConnect)
 	for ctx.Err() == nil {
 		if !n.speaker.Alive() {
-			pause(ctx, dialPause)
+			pause(ctx, retryMost)
 			continue
 		}
 		if err := a.wait(ctx); err != nil {
@@ -110,15 +116,41 @@ func (n *neighbor) connect(ctx context.Context, a *arm) *net.TCPConn {
 		if ctx.Err() != nil {
 			return nil
 		}
-		n.ended(dialFailure(n.config, err), false, SessionConnect)
-		pause(ctx, dialPause)
+		d := dialFailure(n.config, err)
+		n.ended(d, false, SessionConnect)
+		pause(ctx, n.again.after(d, 0, rand.Float64()))
 	}
 	return nil
 }
 
-// hold has one session, and says how it ended and how long it was established.
-func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn) (*down, time.Duration) {
+// greet waits a moment for what the router says first. One that hangs up at once, or says why it takes no session, costs no
+// connection of the embedded speaker, which takes 2 s to make the next. Nil is to go on: it sends an OPEN, or waits for ours.
+func (n *neighbor) greet(ctx context.Context, router *net.TCPConn, from *bufio.Reader) *down {
 	n.setState(SessionOpen)
+	_ = router.SetReadDeadline(time.Now().Add(greetTime))
+	stop := context.AfterFunc(ctx, func() { _ = router.SetReadDeadline(time.Now()) })
+	defer stop()
+	h, err := from.Peek(headerSize)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	case err != nil:
+		return readFailure(err, false, false, router.LocalAddr())
+	case h[headerSize-1] != typeNotification:
+		return nil // whatever it is, the session looks at it
+	}
+	m, err := readFiltered(from)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	case err != nil:
+		return readFailure(err, false, false, router.LocalAddr())
+	}
+	return n.closedWith(parseNotification(m.body()))
+}
+
+// hold has one session, and says how it ended and how long it was established.
+func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn, from *bufio.Reader) (*down, time.Duration) {
 	local, err := a.take(ctx)
 	if err != nil {
 		router.Close()
@@ -128,16 +160,16 @@ func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn) (*down
 		return notReady(), 0
 	}
 	defer a.release()
-	s := newSession(n, router, local)
+	s := newSession(n, router, from, local)
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	n.mu.Lock()
-	n.local, n.end = s.localAddr(), end
+	n.local, n.end, n.session = s.localAddr(), end, s
 	n.mu.Unlock()
 	d := s.run(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.end = nil
+	n.end, n.session = nil, nil
 	if n.state != SessionEstablished {
 		return d, 0
 	}
@@ -194,6 +226,7 @@ func (n *neighbor) setState(to SessionState) {
 	}
 	n.confirmed, n.holdTime, n.agreed, n.local = 0, 0, nil, netip.Addr{}
 	clear(n.routes)
+	clear(n.unacked)
 	n.mu.Unlock()
 	n.speaker.changed.notify()
 }
@@ -244,41 +277,8 @@ func (n *neighbor) established() bool {
 	return n.state == SessionEstablished
 }
 
-// sent notes what one of our UPDATEs has told the router.
-func (n *neighbor) sent(u update) {
-	n.mu.Lock()
-	for _, p := range u.withdrawn {
-		delete(n.routes, p)
-	}
-	for _, p := range u.announced {
-		n.routes[p] = struct{}{}
-	}
-	n.mu.Unlock()
-	n.speaker.changed.notify()
-}
-
 // dropped counts an UPDATE of the router.
 func (n *neighbor) dropped() { n.metrics.filtered.Inc() }
-
-// upToDate says whether the router has been told all of wanted and nothing else; without a session there is nothing to tell.
-func (n *neighbor) upToDate(wanted map[netip.Prefix]Route) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.state != SessionEstablished {
-		return true
-	}
-	count := 0
-	for p := range wanted {
-		if !slices.Contains(n.agreed, familyOf(p)) {
-			continue
-		}
-		if _, ok := n.routes[p]; !ok {
-			return false
-		}
-		count++
-	}
-	return count == len(n.routes)
-}
 
 // status is a snapshot.
 func (n *neighbor) status() NeighborStatus {
@@ -288,12 +288,14 @@ func (n *neighbor) status() NeighborStatus {
 		Address: n.config.Address, Port: n.config.Port, ASN: n.config.ASN,
 		State: n.state, Since: n.since, LocalAddress: n.local,
 		LastDown: n.lastDown, LastDownAt: n.lastDownAt, Filtered: n.metrics.filtered.Get(),
-		Prefixes: make([]netip.Prefix, 0, len(n.routes)),
+		Prefixes: make([]netip.Prefix, 0, len(n.routes)), Announcements: make([]AnnouncementStatus, 0, len(n.routes)),
+		Mismatches: n.mismatches,
 	}
-	for p := range n.routes {
+	for _, p := range slices.SortedFunc(maps.Keys(n.routes), netip.Prefix.Compare) {
+		sent := n.routes[p]
 		st.Prefixes = append(st.Prefixes, p)
+		st.Announcements = append(st.Announcements, sent.route.status(sent.since))
 	}
-	slices.SortFunc(st.Prefixes, netip.Prefix.Compare)
 	return st
 }
 

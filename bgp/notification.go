@@ -1,19 +1,22 @@
 package bgp
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Cease subcodes that carry a shutdown communication, RFC 9003.
+// Codes and subcodes that are looked at. Cease of subcode 2 and 4 carries a shutdown communication, RFC 9003.
 const (
 	codeOpen          = 2
 	codeHoldTimer     = 4
 	codeCease         = 6
+	ceaseMaxPrefixes  = 1 // RFC 4486
 	ceaseShutdown     = 2
 	ceaseReset        = 4
+	ceaseHardReset    = 9 // RFC 8538
 	subcodeBadPeerAS  = 2
 	maxCommunication  = 255
 	subcodeBadBGPID   = 3
@@ -52,6 +55,7 @@ var notificationSubcodes = map[[2]byte]string{
 type notification struct {
 	code, subcode byte
 	communication string // RFC 9003, made fit for a log line
+	detail        string // what else it says of the cause
 }
 
 // parseNotification reads a NOTIFICATION's body, which the framing has found to have at least two bytes.
@@ -65,7 +69,26 @@ func parseNotification(b []byte) notification {
 			n.communication = printable(b[3 : 3+size])
 		}
 	}
+	if n.code == codeCease {
+		n.detail = ceaseDetail(n.subcode, b[2:])
+	}
 	return n
+}
+
+// ceaseDetail reads the data of the subcodes that have some: the limit of RFC 4486 section 4, and of a hard reset, RFC 8538 section 3.1,
+// the real cause.
+func ceaseDetail(subcode byte, data []byte) string {
+	switch {
+	case subcode == ceaseMaxPrefixes && len(data) >= 7:
+		family, ok := map[[3]byte]string{{0, 1, 1}: "IPv4 unicast", {0, 2, 1}: "IPv6 unicast"}[[3]byte(data)]
+		if !ok {
+			family = fmt.Sprintf("AFI %d, SAFI %d", binary.BigEndian.Uint16(data), data[2])
+		}
+		return fmt.Sprintf("its limit is %d for %s", binary.BigEndian.Uint32(data[3:]), family)
+	case subcode == ceaseHardReset && len(data) >= 2 && data[1] != ceaseHardReset:
+		return parseNotification(data).String()
+	}
+	return ""
 }
 
 // printable makes a neighbor's text fit for a log line and a terminal.
@@ -88,6 +111,9 @@ func (n notification) String() string {
 		s += "/" + sub
 	} else if n.subcode != 0 {
 		s += fmt.Sprintf("/subcode %d", n.subcode)
+	}
+	if n.detail != "" {
+		s += " (" + n.detail + ")"
 	}
 	if n.communication != "" {
 		s += ": '" + n.communication + "'"

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,7 +28,8 @@ type router struct {
 	mu sync.Mutex
 	// guarded by mu
 	sessions []*routerSession
-	silent   bool // takes connections and says nothing
+	silent   bool                      // takes connections and says nothing
+	greet    func(*routerSession) bool // nil, or what is done with a new connection: false closes it; called under the lock
 	wait     chan struct{}
 }
 
@@ -39,7 +40,10 @@ type routerSession struct {
 	// guarded by r.mu
 	ours          []byte // the edge's OPEN as it came
 	established   bool
-	routes        map[netip.Prefix]netip.Addr // with next hop
+	routes        map[netip.Prefix]netip.Addr      // with next hop
+	attrs         map[netip.Prefix]map[byte]string // by type, without next hops
+	withdrawals   int
+	mute          bool // says nothing more
 	notifications []notification
 	closed        bool
 }
@@ -65,7 +69,7 @@ func serveRouter(t *testing.T, l net.Listener, asn uint32) *router {
 			if err != nil {
 				return
 			}
-			s := &routerSession{r: r, conn: c, routes: map[netip.Prefix]netip.Addr{}}
+			s := &routerSession{r: r, conn: c, routes: map[netip.Prefix]netip.Addr{}, attrs: map[netip.Prefix]map[byte]string{}}
 			r.change(func() { r.sessions = append(r.sessions, s) })
 			wg.Go(s.serve)
 		}
@@ -133,6 +137,12 @@ func (r *router) session(n int) *routerSession {
 func (s *routerSession) serve() {
 	defer s.conn.Close()
 	defer s.r.change(func() { s.closed = true })
+	s.r.mu.Lock()
+	ok := s.r.greet == nil || s.r.greet(s)
+	s.r.mu.Unlock()
+	if !ok {
+		return
+	}
 	br := bufio.NewReaderSize(s.conn, 64<<10)
 	for {
 		m, err := readOwn(br)
@@ -141,7 +151,7 @@ func (s *routerSession) serve() {
 		}
 		m = bytes.Clone(m)
 		s.r.mu.Lock()
-		silent := s.r.silent
+		silent := s.r.silent || s.mute
 		s.r.mu.Unlock()
 		if silent {
 			continue
@@ -163,24 +173,43 @@ func (s *routerSession) serve() {
 	}
 }
 
-// update reads next hops by rewriting them to the same value twice: what differs from neither is what was there.
 func (s *routerSession) update(body []byte) {
 	hop4, hop6 := sentHops(body)
-	u, err := rewriteUpdate(body, nextHops{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8::1")})
+	u, err := parseUpdate(body)
 	if err != nil {
 		s.r.t.Errorf("router: UPDATE %x: %v", body, err)
 	}
 	s.r.change(func() {
 		for _, p := range u.withdrawn {
 			delete(s.routes, p)
+			s.withdrawals++
 		}
 		for _, p := range u.announced {
 			s.routes[p] = hop4
 			if p.Addr().Is6() {
 				s.routes[p] = hop6
 			}
+			s.attrs[p] = sentAttributes(body)
 		}
 	})
+}
+
+// sentAttributes is the values of an UPDATE's path attributes by their type, in hexadecimal digits.
+func sentAttributes(body []byte) map[byte]string {
+	got := map[byte]string{}
+	_, rest, _ := cutSized(body)
+	attrs, _, _ := cutSized(rest)
+	for len(attrs) > 0 {
+		kind, value, next, ok := nextAttribute(attrs)
+		if !ok {
+			break
+		}
+		if kind != attrMPReach && kind != attrNextHop {
+			got[kind] = hex.EncodeToString(value)
+		}
+		attrs = next
+	}
+	return got
 }
 
 func sentHops(body []byte) (v4, v6 netip.Addr) {
@@ -318,12 +347,3 @@ func (l *logBuffer) String() string {
 }
 
 func (l *logBuffer) has(s string) bool { return strings.Contains(l.String(), s) }
-
-// rawUpdate is an UPDATE of its three parts.
-func rawUpdate(withdrawn, attrs, nlri []byte) message {
-	b := binary.BigEndian.AppendUint16(nil, uint16(len(withdrawn)))
-	b = append(b, withdrawn...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(attrs)))
-	b = append(b, attrs...)
-	return makeMessage(typeUpdate, append(b, nlri...))
-}

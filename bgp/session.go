@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,11 +26,12 @@ const (
 // session joins a connection to the router with one to the embedded speaker, and is the filter between them.
 //
 //	router ── toSpeaker ──▶ embedded speaker: OPEN rewritten, UPDATEs dropped
-//	router ◀── toRouter ─── embedded speaker: OPEN rewritten, next hops put in, what was sent remembered
+//	router ◀── toRouter ─── embedded speaker: OPEN rewritten, UPDATEs made anew with this neighbor's attributes, what was sent remembered
 type session struct {
 	// immutable
 	n      *neighbor
 	router *net.TCPConn
+	from   *bufio.Reader // of router
 	local  *net.TCPConn
 	hops   nextHops
 
@@ -40,12 +42,14 @@ type session struct {
 	nudged    time.Time
 
 	// shared
-	ending  atomic.Bool // nothing more is passed on, in either direction
-	writing sync.Mutex  // a whole message to the router at a time
+	ending  atomic.Bool              // nothing more is passed on, in either direction
+	out     atomic.Pointer[outbound] // nil before the router's OPEN
+	writing sync.Mutex               // a whole message to the router at a time
+	written atomic.Int64             // octets that the kernel took for the router
 }
 
-func newSession(n *neighbor, router, local *net.TCPConn) *session {
-	s := &session{n: n, router: router, local: local, hops: nextHops{v4: n.config.NextHopIPv4, v6: n.config.NextHopIPv6}}
+func newSession(n *neighbor, router *net.TCPConn, from *bufio.Reader, local *net.TCPConn) *session {
+	s := &session{n: n, router: router, from: from, local: local, hops: nextHops{v4: n.config.NextHopIPv4, v6: n.config.NextHopIPv6}}
 	own := s.localAddr()
 	switch {
 	case own.Is4() && !s.hops.v4.IsValid():
@@ -158,8 +162,16 @@ func (s *session) send(m message) error {
 	if s.ending.Load() { // after the deadline: whoever ends the session says so first and then sets a nearer one
 		return net.ErrClosed
 	}
-	_, err := s.router.Write(m)
+	sent, err := s.router.Write(m)
+	s.written.Add(int64(sent))
 	return err
+}
+
+// acknowledged is how many of the octets written the router's kernel has at least; false: it can't be told.
+func (s *session) acknowledged() (int64, bool) {
+	written := s.written.Load() // first: what is written meanwhile makes it less, not more
+	queued, ok := sendQueue(s.router)
+	return written - int64(queued), ok
 }
 
 // sendLast writes what the ending session still has to say.
@@ -178,30 +190,66 @@ func (s *session) toRouter() *down {
 		if err != nil {
 			return &down{failure: failSpeaker, text: "the embedded speaker closed its side", vague: true}
 		}
-		var u update
-		switch m.kind() {
-		case typeOpen:
-			m, err = s.ownOpen(m)
-		case typeUpdate:
-			if u, err = rewriteUpdate(m.body(), s.hops); err == nil && s.n.speaker.outdated(u) {
-				continue
+		if m.kind() == typeUpdate {
+			if d := s.ownUpdate(m); d != nil {
+				return d
+			}
+			continue
+		}
+		if m.kind() == typeOpen {
+			if m, err = s.ownOpen(m); err != nil {
+				return unexpected(err)
 			}
 		}
-		if err != nil {
-			return &down{failure: failSpeaker, text: "the embedded speaker sent what was not expected: " + err.Error()}
-		}
 		if err := s.send(m); err != nil {
-			return &down{failure: failReset, text: "sending to it failed: " + errnoText(err), vague: true}
+			return sendFailure(err)
 		}
 		switch m.kind() {
-		case typeUpdate:
-			s.n.sent(u)
 		case typeKeepalive:
 			s.n.confirm(confirmOwn)
 		case typeNotification:
 			return s.notified(parseNotification(m.body()))
 		}
 	}
+}
+
+func unexpected(err error) *down {
+	return &down{failure: failSpeaker, text: "the embedded speaker sent what was not expected: " + err.Error()}
+}
+
+func sendFailure(err error) *down {
+	return &down{failure: failReset, text: "sending to it failed: " + errnoText(err), vague: true}
+}
+
+// ownUpdate sends what one of our own UPDATEs changes. The embedded speaker has one table for all neighbors, which says no more than
+// that a prefix is announced or has changed: how, is what is wanted now. What is no longer wanted it had on its way, or it is stuck.
+// Withdrawals always go out: one that is left out may not come again.
+func (s *session) ownUpdate(m message) *down {
+	u, err := parseUpdate(m.body())
+	if err != nil {
+		return unexpected(err)
+	}
+	if len(u.withdrawn)+len(u.announced) == 0 {
+		if !isEndOfRIB(m.body()) {
+			return unexpected(errOwnUpdate)
+		}
+		if err := s.send(m); err != nil {
+			return sendFailure(err)
+		}
+		return nil
+	}
+	out := s.out.Load()
+	routes := s.n.speaker.stillWanted(u.announced)
+	if out == nil || slices.ContainsFunc(routes, func(r Route) bool { return !out.hops.has(r.Prefix) }) {
+		return unexpected(errOwnUpdate)
+	}
+	for _, o := range append(withdraw(u.withdrawn), out.announce(routes)...) {
+		if err := s.send(o.m); err != nil {
+			return sendFailure(err)
+		}
+		s.n.sent(o, s.written.Load())
+	}
+	return nil
 }
 
 // ownOpen leaves in our OPEN only what this session is to have.

@@ -68,6 +68,16 @@ func md5Key(peer netip.Addr, password secret) *unix.TCPMD5Sig {
 	return k
 }
 
+// sendQueue is how many octets the connection still has that the other end has not acknowledged, those not sent yet included.
+func sendQueue(c *net.TCPConn) (n int, ok bool) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	cerr := rc.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return n, cerr == nil && err == nil
+}
+
 // ownSocket says whether the other end of a connection over loopback belongs to this process.
 func ownSocket(c *net.TCPConn) (bool, error) {
 	near, far := c.LocalAddr().(*net.TCPAddr).AddrPort(), c.RemoteAddr().(*net.TCPAddr).AddrPort()

@@ -101,7 +101,7 @@ func TestWrongPasswordIsExplained(t *testing.T) {
 				n.PasswordFile = "bgp.key"
 			}
 			d := dialFailure(n, err)
-			if d.failure != failTimeout || !strings.HasPrefix(d.text, "no answer to the TCP connection within 3s; ") || !strings.Contains(d.text, c.want) {
+			if d.failure != failTimeout || !strings.HasPrefix(d.text, "no answer to the TCP connection within 1.5s; ") || !strings.Contains(d.text, c.want) {
 				t.Errorf("%+v", d)
 			}
 		})

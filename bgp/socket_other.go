@@ -24,3 +24,6 @@ func setOptions(_ int, o socketOptions) error {
 
 // ownSocket can't be told here.
 func ownSocket(*net.TCPConn) (bool, error) { return true, nil }
+
+// sendQueue can't be told here.
+func sendQueue(*net.TCPConn) (int, bool) { return 0, false }

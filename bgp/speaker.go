@@ -41,16 +41,17 @@ type Speaker struct {
 
 	mu sync.Mutex
 	// guarded by mu
-	wanted  map[netip.Prefix]Route
-	why     string // the shutdown communication
-	stopped bool
-	ran     bool
+	wanted   map[netip.Prefix]wish
+	revision uint32 // of the last change of a route
+	why      string // the shutdown communication
+	stopped  bool
+	ran      bool
 }
 
 // NewSpeaker prepares a speaker of a valid configuration; nothing is sent before Run. It fails when a password file can't be used.
 func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error) {
 	s := &Speaker{
-		config: c, log: log, began: time.Now(), start: startEngine, wanted: map[netip.Prefix]Route{},
+		config: c, log: log, began: time.Now(), start: startEngine, wanted: map[netip.Prefix]wish{},
 		wake: make(chan struct{}, 1), stopping: make(chan struct{}), closed: make(chan struct{}),
 	}
 	var errs []error
@@ -63,7 +64,8 @@ func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error)
 		}
 		s.neighbors = append(s.neighbors, &neighbor{
 			speaker: s, config: nc, name: neighborName(nc), options: options(nc, c.BGP.ASN, password),
-			log: log, complain: complaints{log: log}, since: time.Now(), routes: map[netip.Prefix]struct{}{},
+			log: log, complain: complaints{log: log}, since: time.Now(),
+			routes: map[netip.Prefix]sentRoute{}, unacked: map[netip.Prefix]int64{}, mismatches: []Mismatch{},
 		})
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -76,10 +78,10 @@ func NewSpeaker(c *Config, log *slog.Logger, set *metrics.Set) (*Speaker, error)
 }
 
 // armAddr is the loopback address of one of the neighbors' arms. The embedded speaker knows its peers by address alone.
-func armAddr(neighbor, which int) netip.Addr {
+func armAddr(index, which int) netip.Addr {
 	const first = 127<<24 | 1<<8 | 1 // 127.0.1.1
 	var a [4]byte
-	binary.BigEndian.PutUint32(a[:], uint32(first+2*neighbor+which))
+	binary.BigEndian.PutUint32(a[:], uint32(first+len(new(neighbor).arms)*index+which))
 	return netip.AddrFrom4(a)
 }
 
@@ -114,8 +116,8 @@ func (s *Speaker) Run(ctx context.Context) error {
 	for _, n := range s.neighbors {
 		sessions.Go(func() { n.run(holding) })
 	}
-	sessions.Go(func() { s.enforce(holding) })
 	sessions.Go(func() { s.guard(holding) })
+	sessions.Go(func() { s.audit(holding) })
 	select {
 	case <-s.stopping:
 	case <-holding.Done():

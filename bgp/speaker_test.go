@@ -150,7 +150,7 @@ func TestFullTableIsCheap(t *testing.T) {
 	attrs, _ := hex.DecodeString("40010100" + "4002060201" + "0000fbf5" + "4003040a090001")
 	var burst []byte
 	for i := range 1000 {
-		burst = append(burst, rawUpdate(nil, attrs, []byte{24, 100, byte(i >> 8), byte(i)})...)
+		burst = append(burst, makeUpdate(nil, attrs, []byte{24, 100, byte(i >> 8), byte(i)})...)
 	}
 	for range 100 {
 		s.send(burst)
@@ -270,9 +270,10 @@ func TestSilentRouterIsGivenUp(t *testing.T) {
 	c.BGP.Neighbors[0].HoldTime = 3 * time.Second
 	e := startEdge(t, c)
 	s := r.session(0)
-	r.change(func() { r.silent = true })
+	r.change(func() { s.mute = true })
 	e.eventually("the hold timer to expire", func() bool { return e.log.has("session lost: hold timer expired") })
 	r.want("the end of the session", func() bool { return s.closed })
+	r.session(1)
 }
 
 // TestTwoRoutersShareNothing: each gets its own next hop, and Flush waits for both.

@@ -14,9 +14,13 @@ type NeighborStatus struct {
 	Since        time.Time      `json:"since"`         // when State began
 	LocalAddress netip.Addr     `json:"local_address"` // of the session, invalid without one
 	Prefixes     []netip.Prefix `json:"prefixes"`      // what this session has been sent and not withdrawn, sorted
-	LastDown     string         `json:"last_down"`     // why the last session ended or the last attempt failed
-	LastDownAt   time.Time      `json:"last_down_at,omitzero"`
-	Filtered     uint64         `json:"filtered"` // UPDATEs of the neighbor that were dropped
+	// Announcements are the same prefixes with what they are announced with. Mismatches are what is otherwise than it should be for
+	// more than 2 s.
+	Announcements []AnnouncementStatus `json:"announcements"`
+	Mismatches    []Mismatch           `json:"mismatches"`
+	LastDown      string               `json:"last_down"` // why the last session ended or the last attempt failed
+	LastDownAt    time.Time            `json:"last_down_at,omitzero"`
+	Filtered      uint64               `json:"filtered"` // UPDATEs of the neighbor that were dropped
 }
 
 // SessionState is how far a neighbor's session has come.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -15,10 +14,17 @@ const (
 	tellWithin = 5 * time.Second // for a change to reach an established session, before the session is ended over it
 )
 
+// wish is a route that is wanted. The revision is another whenever the route has changed, if only back to what it was before: the embedded
+// speaker must send it again, since a session may have looked at what is wanted in between.
+type wish struct {
+	Route
+	revision uint32
+}
+
 // routeTable is what the routes are applied to: the embedded speaker.
 type routeTable interface {
-	announce(Route) error
-	withdraw(Route) error
+	announce(wish) error
+	withdraw(wish) error
 }
 
 // embedded is the embedded speaker. Its calls may hang with it: whoever must go on makes them in a goroutine of their own.
@@ -30,7 +36,7 @@ type embedded interface {
 
 // apply brings the embedded speaker's table to what is wanted, at each wake, until ctx ends.
 func (s *Speaker) apply(ctx context.Context, t routeTable) {
-	applied := map[netip.Prefix]Route{}
+	applied := map[netip.Prefix]wish{}
 	again := time.NewTimer(applyAgain)
 	defer again.Stop()
 	for {
@@ -49,7 +55,7 @@ func (s *Speaker) apply(ctx context.Context, t routeTable) {
 }
 
 // difference makes applied equal to wanted, withdrawals first.
-func difference(t routeTable, applied, wanted map[netip.Prefix]Route) error {
+func difference(t routeTable, applied, wanted map[netip.Prefix]wish) error {
 	var errs []error
 	for p, r := range applied {
 		if _, keep := wanted[p]; keep {
@@ -74,58 +80,38 @@ func difference(t routeTable, applied, wanted map[netip.Prefix]Route) error {
 	return errors.Join(errs...)
 }
 
-// enforce ends the sessions that were not sent what is wanted within tellWithin, until ctx ends: if the embedded speaker is stuck, the
-// end of its session is the withdrawal.
-func (s *Speaker) enforce(ctx context.Context) {
-	for ctx.Err() == nil {
-		next := s.changed.next()
-		told, cancel := context.WithTimeout(ctx, tellWithin)
-		err := s.Flush(told)
-		cancel()
-		if err != nil {
-			s.endBehind()
-			continue
-		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// endBehind ends the sessions that have not been sent what is wanted.
-func (s *Speaker) endBehind() {
-	wanted := s.wantedNow()
-	for _, n := range s.neighbors {
-		if !n.upToDate(wanted) {
-			n.reset(errBehind)
-		}
-	}
-}
-
 // wantedNow is what SetRoutes declared last; it is never changed.
-func (s *Speaker) wantedNow() map[netip.Prefix]Route {
+func (s *Speaker) wantedNow() map[netip.Prefix]wish {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.wanted
 }
 
-// outdated says whether an UPDATE announces nothing but what is no longer wanted: the embedded speaker had it on its way, or is stuck.
-func (s *Speaker) outdated(u update) bool {
-	if len(u.announced) == 0 || len(u.withdrawn) > 0 {
-		return false
-	}
+// stillWanted is the routes of those prefixes that are wanted now.
+func (s *Speaker) stillWanted(ps []netip.Prefix) []Route {
 	wanted := s.wantedNow()
-	return !slices.ContainsFunc(u.announced, func(p netip.Prefix) bool { _, ok := wanted[p]; return ok })
+	var out []Route
+	for _, p := range ps {
+		if r, ok := wanted[p]; ok {
+			out = append(out, r.Route)
+		}
+	}
+	return out
 }
 
 // SetRoutes declares the whole set of routes; nil is none. It does not wait; see Flush.
 func (s *Speaker) SetRoutes(routes []Route) {
-	wanted := make(map[netip.Prefix]Route, len(routes))
-	for _, r := range routes {
-		wanted[r.Prefix.Masked()] = r
-	}
+	wanted := make(map[netip.Prefix]wish, len(routes))
 	s.mu.Lock()
+	for _, r := range routes {
+		r.Prefix = r.Prefix.Masked()
+		w, known := s.wanted[r.Prefix]
+		if !known || w.Route != r {
+			s.revision++
+			w = wish{r, s.revision}
+		}
+		wanted[r.Prefix] = w
+	}
 	same := maps.Equal(s.wanted, wanted)
 	s.wanted = wanted
 	s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,7 @@ type stuckEngine struct {
 	release chan struct{}
 }
 
-func (e *stuckEngine) withdraw(r Route) error {
+func (e *stuckEngine) withdraw(r wish) error {
 	<-e.release
 	return e.embedded.withdraw(r)
 }
@@ -69,8 +70,8 @@ func (u *unsureTable) answer(by int32) error {
 	return nil
 }
 
-func (u *unsureTable) announce(Route) error { return u.answer(1) }
-func (u *unsureTable) withdraw(Route) error { return u.answer(-1) }
+func (u *unsureTable) announce(wish) error { return u.answer(1) }
+func (u *unsureTable) withdraw(wish) error { return u.answer(-1) }
 
 func TestWhatWasNotTakenIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -89,26 +90,64 @@ func TestWhatWasNotTakenIsTriedAgain(t *testing.T) {
 	})
 }
 
-func TestOutdated(t *testing.T) {
+func TestStillWanted(t *testing.T) {
 	s, err := NewSpeaker(&Config{}, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.SetRoutes([]Route{{Prefix: testPrefix4}})
+	now := Route{Prefix: testPrefix4, Prepend: 3}
+	s.SetRoutes([]Route{now})
 	four, six := []netip.Prefix{testPrefix4}, []netip.Prefix{testPrefix6}
 	for _, c := range []struct {
 		what string
-		u    update
-		want bool
+		ps   []netip.Prefix
+		want []Route
 	}{
-		{"what is wanted goes out", update{announced: four}, false},
-		{"what is not stays here", update{announced: six}, true},
-		{"a withdrawal always goes out", update{withdrawn: six}, false},
-		{"what is wanted goes out with the rest, whose withdrawal follows", update{announced: []netip.Prefix{testPrefix4, testPrefix6}}, false},
-		{"End-of-RIB goes out", update{}, false},
+		{"what is wanted goes out, as it is wanted now", four, []Route{now}},
+		{"what is not stays here", six, nil},
+		{"the same for one UPDATE with both", []netip.Prefix{testPrefix6, testPrefix4}, []Route{now}},
+		{"an UPDATE that announces nothing", nil, nil},
 	} {
-		if got := s.outdated(c.u); got != c.want {
-			t.Errorf("%s: got %t", c.what, got)
+		if got := s.stillWanted(c.ps); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v", c.what, got)
 		}
+	}
+}
+
+// recordingTable remembers what it was told.
+type recordingTable struct{ announced []wish }
+
+func (r *recordingTable) announce(w wish) error { r.announced = append(r.announced, w); return nil }
+func (r *recordingTable) withdraw(wish) error   { return nil }
+
+// TestThereAndBackIsAChange: a route that changes and changes back before the embedded speaker was told is announced again all the same; a
+// session may have sent what was wanted in between.
+func TestThereAndBackIsAChange(t *testing.T) {
+	route := Route{Prefix: testPrefix4}
+	for _, between := range [][]Route{{{Prefix: testPrefix4, Prepend: 3}}, nil} {
+		s, err := NewSpeaker(&Config{}, slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, applied := &recordingTable{}, map[netip.Prefix]wish{}
+		tell := func(want int) {
+			t.Helper()
+			if err := difference(table, applied, s.wantedNow()); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(table.announced); n != want {
+				t.Errorf("by way of %v: told %v, want %d", between, table.announced, want)
+			}
+		}
+		s.SetRoutes([]Route{route})
+		tell(1)
+		s.SetRoutes(between)
+		s.SetRoutes([]Route{route})
+		tell(2)
+		if a := table.announced; a[len(a)-1].Route != route || a[0] == a[len(a)-1] {
+			t.Errorf("by way of %v: told %v, in which the embedded speaker sees no change", between, a)
+		}
+		s.SetRoutes([]Route{route})
+		tell(2) // nothing has changed
 	}
 }

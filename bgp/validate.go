@@ -37,6 +37,7 @@ func (c *Config) Validate(report func(key, fault string)) {
 		n.validateNextHops(has4, has6, at)
 		c.validateReach(n, at)
 	}
+	c.validateAttributes(report)
 	c.validateNumbers(report)
 }
 

@@ -125,6 +125,36 @@ func TestValidate(t *testing.T) {
 		{"a timeout longer than the interval", func(c *Config) { c.SelfProbe.Timeout = time.Minute }, []string{"self_probe.timeout must be"}},
 		{"no timeout", func(c *Config) { c.SelfProbe.Timeout = 0 }, []string{"self_probe.timeout must be"}},
 		{"no hold-down", func(c *Config) { c.HoldDown = HoldDown{} }, []string{"hold_down.first must be"}},
+		{"attributes at every place", func(c *Config) {
+			c.Attributes, n(c).Attributes = everyAttribute(), everyAttribute()
+			c.PerPrefix = []PrefixConfig{{Prefix: testPrefix4, Attributes: everyAttribute()}, {Prefix: testPrefix6, Attributes: everyAttribute()}}
+			n(c).PerPrefix = []NeighborPrefixConfig{{testPrefix6, everyAttribute()}}
+		}, nil},
+		{"full lists", func(c *Config) { c.Attributes = fullAttributes(1) }, nil},
+		{"too full lists", func(c *Config) {
+			c.Attributes = fullAttributes(1)
+			c.Attributes.Communities = append(c.Attributes.Communities, 7)
+		}, []string{"attributes.communities has 33 entries; at most 32"}},
+		{"the same community twice", func(c *Config) { n(c).Attributes.Communities = []Community{0xfbff0064, 1, 0xfbff0064} }, []string{"bgp.neighbors[0].attributes.communities[2] 64511:100 is communities[0] again; write it once"}},
+		{"a path too long", func(c *Config) { c.Attributes.Prepend = ptr[uint8](10) }, []string{"attributes.prepend must be at most 9: degraded.prepend and drain add 7"}},
+		{"a local preference to an external neighbor", func(c *Config) { n(c).Attributes.LocalPreference = ptr[uint32](100) }, []string{"bgp.neighbors[0].attributes.local_preference this neighbor is external, and LOCAL_PREF is"}},
+		{"a local preference with external neighbors alone", func(c *Config) { c.Attributes.LocalPreference = ptr[uint32](100) }, []string{"attributes.local_preference every neighbor here is external"}},
+		{"a local preference with one internal neighbor", func(c *Config) {
+			c.Attributes.LocalPreference = ptr[uint32](100)
+			c.BGP.Neighbors = append(c.BGP.Neighbors, *n(c))
+			c.BGP.Neighbors[1].ASN, c.BGP.Neighbors[1].Port = 64500, 1790
+		}, nil},
+		{"prepends to an internal neighbor", func(c *Config) {
+			n(c).ASN = 64500
+			n(c).PerPrefix = []NeighborPrefixConfig{{testPrefix4, Attributes{Prepend: ptr[uint8](1)}}}
+		}, []string{"bgp.neighbors[0].per_prefix[0].attributes.prepend this neighbor is internal, where the AS path is empty"}},
+		{"prepends with internal neighbors alone", func(c *Config) { n(c).ASN, c.Attributes.Prepend = 64500, ptr[uint8](1) }, []string{"attributes.prepend every neighbor here is internal"}},
+		{"no prepends to an internal neighbor", func(c *Config) { n(c).ASN, c.Attributes.Prepend = 64500, ptr[uint8](0) }, nil},
+		{"a prefix that is not announced", func(c *Config) { c.PerPrefix = []PrefixConfig{{Prefix: netip.MustParsePrefix("192.0.2.0/25")}} }, []string{"per_prefix[0].prefix 192.0.2.0/25 is not one of the prefixes"}},
+		{"no prefix at all", func(c *Config) { n(c).PerPrefix = []NeighborPrefixConfig{{}} }, []string{"bgp.neighbors[0].per_prefix[0].prefix is missing"}},
+		{"a prefix twice", func(c *Config) {
+			n(c).PerPrefix = []NeighborPrefixConfig{{Prefix: testPrefix4}, {Prefix: testPrefix6}, {Prefix: testPrefix4}}
+		}, []string{"bgp.neighbors[0].per_prefix[2].prefix 192.0.2.0/24 is bgp.neighbors[0].per_prefix[0] again"}},
 		{"hold-down upside down", func(c *Config) { c.HoldDown.Max = time.Second }, []string{"hold_down.max must be at least hold_down.first, which is 30s"}},
 	}
 	for _, c := range cases {

@@ -99,6 +99,13 @@ func TestAnycastValues(t *testing.T) {
 		{"a port of more than 16 bits", "anycast: {bgp: {neighbors: [{port: 65536}]}}", []string{"1:36: anycast.bgp.neighbors[0].port: 65536 is out of range; write a number from 0 to 65535"}},
 		{"a negative number where there is none", "anycast: {bgp: {asn: -1}}", []string{"1:22: anycast.bgp.asn: -1 is out of range"}},
 		{"an address for a prefix", "anycast: {prefixes: [192.0.2.1]}", []string{`1:22: anycast.prefixes[0]: "192.0.2.1" is not an address prefix; write one such as 192.0.2.0/24`}},
+		{"a community without quotes in a list", "anycast: {attributes: {communities: [64500:1]}}", []string{`1:38: anycast.attributes.communities[0]: is a mapping, and must be a single value; if the colon belongs to the value, write it in quotes`}},
+		{"a blackhole", "anycast: {attributes: {communities: [\"65535:666\"]}}", []string{`1:38: anycast.attributes.communities[0]: "65535:666" is BLACKHOLE (RFC 7999)`}},
+		{"what is the drain's, at a neighbor", "anycast: {bgp: {neighbors: [{attributes: {communities: [graceful-shutdown]}}]}}", []string{`1:57: anycast.bgp.neighbors[0].attributes.communities[0]: "graceful-shutdown" is GRACEFUL_SHUTDOWN (RFC 8326), which belongs to the drain`}},
+		{"a standard community for a large one", "anycast: {per_prefix: [{attributes: {large_communities: [\"64500:1\"]}}]}", []string{`1:58: anycast.per_prefix[0].attributes.large_communities[0]: "64500:1" is not a large community; write three numbers`}},
+		{"a negative MED", "anycast: {attributes: {med: -1}}", []string{"1:29: anycast.attributes.med: -1 is out of range; write a number from 0 to 4294967295"}},
+		{"prepends as a list", "anycast: {attributes: {prepend: [64500, 64500]}}", []string{"1:33: anycast.attributes.prepend: is a list, and must be a single value"}},
+		{"a key misspelled at a prefix of a neighbor", "anycast: {bgp: {neighbors: [{per_prefix: [{atributes: {}}]}]}}", []string{`1:44: anycast.bgp.neighbors[0].per_prefix[0].atributes: there is no such key; did you mean "attributes"?`}},
 		{"a name for an address", "anycast: {bgp: {router_id: router}}", []string{`1:28: anycast.bgp.router_id: "router" is not an IP address; write one such as 192.0.2.1`}},
 	}
 	for _, r := range rows {
