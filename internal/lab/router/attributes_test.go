@@ -1,4 +1,4 @@
-package router
+package router_test
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 
 	"nearcast/bgp"
 	"nearcast/internal/lab/netns"
+
+	"nearcast/internal/lab/router"
 )
 
 // These tests have the real daemons say what they hold of the speaker's announcements. They make two namespaces of their own, with one link.
@@ -44,7 +46,7 @@ func link(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("SKIP: making network namespaces needs root")
 	}
-	for _, program := range []string{"bird", FRRPrograms + "/bgpd", "vtysh"} {
+	for _, program := range []string{"bird", router.FRRPrograms + "/bgpd", "vtysh"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("SKIP: there is no %s", program)
 		}
@@ -78,11 +80,26 @@ type scene struct {
 	TwoOctets          bool          // the router takes no longer AS numbers
 	Limit              int           // of prefixes a family, 0: none
 	HoldTime           time.Duration // the edge's, 0: the default
+	OverIPv6           bool          // the session
 }
 
 func (s scene) Internal() bool { return s.RouterASN == s.EdgeASN }
 
+// Edge is the edge's address, for the router.
+func (s scene) Edge() string {
+	if s.OverIPv6 {
+		return "2001:db8:1::2"
+	}
+	return "198.51.100.2"
+}
+
 // prefixes: of the first family two, so that a limit of one can be reached.
+// The anycast prefixes of the scenes.
+var (
+	anycast4 = netip.MustParsePrefix("192.0.2.0/24")
+	anycast6 = netip.MustParsePrefix("2001:db8:53::/48")
+)
+
 var scenePrefixes = []netip.Prefix{anycast4, netip.MustParsePrefix("203.0.113.0/24"), anycast6}
 
 func (s scene) config() *bgp.Config {
@@ -99,6 +116,9 @@ func (s scene) config() *bgp.Config {
 	var n bgp.NeighborConfig
 	n.SetDefaults()
 	n.Address, n.ASN, n.NextHopIPv6 = netip.MustParseAddr("198.51.100.1"), s.RouterASN, netip.MustParseAddr("2001:db8:1::2")
+	if s.OverIPv6 {
+		n.Address, n.NextHopIPv4, n.NextHopIPv6 = netip.MustParseAddr("2001:db8:1::1"), netip.MustParseAddr("198.51.100.2"), netip.Addr{}
+	}
 	n.PerPrefix = []bgp.NeighborPrefixConfig{{Prefix: anycast6, Attributes: bgp.Attributes{MED: &special}}}
 	if s.Internal() {
 		n.Attributes.LocalPreference = &preference
@@ -128,6 +148,7 @@ func TestRoutersHoldWhatIsAnnounced(t *testing.T) {
 		}{
 			{"external", scene{RouterASN: 64511, EdgeASN: 64500}},
 			{"internal", scene{RouterASN: 64511, EdgeASN: 64511}},
+			{"over IPv6", scene{RouterASN: 64511, EdgeASN: 64500, OverIPv6: true}},
 			{"AS numbers of four octets", scene{RouterASN: 65551, EdgeASN: 65536}},
 			{"a router that takes two octets", scene{RouterASN: 64511, EdgeASN: 64500, TwoOctets: true}},
 		} {

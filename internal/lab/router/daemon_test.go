@@ -1,4 +1,4 @@
-package router
+package router_test
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"testing"
 	"text/template"
 	"time"
+
+	"nearcast/internal/lab/router"
 )
 
 // held is what a router says that it holds for a prefix.
@@ -40,7 +42,7 @@ protocol direct { ipv4; ipv6; }
 protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }
 protocol kernel { ipv6 { import none; export where source = RTS_BGP; }; }
 protocol bgp edge {
-  local as {{.RouterASN}}; neighbor 198.51.100.2 as {{.EdgeASN}};
+  local as {{.RouterASN}}; neighbor {{.Edge}} as {{.EdgeASN}};
   passive on; error wait time 1, 2; connect delay time 1; hold time 9;
 {{if .TwoOctets}}  enable as4 off;{{end}}
   ipv4 { import all; export none; {{with .Limit}}import limit {{.}} action restart;{{end}} };
@@ -129,15 +131,15 @@ router bgp {{.RouterASN}}
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
  bgp graceful-restart-disable
- neighbor 198.51.100.2 remote-as {{.EdgeASN}}
- neighbor 198.51.100.2 timers 3 9
- neighbor 198.51.100.2 passive
+ neighbor {{.Edge}} remote-as {{.EdgeASN}}
+ neighbor {{.Edge}} timers 3 9
+ neighbor {{.Edge}} passive
  address-family ipv4 unicast
-  neighbor 198.51.100.2 activate
-{{with .Limit}}  neighbor 198.51.100.2 maximum-prefix {{.}}{{end}}
+  neighbor {{.Edge}} activate
+{{with .Limit}}  neighbor {{$.Edge}} maximum-prefix {{.}}{{end}}
  exit-address-family
  address-family ipv6 unicast
-  neighbor 198.51.100.2 activate
+  neighbor {{.Edge}} activate
  exit-address-family
 `))
 
@@ -161,7 +163,7 @@ func (f *frrDaemon) start(t *testing.T, s scene) func() string {
 			t.Fatal(err)
 		}
 		_ = os.Remove(f.file("vty/" + p.name + ".vty"))
-		stops = append(stops, run(t, FRRPrograms+"/"+p.name, "-u", "root", "-g", "root", "-P", "0", "-z", f.file("zserv.api"), "--vty_socket", f.file("vty"),
+		stops = append(stops, run(t, router.FRRPrograms+"/"+p.name, "-u", "root", "-g", "root", "-P", "0", "-z", f.file("zserv.api"), "--vty_socket", f.file("vty"),
 			"-i", f.file(p.name+".pid"), "-f", f.file(p.name+".conf"), "--log", "stdout"))
 		eventually(t, p.name+" to run", func() (bool, string) {
 			_, err := os.Stat(f.file("vty/" + p.name + ".vty"))

@@ -1,4 +1,4 @@
-package router
+package router_test
 
 import (
 	"bufio"
@@ -23,6 +23,13 @@ import (
 func TestMain(m *testing.M) {
 	if text := os.Getenv(edgeEnv); text != "" {
 		if err := runEdge([]byte(text)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if text := os.Getenv(speakerEnv); text != "" {
+		if err := speak(text); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
