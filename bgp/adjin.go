@@ -126,16 +126,16 @@ func (a *adjIn) finish(now time.Time) {
 func (a *adjIn) lingers() time.Duration { return a.config.HoldTime + a.times.settle }
 
 // sent notes what the router has been told.
-func (a *adjIn) sent(u update, now time.Time) {
+func (a *adjIn) sent(announced, withdrawn []netip.Prefix, now time.Time) {
 	if a == nil {
 		return
 	}
 	a.change(func() {
 		for i, w := range a.watched.prefixes {
-			if _, there := a.echoes[i]; there && slices.Contains(u.withdrawn, w.prefix) {
+			if _, there := a.echoes[i]; there && slices.Contains(withdrawn, w.prefix) {
 				a.echoes[i] = now.Add(a.times.settle)
 			}
-			if slices.Contains(u.announced, w.prefix) {
+			if slices.Contains(announced, w.prefix) {
 				a.echoes[i] = time.Time{}
 			}
 		}

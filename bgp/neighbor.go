@@ -257,7 +257,7 @@ func (n *neighbor) sent(u update) {
 		n.routes[p] = struct{}{}
 	}
 	n.mu.Unlock()
-	n.adjIn.sent(u, time.Now())
+	n.adjIn.sent(u.announced, u.withdrawn, time.Now())
 	n.speaker.changed.notify()
 }
 

@@ -89,11 +89,11 @@ func (sc *viewScene) update(i int, s *scanner, withdrawn, attrs, nlri []byte) {
 }
 
 func (sc *viewScene) announced(i int, p netip.Prefix) {
-	sc.v.inputs[i].sent(update{announced: []netip.Prefix{p}}, sc.now)
+	sc.v.inputs[i].sent([]netip.Prefix{p}, nil, sc.now)
 }
 
 func (sc *viewScene) withdrew(i int, p netip.Prefix) {
-	sc.v.inputs[i].sent(update{withdrawn: []netip.Prefix{p}}, sc.now)
+	sc.v.inputs[i].sent(nil, []netip.Prefix{p}, sc.now)
 }
 
 func (sc *viewScene) ended(i int) {
