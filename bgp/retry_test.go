@@ -67,7 +67,7 @@ func TestEveryLossNamesItsCause(t *testing.T) {
 		{cease(7), "it closed the session: Cease/Connection Collision Resolution", "closed by neighbor"},
 		{cease(8), "it closed the session: Cease/Out of Resources", "closed by neighbor"},
 		{cease(9, codeCease, 3), "it closed the session: Cease/Hard Reset (Cease/Peer De-configured)", "closed by neighbor"},
-		{cease(10), "it closed the session: Cease/BFD Down", "closed by neighbor"},
+		{cease(10), "it closed the session: Cease/BFD Down", "bfd down"},
 		{func(s *routerSession) {
 			s.send(makeMessage(typeNotification, []byte{codeHoldTimer, 0}))
 			s.conn.Close()
