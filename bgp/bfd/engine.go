@@ -79,7 +79,7 @@ func New(o Options) (*Engine, error) {
 			mine = rand.Uint32()
 		}
 		taken[mine] = true
-		s.machine = newMachine(p.Config, mine, e.random, now)
+		s.machine = newMachine(p.Config, p.Multihop, mine, e.random, now)
 		newSessionMetrics(o.Set, s)
 		s.show()
 		e.sessions = append(e.sessions, s)

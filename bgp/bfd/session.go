@@ -75,7 +75,7 @@ func (s *Session) show() {
 	s.view = view{
 		state: m.state, remote: m.remote, diag: m.diag, remoteDiag: m.remoteDiag, since: m.since, heard: m.yours != 0, held: m.held,
 		transmit: m.transmitInterval(), detection: m.detectionTime(), multiplier: m.remoteMultiplier,
-		up: m.up, failures: m.failures, moves: m.transitions, local: s.sockets.local, fault: s.sockets.fault,
+		failures: m.failures, moves: m.transitions, local: s.sockets.local, fault: s.sockets.fault,
 		passive: m.passive, heardEver: s.heardEver, quietBecauseOfRemote: m.remoteMinRx == 0,
 	}
 	if m.yours != 0 {
