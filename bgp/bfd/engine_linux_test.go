@@ -184,6 +184,21 @@ func TestLeaseRunsOut(t *testing.T) {
 	}
 }
 
+// TestLogIsBounded, whatever a neighbor makes a session do.
+func TestLogIsBounded(t *testing.T) {
+	e := newEngine(t, nil, peerOf(loopback(), loopback(), usual()))
+	defer e.Close()
+	for range 10 * linesPerMinute {
+		e.write(event{session: e.sessions[0], from: Up, to: Down})
+	}
+	if lines := strings.Count(e.log.b.String(), "BFD session lost"); lines == 0 || lines > 2*linesPerMinute {
+		t.Errorf("%d lines", lines)
+	}
+	if e.metrics.unlogged.Get() == 0 {
+		t.Error("what was not logged is not counted")
+	}
+}
+
 // TestEveryMetricHasAText, and every text a metric.
 func TestEveryMetricHasAText(t *testing.T) {
 	e := newEngine(t, nil, peerOf(loopback(), loopback(), usual()))

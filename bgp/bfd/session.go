@@ -22,6 +22,9 @@ type Session struct {
 	warned    bool // that nobody is heard
 	dirty     bool // what is shown is behind
 
+	// owned by Engine.tell
+	lines quota
+
 	// shared
 	failures atomic.Uint64
 	state    atomic.Uint32
