@@ -79,7 +79,7 @@ func New(o Options) (*Engine, error) {
 			mine = rand.Uint32()
 		}
 		taken[mine] = true
-		s.machine = newMachine(p.Config, mine, e.random, now)
+		s.machine = newMachine(p.Config, p.Multihop, mine, e.random, now)
 		newSessionMetrics(o.Set, s)
 		s.show()
 		e.sessions = append(e.sessions, s)
@@ -156,10 +156,31 @@ func (e *Engine) tell(done <-chan struct{}) {
 	}
 }
 
+// quota lets a number of things happen each minute.
+type quota struct {
+	since time.Time
+	taken int
+}
+
+// linesPerMinute bounds what one session writes to the log, whatever its neighbor sends.
+const linesPerMinute = 30
+
+func (q *quota) take(now time.Time) bool {
+	if now.Sub(q.since) >= time.Minute {
+		*q = quota{since: now}
+	}
+	q.taken++
+	return q.taken <= linesPerMinute
+}
+
 // write puts one transition into words.
 func (e *Engine) write(ev event) {
 	if ev.session == nil {
 		e.log.Info("BFD: " + priorityTexts[ev.priority])
+		return
+	}
+	if !ev.session.lines.take(time.Now()) {
+		e.metrics.unlogged.Inc()
 		return
 	}
 	name := "neighbor " + ev.session.peer.Name

@@ -20,6 +20,7 @@ type machine struct {
 	interval   time.Duration // both desired and required, once up
 	multiplier uint8
 	passive    bool
+	distant    bool   // over several hops
 	mine       uint32 // bfd.LocalDiscr
 	rand       *rand.Rand
 
@@ -43,13 +44,12 @@ type machine struct {
 	due     time.Time // the next packet
 	since   time.Time // of state
 
-	up          uint64 // how many times it came up
 	failures    uint64 // how many times it was lost but for administrative reasons
 	transitions uint64
 }
 
-func newMachine(c Config, mine uint32, r *rand.Rand, now time.Time) machine {
-	m := machine{interval: c.Interval, multiplier: uint8(c.Multiplier), passive: c.Passive, mine: mine, rand: r, state: Down, since: now, due: now}
+func newMachine(c Config, distant bool, mine uint32, r *rand.Rand, now time.Time) machine {
+	m := machine{distant: distant, interval: c.Interval, multiplier: uint8(c.Multiplier), passive: c.Passive, mine: mine, rand: r, state: Down, since: now, due: now}
 	m.forget()
 	return m
 }
@@ -91,7 +91,6 @@ func (m *machine) set(now time.Time, to State, why Diagnostic) {
 		return
 	}
 	if to == Up {
-		m.up++
 		m.polling = m.interval < slow // section 6.8.3: what changes Desired Min TX begins a Poll Sequence
 	} else {
 		m.polling = false // what has changed is told to the next session anew
@@ -103,7 +102,12 @@ func (m *machine) set(now time.Time, to State, why Diagnostic) {
 
 // receive takes a packet that is for this session, section 6.8.6.
 func (m *machine) receive(now time.Time, p packet) drop {
-	if p.yours != 0 && p.yours != m.mine {
+	switch {
+	case p.yours != 0 && p.yours != m.mine:
+		return dropDiscriminator
+	case p.yours == 0 && m.distant && m.state == Up:
+		// Over several hops anyone may have sent it who can forge an address, and it would take the session down. A router that has begun anew
+		// does not send what keeps the session up, so the detection time says the same.
 		return dropDiscriminator
 	}
 	if m.state == AdminDown {

@@ -22,6 +22,9 @@ type Session struct {
 	warned    bool // that nobody is heard
 	dirty     bool // what is shown is behind
 
+	// owned by Engine.tell
+	lines quota
+
 	// shared
 	failures atomic.Uint64
 	state    atomic.Uint32
@@ -75,7 +78,7 @@ func (s *Session) show() {
 	s.view = view{
 		state: m.state, remote: m.remote, diag: m.diag, remoteDiag: m.remoteDiag, since: m.since, heard: m.yours != 0, held: m.held,
 		transmit: m.transmitInterval(), detection: m.detectionTime(), multiplier: m.remoteMultiplier,
-		up: m.up, failures: m.failures, moves: m.transitions, local: s.sockets.local, fault: s.sockets.fault,
+		failures: m.failures, moves: m.transitions, local: s.sockets.local, fault: s.sockets.fault,
 		passive: m.passive, heardEver: s.heardEver, quietBecauseOfRemote: m.remoteMinRx == 0,
 	}
 	if m.yours != 0 {

@@ -51,7 +51,7 @@ type view struct {
 	transmit, receive    time.Duration
 	detection            time.Duration
 	multiplier           uint8
-	up, failures, moves  uint64
+	failures, moves      uint64
 	local                netip.Addr
 	fault                fault
 	passive              bool

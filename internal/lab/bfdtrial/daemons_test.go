@@ -3,6 +3,7 @@ package bfdtrial
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -107,7 +108,7 @@ func (f *frr) start(t *testing.T, g *process.Group) {
 		}
 	}
 	vty := filepath.Join(f.dir, "vty")
-	if err := os.MkdirAll(vty, 0o755); err != nil {
+	if err := errors.Join(os.RemoveAll(vty), os.MkdirAll(vty, 0o755)); err != nil { // what a killed one has left would pass for ready
 		t.Fatal(err)
 	}
 	for _, name := range f.programs() {
