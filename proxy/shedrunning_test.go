@@ -99,7 +99,7 @@ func TestAStaleSliceServesUnderLoad(t *testing.T) {
 	e.get("/a", "range", "bytes=0-9")
 	e.settle()
 	o.questions()
-	e.pressed(true)
+	e.pressed(false) // fills go on, and a stale slice is none
 	c := e.get("/a", "range", "bytes=5-9")
 	e.want("stale", c, 206, string(o.content[5:10]), "nearcast; hit; ttl=-")
 	if got := o.questions(); got != "" || !strings.Contains(c.fields.Get("cache-status"), `detail="overload"`) {
