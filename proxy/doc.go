@@ -4,6 +4,7 @@
 //	locate   client address → place, when a step first asks
 //	route    host and path → service, in a table that never changes
 //	lookup   what the cache can do: hit, stale, miss, bypass
+//	shed     under load a share is refused what needs an origin, in the order of its use to others (also failfast)
 //	forward  the nearest healthy origin, another one where a retry is safe
 //	store    the response tees into a fill that every waiter shares
 //	respond  the header section, the body, errors

@@ -13,9 +13,9 @@ import (
 // stale_on_disconnect and stale_if_error, else with 503 and Retry-After. Otherwise, and to begin with, every origin is tried before a
 // request fails, those that are down last, since the checks may be what is broken; a client then waits for as many timeouts as there are attempts.
 //
-// It is meant for an edge that holds its route although its origins are gone, since no other region is better off. A service is forwarded as always as
-// soon as one of its origins is up; also one that is not probed yet counts. Once in trialEvery a request is tried all the same: when an origin answers it, the checks
-// are wrong, and the service is forwarded for trialHolds, and on while origins answer.
+// It is meant for an edge that holds its route although its origins are gone, since no other region is better off. A service is forwarded as
+// always as soon as one of its origins is up; one that is not probed yet counts as that. Once in trialEvery a safe request is tried all the
+// same: when an origin answers it, the checks are wrong, and the service is forwarded for trialHolds, and on while origins answer.
 //
 // It is idempotent and may be called at any time.
 func (p *Proxy) SetFailFast(on bool) {
@@ -64,9 +64,10 @@ func (p *Proxy) allDown(s *service) bool {
 	return true
 }
 
-// reached notes an origin's answer.
+// reached notes an origin's answer, where the checks have it that there would be none. Those of an origin that is up say nothing of
+// the time after it has gone down.
 func (p *Proxy) reached(s *service, status int, now time.Time) {
-	if p.shedding.word.Load()&failFastBit != 0 && !staleOnStatus(status) {
+	if p.shedding.word.Load()&failFastBit != 0 && !staleOnStatus(status) && p.allDown(s) {
 		s.trials.answered.Store(now.Add(trialHolds).UnixNano())
 	}
 }

@@ -12,7 +12,8 @@ import (
 func (p *Proxy) hint(x *exchange) {
 	r := x.r
 	switch {
-	case !x.service.policy.EarlyHints, p.shedding.word.Load() != 0, r.Method != "GET", r.Fields.Has("authorization"),
+	case !x.service.policy.EarlyHints, p.shedding.word.Load() != 0, // the page may not come
+		r.Method != "GET", r.Fields.Has("authorization"),
 		r.Protocol == message.HTTP1 && r.Fields.Get("sec-fetch-mode") != "navigate":
 		return
 	}

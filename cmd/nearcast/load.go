@@ -35,11 +35,22 @@ func (e *edge) shed() func(load.State) {
 	}
 	var last time.Time
 	return func(st load.State) {
-		if !last.IsZero() {
-			e.proxy.ObserveLoad(st.At.Sub(last), proxyLoad(st.Level), proxyLoad(st.Latest))
+		if held, latest := shedLevels(&st); !last.IsZero() {
+			e.proxy.ObserveLoad(st.At.Sub(last), proxyLoad(held), proxyLoad(latest))
 		}
 		last = st.At
 	}
+}
+
+// shedLevels are the levels that refusing requests can lower. The number of connections is none of it: their clients keep them, and
+// it says nothing about how much work comes over them. It counts for the announcement.
+func shedLevels(st *load.State) (held, latest load.Level) {
+	for i := range st.Signals {
+		if s := &st.Signals[i]; s.Name != load.Connections {
+			held, latest = max(held, s.Level), max(latest, s.Latest)
+		}
+	}
+	return held, latest
 }
 
 // proxyLoad is a level as the proxy has it. Unknown is no load.

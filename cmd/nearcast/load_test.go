@@ -51,7 +51,9 @@ func TestTheProxyShedsByTheLoadsSamples(t *testing.T) {
 		{8, load.Critical, load.Critical, 0.88},
 		{9, load.OK, load.OK, 0.78},
 	} {
-		after(load.State{At: t0.Add(time.Duration(tt.seconds) * time.Second), Level: tt.level, Latest: tt.latest})
+		after(load.State{At: t0.Add(time.Duration(tt.seconds) * time.Second), Level: load.Critical, Signals: []load.Signal{
+			{Name: load.CPU, Level: load.OK, Latest: load.OK}, {Name: load.Memory, Level: tt.level, Latest: tt.latest},
+			{Name: load.Connections, Level: load.Critical, Latest: load.Critical}, {Name: load.Descriptors}}})
 		if u, f := e.proxy.Shedding(); u != tt.uncacheable || f != 0 {
 			t.Errorf("sample %d: %v and %v, want %v", i, u, f, tt.uncacheable)
 		}

@@ -26,7 +26,8 @@ type Config struct {
 	Memory Share `yaml:"memory"`
 	// Descriptors are the open file descriptors against RLIMIT_NOFILE. Default 0.8, 0.95, at once.
 	Descriptors Share `yaml:"descriptors"`
-	// Connections are the open client connections against limits.max_connections. Default 0.8, 0.95, at once.
+	// Connections are the open client connections against limits.max_connections. Requests are not refused for it, since that closes none.
+	// Default 0.8, 0.95, at once.
 	Connections Share `yaml:"connections"`
 	// SchedulingLatency is the time that goroutines which could run waited for a processor, the 99th percentile of the interval. Default 50ms,
 	// 250ms, for 5s.

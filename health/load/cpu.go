@@ -57,6 +57,16 @@ func (c *cpu) Sample(now time.Time) (Reading, error) {
 	return u.reading(), nil
 }
 
+// Close implements io.Closer.
+func (c *cpu) Close() error {
+	c.stat.close()
+	for _, g := range c.groups {
+		g.quota.close()
+		g.stat.close()
+	}
+	return nil
+}
+
 // machineUse is the share of the machine's processors that was in use since the last sample, 0 when it is not known.
 func (c *cpu) machineUse() float64 {
 	b, err := c.stat.read()
@@ -136,4 +146,12 @@ func (p *pressure) Sample(time.Time) (Reading, error) {
 		errs = append(errs, err)
 	}
 	return Reading{}, errors.Join(errs...)
+}
+
+// Close implements io.Closer.
+func (p *pressure) Close() error {
+	for _, f := range p.files {
+		f.close()
+	}
+	return nil
 }

@@ -31,9 +31,15 @@ func (f *file) read() ([]byte, error) {
 	}
 	n, err := f.f.ReadAt(f.buf, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		f.f.Close() // a cgroup that was removed; another may have its name by the next time
-		f.f = nil
+		f.close() // a cgroup that was removed; another may have its name by the next time
 		return nil, err
 	}
 	return f.buf[:n], nil
+}
+
+func (f *file) close() {
+	if f.f != nil {
+		f.f.Close()
+		f.f = nil
+	}
 }

@@ -48,6 +48,18 @@ func (m *memory) Sample(time.Time) (Reading, error) {
 	return worst, nil
 }
 
+// Close implements io.Closer.
+func (m *memory) Close() error {
+	m.statm.close()
+	m.meminfo.close()
+	for _, g := range m.groups {
+		g.limit.close()
+		g.usage.close()
+		g.stat.close()
+	}
+	return nil
+}
+
 // machine are this process's resident memory and what may still be had of the machine's.
 func (m *memory) machine() (resident, available uint64, err error) {
 	b, err := m.statm.read()

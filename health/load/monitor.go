@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -102,8 +103,9 @@ func (m *Monitor) Subscribe() <-chan struct{} {
 	return c
 }
 
-// Run samples until ctx ends. A Monitor is run once.
+// Run samples until ctx ends, and then closes the sources that are io.Closers. A Monitor is run once.
 func (m *Monitor) Run(ctx context.Context) {
+	defer m.close()
 	tick := time.NewTicker(m.every)
 	defer tick.Stop()
 	for {
@@ -112,6 +114,14 @@ func (m *Monitor) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+	}
+}
+
+func (m *Monitor) close() {
+	for _, s := range m.signals {
+		if c, ok := s.source.(io.Closer); ok {
+			_ = c.Close()
 		}
 	}
 }

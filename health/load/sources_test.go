@@ -36,6 +36,14 @@ func (m machine) write(name, text string) {
 	}
 }
 
+// system are the sources of the machine; what they open is closed at the test's end.
+func (m machine) system() Sources { return closing(m.t, systemBelow(m.root)) }
+
+func closing(t *testing.T, s Sources) Sources {
+	t.Cleanup(func() { New(Config{}, s, Options{}).close() })
+	return s
+}
+
 func sample(t *testing.T, s Source, at time.Duration) Reading {
 	t.Helper()
 	r, err := s.Sample(time.Unix(1e9, 0).Add(at))
@@ -74,7 +82,7 @@ func TestCPUCountsBetweenSamples(t *testing.T) {
 	m.write(own+"/cpu.stat", "usage_usec 1000000\n")
 	m.write(outer+"/cpu.max", "150000 100000\n")
 	m.write(outer+"/cpu.stat", "usage_usec 1000000\nuser_usec 5\n")
-	c := systemBelow(m.root)[CPU].(*cpu)
+	c := m.system()[CPU].(*cpu)
 	used := time.Second
 	c.used, c.processors = func() (time.Duration, error) { return used, nil }, 4
 	if _, err := c.Sample(time.Unix(1e9, 0)); !errors.Is(err, errFirst) {
@@ -108,7 +116,7 @@ func TestCPUCountsBetweenSamples(t *testing.T) {
 func TestPressureIsTheCgroupsOwnElseTheMachines(t *testing.T) {
 	m := newMachine(t)
 	m.write("/proc/pressure/cpu", psiText)
-	p := systemBelow(m.root)[CPUPressure]
+	p := m.system()[CPUPressure]
 	if r := sample(t, p, 0); r.Value != 0.125 {
 		t.Errorf("the machine's: %+v", r)
 	}
@@ -116,7 +124,7 @@ func TestPressureIsTheCgroupsOwnElseTheMachines(t *testing.T) {
 	if r := sample(t, p, 0); r.Value != 0.5 {
 		t.Errorf("the cgroup's: %+v", r)
 	}
-	if _, err := systemBelow(t.TempDir())[CPUPressure].Sample(time.Time{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := (machine{t, t.TempDir()}).system()[CPUPressure].Sample(time.Time{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without both: %v", err)
 	}
 }
@@ -124,7 +132,7 @@ func TestPressureIsTheCgroupsOwnElseTheMachines(t *testing.T) {
 func TestMemoryIsTheWorstOfWhatIsKnown(t *testing.T) {
 	m := newMachine(t)
 	const own, outer = "/sys/fs/cgroup/edge/own", "/sys/fs/cgroup/edge"
-	mem := systemBelow(m.root)[Memory].(*memory)
+	mem := m.system()[Memory].(*memory)
 	mem.pageSize = 4096
 	var held, limit uint64
 	mem.runtime = func() (uint64, uint64) { return held, limit }

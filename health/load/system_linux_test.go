@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"math"
 	"os"
@@ -11,7 +12,7 @@ import (
 )
 
 func TestThisMachineTells(t *testing.T) {
-	sources := System()
+	sources := closing(t, System())
 	for name, s := range sources {
 		_, err := s.Sample(time.Now())
 		if errors.Is(err, errFirst) {
@@ -52,6 +53,7 @@ func TestAFileIsReadAnewAndStaysOpen(t *testing.T) {
 	m := newMachine(t)
 	m.write("/f", "first\n")
 	f := file{path: m.root + "/f"}
+	defer f.close()
 	if b, err := f.read(); err != nil || string(b) != "first\n" {
 		t.Fatalf("%q, %v", b, err)
 	}
@@ -88,6 +90,34 @@ func TestTheRuntimeTellsWhatIsAliveAndNotWhatIsGarbage(t *testing.T) {
 	debug.SetMemoryLimit(math.MaxInt64)
 	if _, limit := heldByRuntime(); limit != 0 {
 		t.Errorf("a limit of %d without one", limit)
+	}
+}
+
+func TestTheMonitorLeavesNoFilesOpen(t *testing.T) {
+	sources := System()
+	c, mem, p := sources[CPU].(*cpu), sources[Memory].(*memory), sources[CPUPressure].(*pressure)
+	open := func() (n int) {
+		files := append([]*file{&c.stat, &mem.statm, &mem.meminfo}, p.files...)
+		for i := range c.groups {
+			files = append(files, &c.groups[i].quota, &c.groups[i].stat, &mem.groups[i].limit, &mem.groups[i].usage, &mem.groups[i].stat)
+		}
+		for _, f := range files {
+			if f.f != nil {
+				n++
+			}
+		}
+		return n
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	m := New(quickConfig(), sources, Options{After: func(State) {
+		if open() < 3 {
+			t.Error("files are opened for each sample")
+		}
+		cancel()
+	}})
+	m.Run(ctx)
+	if n := open(); n != 0 {
+		t.Errorf("%d files are open", n)
 	}
 }
 
