@@ -20,6 +20,9 @@ type RouteSetter interface {
 	Renew(until time.Time)
 }
 
+// atOnce is the least time between two looks that nothing but time asks for.
+const atOnce = time.Millisecond
+
 // Announcer applies Decide: it looks at the inputs when woken, when a decision asks for it and every now and then, and declares the routes.
 type Announcer struct {
 	// immutable
@@ -89,7 +92,7 @@ func (a *Announcer) Run(ctx context.Context) {
 		if beat := now.Add(a.config.beat()); until.IsZero() || until.After(beat) {
 			until = beat
 		}
-		timer.Reset(until.Sub(now))
+		timer.Reset(max(until.Sub(now), atOnce))
 		select {
 		case <-a.wake:
 		case <-timer.C:

@@ -235,31 +235,49 @@ func (v *view) fall(to Level) {
 // rise goes up as far as may be now, and says what is still to be waited for.
 func (v *view) rise(t target) (wait fault, until time.Time) {
 	s := v.s
-	next := t.level
-	for next > s.Level && v.now.Before(s.good[next].Add(v.c.Rise.For)) {
-		next--
+	r := riser{held: s.HoldDownUntil.After(v.now) || v.frozen()}
+	r.alone = r.held && v.in.Others.alone(v.p)
+	next := s.Level
+	for l := LevelDegraded; l <= t.level; l++ {
+		if at := v.mayRise(l, r); !at.IsZero() && !at.After(v.now) {
+			next = max(next, l)
+		}
 	}
-	risen := s.good[t.level].Add(v.c.Rise.For)
-	held := s.HoldDownUntil.After(v.now) || v.frozen()
-	alone := held && v.in.Others.alone(v.p)
-	if alone {
-		next = min(next, LevelDegraded) // whoever would be flapped on has nowhere else to go
-	}
-	if next > s.Level && next >= LevelDegraded && (!held || alone) {
+	if next > s.Level {
 		s.Level, s.Since, s.rose = next, v.now, true
 		if next == t.level {
 			return noFault, time.Time{}
 		}
 	}
-	switch {
-	case s.Level == LevelDegraded && alone:
-		return fault{ReasonLastRegion, "otherwise " + v.holding(risen).String()}, s.HoldDownUntil
-	case v.frozen():
-		return v.holding(risen), time.Time{}
-	case s.HoldDownUntil.After(v.now) && s.HoldDownUntil.After(risen):
-		return v.holding(risen), s.HoldDownUntil
+	for l := max(s.Level+1, LevelDegraded); l <= t.level; l++ {
+		if at := v.mayRise(l, r); !at.IsZero() && (until.IsZero() || at.Before(until)) {
+			until = at
+		}
 	}
-	return fault{ReasonRising, ""}, risen
+	holding := v.holding(s.good[t.level].Add(v.c.Rise.For))
+	if s.Level == LevelDegraded && r.alone {
+		return fault{ReasonLastRegion, "otherwise " + holding.String()}, until
+	}
+	return holding, until
+}
+
+// riser is what stands in the way of a rise besides rise.for.
+type riser struct {
+	held  bool // by a hold-down or the freeze
+	alone bool // held, though nobody else is there
+}
+
+// mayRise is when the route may rise to a level that health allows; zero: not before something else changes.
+func (v *view) mayRise(to Level, r riser) time.Time {
+	at := v.s.good[to].Add(v.c.Rise.For)
+	switch {
+	case r.alone && to == LevelDegraded: // whoever would be flapped on has nowhere else to go
+	case v.frozen():
+		return time.Time{}
+	case r.held && v.s.HoldDownUntil.After(at):
+		at = v.s.HoldDownUntil
+	}
+	return at
 }
 
 // holding says what holds the route down.

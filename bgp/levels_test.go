@@ -108,6 +108,12 @@ func TestDecideLevels(t *testing.T) {
 			{at: 6 * s, in: allWell, level: LevelDegraded, want: ReasonRising, until: 11 * s},
 			{at: 11 * s, in: allWell, want: ReasonServing},
 		}},
+		{"what may be had sooner is not waited for longer", []step{
+			{at: 0, in: noRegional, want: ReasonRising, until: 5 * s},
+			{at: 2 * s, in: allWell, want: ReasonRising, until: 5 * s},
+			{at: 5 * s, in: allWell, level: LevelDegraded, want: ReasonRising, until: 7 * s},
+			{at: 7 * s, in: allWell, want: ReasonServing},
+		}},
 		{"a shared origin dies: with nobody known to do better the route stays, and stale is served", after(
 			step{at: 10 * s, in: noOrigins.beside("nyc:degraded", "tyo:withdrawn"), level: LevelDegraded, want: ReasonLastRegion, also: island,
 				detail: "too few healthy origins: service shop: 0 of 1 healthy origins"},
@@ -164,8 +170,8 @@ func TestDecideLevels(t *testing.T) {
 		)},
 		{"held down, everybody else gone, but not risen yet", after(
 			step{at: 10 * s, in: selfDead.beside("nyc:withdrawn"), want: ReasonSelfFailing},
-			step{at: 11 * s, in: allWell.beside("nyc:withdrawn"), want: ReasonHeldDown, until: 40 * s},
-			step{at: 15 * s, in: allWell.beside("nyc:withdrawn"), want: ReasonHeldDown, until: 40 * s},
+			step{at: 11 * s, in: allWell.beside("nyc:withdrawn"), want: ReasonHeldDown, until: 16 * s},
+			step{at: 15 * s, in: allWell.beside("nyc:withdrawn"), want: ReasonHeldDown, until: 16 * s},
 			step{at: 16 * s, in: allWell.beside("nyc:withdrawn"), level: LevelDegraded, want: ReasonLastRegion, until: 40 * s},
 		)},
 		{"a stall withdraws at once", after(
@@ -343,5 +349,30 @@ func TestDegradingIsAFlapToo(t *testing.T) {
 	// 0, and after 30, 60, 120 and 240 s.
 	if rises < 3 || rises > 5 {
 		t.Errorf("%d rises in ten minutes of flapping", rises)
+	}
+}
+
+// TestFrozenAndAloneIsNoBusyLoop: a decision that waits for an order and not for a time says no time, least of all one that is over.
+func TestFrozenAndAloneIsNoBusyLoop(t *testing.T) {
+	c := levelsConfig()
+	c.HoldDown.FreezeAfter, c.Rise.For = 1, 5*time.Second
+	now, state := time.Unix(0, 0), State{}
+	var ds []Decision
+	look := func(after time.Duration, in Inputs) Decision {
+		now = now.Add(after)
+		state, ds = Decide(now, c, state, in, Orders{})
+		return ds[0]
+	}
+	look(0, allWell)
+	look(5*time.Second, allWell)
+	look(time.Second, selfDead)
+	alone := allWell.beside("nyc:withdrawn")
+	if d := look(time.Minute, alone); d.Reason != ReasonFrozen || !d.Until.Equal(now.Add(5*time.Second)) {
+		t.Errorf("%s %s until %s, want frozen for another 5s: nobody else is there", d.Level, d.Reason, d.Until.Sub(now))
+	}
+	for range 3 {
+		if d := look(5*time.Second, alone); d.Level != LevelDegraded || d.Reason != ReasonLastRegion || !d.Until.IsZero() {
+			t.Errorf("%s %s until %s, want degraded until an order", d.Level, d.Reason, d.Until.Sub(now))
+		}
 	}
 }
