@@ -27,7 +27,7 @@ type PrefixState struct {
 	leavingSince time.Time // the drain ladder's beginning; zero: not leaving
 	leftFrom     Level     // what it was then
 
-	wantsSince time.Time // since when a withdrawal is wanted for what the edge could live with; zero: it is not
+	wantsSince time.Time // since when it has been degraded, or about to be, while another region does better; zero: it is not
 }
 
 // Decision is what should hold for one prefix.
@@ -40,7 +40,7 @@ type Decision struct {
 	Detail           string    // which service or listener, for people; empty when the reason says it all
 	Until            time.Time // when the decision changes by itself, zero: it waits for something else
 	Step             int       // of the drain ladder, from 1; 0: not on it
-	Wants            bool      // to be withdrawn, for something that the edge could live with: for the other edges to know
+	Wants            bool      // announce_when is not met: it would be withdrawn if another region did better; for the other edges to know
 	Island           bool      // origins are gone and the route stays: serve what is there, and say of the rest that it will be back
 	Frozen           bool      // an operator's order is needed
 }
@@ -159,14 +159,14 @@ func (v *view) lacking(f fault) target {
 		case LastWithdraw:
 			return target{level: LevelWithdrawn, fault: f}
 		case LastKeep:
-			return target{level: LevelFull, fault: fault{ReasonLastRegion, f.String()}}
+			return target{level: LevelFull, fault: fault{ReasonLastRegion, f.String()}, wants: true}
 		}
-		return target{level: LevelDegraded, fault: fault{ReasonLastRegion, f.String()}, island: true}
+		return target{level: LevelDegraded, fault: fault{ReasonLastRegion, f.String()}, wants: true, island: true}
 	}
 	if v.s.Level == LevelWithdrawn {
 		return target{level: LevelWithdrawn, fault: f}
 	}
-	if v.s.wantsSince.IsZero() {
+	if v.s.wantsSince.IsZero() || v.s.Level > LevelDegraded { // fall.for goes before degraded.for
 		v.s.wantsSince = v.now
 	}
 	ripe := v.s.wantsSince.Add(v.c.Degraded.For)

@@ -376,3 +376,31 @@ func TestFrozenAndAloneIsNoBusyLoop(t *testing.T) {
 		}
 	}
 }
+
+// TestDegradedComesBeforeWithdrawn, for degraded.for at least, however long fall.for has kept the route as it was.
+func TestDegradedComesBeforeWithdrawn(t *testing.T) {
+	const s = time.Second
+	c := levelsConfig()
+	c.Fall.For = 30 * s
+	ill := noOrigins.beside("nyc:full")
+	scene{"", append(append([]step{}, serving...),
+		step{at: 10 * s, in: ill, level: LevelFull, want: ReasonFalling, until: 40 * s},
+		step{at: 39 * s, in: ill, level: LevelFull, want: ReasonFalling, until: 40 * s, also: wants},
+		step{at: 40 * s, in: ill, level: LevelDegraded, want: ReasonOrigins, until: 50 * s, also: wants},
+		step{at: 50 * s, in: ill, level: LevelDegraded, want: ReasonFalling, until: 80 * s},
+		step{at: 80 * s, in: ill, want: ReasonOrigins},
+	)}.play(t, c)
+}
+
+// TestWhoeverLacksTheSameIsNoBetter, though policy or fall.for still hold its route at full preference.
+func TestWhoeverLacksTheSameIsNoBetter(t *testing.T) {
+	const s = time.Second
+	for policy, level := range map[LastRegion]Level{LastServeStale: LevelDegraded, LastKeep: LevelFull} {
+		c := levelsConfig()
+		c.LastRegion = policy
+		scene{policy.String(), append(append([]step{}, serving...),
+			step{at: 10 * s, in: noOrigins.beside("nyc:full!"), level: level, want: ReasonLastRegion, also: wants},
+			step{at: 60 * s, in: noOrigins.beside("nyc:full!"), level: level, want: ReasonLastRegion, also: wants},
+		)}.play(t, c)
+	}
+}
