@@ -18,6 +18,7 @@ type PrefixState struct {
 	good       [numLevels]time.Time // since when health has allowed that level; zero: it does not
 	worseSince time.Time            // since when health has asked for less than Level; zero: it does not
 	rose       bool                 // since the last flap
+	rescued    bool                 // it rose, held down, because nobody else was there
 
 	Penalty       time.Duration // the last hold-down's length, zero: none or forgiven
 	HoldDownUntil time.Time     // zero: never held down
@@ -170,7 +171,12 @@ func (v *view) lacking(f fault) target {
 		v.s.wantsSince = v.now
 	}
 	ripe := v.s.wantsSince.Add(v.c.Degraded.For)
+	if v.s.rescued && v.s.HoldDownUntil.After(ripe) { // or a view that comes and goes would have the route come and go without a hold-down
+		ripe = v.s.HoldDownUntil
+	}
 	switch {
+	case v.s.rescued && v.frozen():
+		return target{level: LevelDegraded, fault: f, wants: true}
 	case v.now.Before(ripe):
 		return target{level: LevelDegraded, fault: f, until: ripe, wants: true}
 	case !v.in.Others.mayWithdraw(v.p, v.c.MaxWithdrawn):
@@ -227,7 +233,7 @@ func (v *view) fall(to Level) {
 	default:
 		s.Penalty, s.Flaps = min(2*s.Penalty, h.Max), s.Flaps+1
 	}
-	s.rose = false
+	s.rose, s.rescued = false, false
 	s.HoldDownUntil = v.now.Add(s.Penalty)
 	s.Level, s.Since, s.worseSince = to, v.now, time.Time{}
 }
@@ -244,7 +250,7 @@ func (v *view) rise(t target) (wait fault, until time.Time) {
 		}
 	}
 	if next > s.Level {
-		s.Level, s.Since, s.rose = next, v.now, true
+		s.Level, s.Since, s.rose, s.rescued = next, v.now, true, r.alone
 		if next == t.level {
 			return noFault, time.Time{}
 		}

@@ -404,3 +404,31 @@ func TestWhoeverLacksTheSameIsNoBetter(t *testing.T) {
 		)}.play(t, c)
 	}
 }
+
+// TestAViewThatComesAndGoesIsHeldDown: an edge that lacks its origins, and hears of the others by turns, comes back when it seems to be
+// alone; but it does not withdraw again before its hold-down is over, and when frozen not at all.
+func TestAViewThatComesAndGoesIsHeldDown(t *testing.T) {
+	for freeze, most := range map[int]int{0: 10, 2: 2} {
+		c := levelsConfig()
+		c.HoldDown.FreezeAfter = freeze
+		now, state := time.Unix(0, 0), State{}
+		var ds []Decision
+		state, _ = Decide(now, c, state, allWell, Orders{})
+		state, ds = Decide(now.Add(5*time.Second), c, state, allWell, Orders{})
+		withdrawals := 0
+		for i := 6; i < 1806; i++ { // half an hour: silence for 7 s, then a full route elsewhere for 13 s
+			was := ds[0].Announced()
+			in := noOrigins.beside("nyc:full")
+			if i%20 < 7 {
+				in = noOrigins.beside("nyc:full?")
+			}
+			if state, ds = Decide(now.Add(time.Duration(i)*time.Second), c, state, in, Orders{}); was && !ds[0].Announced() {
+				withdrawals++
+			}
+		}
+		// Not less than the hold-downs of 30, 60 and 120 s, and then 240 s, lie between.
+		if withdrawals < 1 || withdrawals > most {
+			t.Errorf("freeze_after %d: %d withdrawals in half an hour, of which the view is the reason", freeze, withdrawals)
+		}
+	}
+}
