@@ -55,6 +55,7 @@ type Announcer struct {
 	obey     sync.Once
 	status   atomic.Pointer[[]PrefixStatus]
 	others   atomic.Pointer[Others]
+	ordering sync.Mutex                 // held by whoever changes drain, after Run has begun
 	drain    atomic.Pointer[DrainOrder] // nil: none
 	thawed   atomic.Pointer[time.Time]
 }

@@ -317,3 +317,47 @@ func TestStatusKeepsABoundedHistory(t *testing.T) {
 		t.Errorf("%d changes, the last %q; %v", len(h), h[len(h)-1].Detail, first)
 	}
 }
+
+// TestASecondOrderKeepsTheFirst: somebody else's drain of another prefix does not bring back the one that is being worked on.
+func TestASecondOrderKeepsTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAnnouncing(levelsConfig())
+		defer a.begin(t)()
+		a.becomes(allWell)
+		time.Sleep(5 * time.Second)
+		order := func(by string, prefixes ...netip.Prefix) {
+			t.Helper()
+			if err := a.Drain(NewDrainOrder(by, "why of "+by, prefixes), false); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		order("a", testPrefix4)
+		if st := a.Status(); st[0].Announced || !st[1].Announced {
+			t.Fatalf("%s and %s, want the first withdrawn", st[0].Level, st[1].Level)
+		}
+		order("b", testPrefix6)
+		if st := a.Status(); st[0].Announced || st[1].Announced {
+			t.Errorf("%s and %s after the second order, want both withdrawn", st[0].Level, st[1].Level)
+		}
+		if o := a.Ordered(); o.By != "b" || !strings.Contains(o.Why, "why of b") || !strings.Contains(o.Why, "ordered by a: why of a") {
+			t.Errorf("the order does not say whose it is: %+v", o)
+		}
+		order("c")
+		order("d", testPrefix4)
+		if st := a.Status(); st[0].Announced || st[1].Announced {
+			t.Errorf("%s and %s after orders for all and then for one, want both withdrawn", st[0].Level, st[1].Level)
+		}
+		for range 100 {
+			order("e", testPrefix4)
+		}
+		if o := a.Ordered(); len(o.Why) > 2*maxOrderText || len(o.Prefixes) > 2 {
+			t.Errorf("orders grow: %d bytes of why, %d prefixes", len(o.Why), len(o.Prefixes))
+		}
+		a.Undrain()
+		if synctest.Wait(); a.level() != LevelFull {
+			t.Errorf("%s after undrain", a.level())
+		}
+	})
+}
