@@ -141,7 +141,7 @@ func (a *Announcer) declare(routes []Route, decisions []Decision) {
 	if a.last != nil && slices.Equal(a.declared, routes) {
 		return
 	}
-	ordered := slices.ContainsFunc(decisions, func(d Decision) bool { return d.Reason == ReasonStopping || d.Reason == ReasonDraining })
+	ordered := slices.ContainsFunc(decisions, Decision.ordered)
 	if ordered && a.Gate != nil && len(a.declared) > 0 {
 		defer a.Gate()()
 	}
@@ -175,7 +175,7 @@ func (a *Announcer) note(now time.Time, i int, d Decision) {
 		}
 	case d.Frozen && !before.Frozen:
 		level = slog.LevelError
-	case d.Level < before.Level && d.Reason != ReasonStopping && d.Reason != ReasonDraining:
+	case d.Level < before.Level && !d.ordered(), d.Level == LevelDraining && !d.ordered(): // the latter is a drain that goes no further
 		level = slog.LevelWarn
 	}
 	if before.Announced() && !d.Announced() {

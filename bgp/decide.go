@@ -49,6 +49,9 @@ type Decision struct {
 // Announced says whether there is a route.
 func (d Decision) Announced() bool { return d.Level > LevelWithdrawn }
 
+// ordered says whether it is as somebody wanted it.
+func (d Decision) ordered() bool { return d.Reason == ReasonDraining || d.Reason == ReasonStopping }
+
 func (d Decision) route() Route {
 	return Route{Prefix: d.Prefix, Prepend: d.Prepend, GracefulShutdown: d.GracefulShutdown}
 }
@@ -321,8 +324,16 @@ func (v *view) leave(t target) Decision {
 		s.leavingSince, s.leftFrom = v.now, s.Level
 	}
 	at, onLadder := v.c.rungAt(v.now.Sub(s.leavingSince))
+	waits := false
 	to := LevelDraining
-	if s.Level == LevelWithdrawn || !onLadder || v.o.Hurry || assessSelf(v.in) != noFault {
+	switch {
+	case s.Level == LevelWithdrawn || v.o.Hurry || assessSelf(v.in) != noFault:
+		to = LevelWithdrawn
+	case onLadder:
+	case f.reason == ReasonDraining && !v.o.Drain.Force && v.in.Others.alone(v.p): // others were drained at the same time, or have died since
+		waits = true
+		f = fault{ReasonLastRegion, ErrLastRegion.Error() + ", so the drain goes no further; " + v.o.Drain.String()}
+	default:
 		to = LevelWithdrawn
 	}
 	if to != s.Level {
@@ -330,7 +341,9 @@ func (v *view) leave(t target) Decision {
 	}
 	d := v.decision(f, time.Time{})
 	if to == LevelDraining {
-		d.Until = s.leavingSince.Add(at.ends)
+		if !waits {
+			d.Until = s.leavingSince.Add(at.ends)
+		}
 		d.Prepend, d.GracefulShutdown, d.Step = at.prepend, at.gracefulShutdown, at.step+1
 		if s.leftFrom == LevelDegraded {
 			d.Prepend += v.c.Degraded.Prepend

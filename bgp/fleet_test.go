@@ -308,3 +308,23 @@ func TestFleetKeeps(t *testing.T) {
 		f.run(t, 6000)
 	}
 }
+
+// TestFleetDrainedByTwo: several operators drain all regions within the time in which the edges do not know of it yet. None is refused,
+// and yet one route stays.
+func TestFleetDrainedByTwo(t *testing.T) {
+	f := newSimFleet("fra", "nyc", "tyo")
+	f.dead = alive
+	f.in = func(int, int) Inputs { return allWell }
+	f.order = func(tick, edge int) Orders {
+		if tick >= 200+edge {
+			return drainOrder
+		}
+		return Orders{}
+	}
+	f.check = func(t *testing.T, tick int) {
+		if n := f.announced(); tick > 100 && n == 0 {
+			t.Errorf("tick %d: no region holds the route", tick)
+		}
+	}
+	f.run(t, 1500)
+}

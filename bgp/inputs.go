@@ -141,6 +141,7 @@ type DrainOrder struct {
 	By       string         `json:"by"`
 	Why      string         `json:"why,omitempty"`
 	Prefixes []netip.Prefix `json:"prefixes,omitempty"` // none: all
+	Force    bool           `json:"force,omitempty"`    // though nobody else is known to hold the route; set by Announcer.Drain
 }
 
 // NewDrainOrder is an order that is given now. What it says of its origin is cut and made fit for logs.

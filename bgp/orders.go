@@ -16,8 +16,8 @@ var ErrLastRegion = errors.New("no other edge is known to hold the route")
 const maxOrderText = 256
 
 // Drain takes the order's prefixes, or all, away by the drain ladder, until Undrain. Without force it is refused with ErrLastRegion when
-// there are other edges and none is known to hold the route. A second order adds to the first; a prefix that is on the ladder already goes
-// on where it is.
+// there are other edges and none is known to hold the route; when that comes about later, the order waits on its last step. A second
+// order adds to the first; a prefix that is on the ladder already goes on where it is.
 func (a *Announcer) Drain(o DrainOrder, force bool) error {
 	if a.stopping.Load() {
 		return errors.New("the edge is stopping")
@@ -34,6 +34,7 @@ func (a *Announcer) Drain(o DrainOrder, force bool) error {
 			return err
 		}
 	}
+	o.Force = force
 	a.drain.Store(a.add(a.drain.Load(), o))
 	a.Wake()
 	return nil
@@ -52,6 +53,7 @@ func (a *Announcer) add(before *DrainOrder, o DrainOrder) *DrainOrder {
 		}
 	}
 	if o.Prefixes = both; more {
+		o.Force = o.Force && before.Force
 		o.Why = printable(cut(strings.TrimPrefix(o.Why+"; and before, "+before.String(), "; and before, ")))
 	}
 	if len(before.Prefixes) == 0 {
