@@ -141,12 +141,21 @@ func (a *Announcer) declare(routes []Route, decisions []Decision) {
 	if a.last != nil && slices.Equal(a.declared, routes) {
 		return
 	}
-	ordered := slices.ContainsFunc(decisions, Decision.ordered)
-	if ordered && a.Gate != nil && len(a.declared) > 0 {
+	if a.Gate != nil && a.planned(decisions) {
 		defer a.Gate()()
 	}
 	a.declared = routes
 	a.routes.SetRoutes(routes)
+}
+
+// planned says whether an order moves a route that there is: others are health's, and must not be held up.
+func (a *Announcer) planned(decisions []Decision) bool {
+	for i, d := range decisions {
+		if a.last != nil && a.last[i].Announced() && d.ordered() && (!d.Announced() || d.route() != a.last[i].route()) {
+			return true
+		}
+	}
+	return false
 }
 
 // note logs and counts what changed for one prefix.

@@ -361,3 +361,29 @@ func TestASecondOrderKeepsTheFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestHealthNeedsNoGate: while one prefix is drained, what health does to another is not held up, and no listener paused for it.
+func TestHealthNeedsNoGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAnnouncing(levelsConfig())
+		gates := 0
+		a.Gate = func() func() { gates++; return func() {} }
+		defer a.begin(t)()
+		a.becomes(allWell)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if err := a.Drain(NewDrainOrder("ops", "", []netip.Prefix{testPrefix6}), false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		before := gates
+		a.becomes(noRegional)
+		a.becomes(selfDead)
+		a.becomes(allWell)
+		time.Sleep(time.Minute)
+		if synctest.Wait(); a.level() != LevelFull || before != 3 || gates != before {
+			t.Errorf("%s; %d gates for the drain, %d for health", a.level(), before, gates-before)
+		}
+	})
+}
