@@ -37,6 +37,7 @@ type edge struct {
 	announcer *bgp.Announcer      // nil without an anycast section
 	addresses *loopback.Addresses // nil without anycast.addresses
 	admin     *admin.Server
+	pauses    pauses // of the listeners
 	started   time.Time
 	token     string // of the questions to itself
 
