@@ -28,7 +28,8 @@ type PrefixState struct {
 	leavingSince time.Time // the drain ladder's beginning; zero: not leaving
 	leftFrom     Level     // what it was then
 
-	wantsSince time.Time // since when it has been degraded, or about to be, while another region does better; zero: it is not
+	unsureSince time.Time // since when an origin without a verdict has been in the way; zero: none is
+	wantsSince  time.Time // since when it has been degraded, or about to be, while another region does better; zero: it is not
 }
 
 // Decision is what should hold for one prefix.
@@ -137,6 +138,8 @@ func (v *view) decision(f fault, until time.Time) Decision {
 
 // target judges health.
 func (v *view) target() target {
+	unsure := v.s.unsureSince
+	v.s.unsureSince = time.Time{}
 	if f := assessSelf(v.in); f != noFault {
 		v.s.wantsSince = time.Time{}
 		return target{level: LevelWithdrawn, fault: f, urgent: f.reason == ReasonStalled}
@@ -150,7 +153,13 @@ func (v *view) target() target {
 		return target{level: LevelFull, fault: noFault}
 	}
 	if f.reason == ReasonNotProbed {
-		return target{level: LevelWithdrawn, fault: f}
+		if v.s.unsureSince = unsure; unsure.IsZero() {
+			v.s.unsureSince = v.now
+		}
+		// One that answers every other probe never gets a verdict. It is no reason to stay away for longer than a dead one.
+		if sure := v.s.unsureSince.Add(v.c.HoldDown.First); v.now.Before(sure) {
+			return target{level: LevelWithdrawn, fault: f, until: sure}
+		}
 	}
 	return v.lacking(f)
 }

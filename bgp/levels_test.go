@@ -462,3 +462,31 @@ func seen(in Inputs) Inputs {
 	in.Others.Seen = []netip.Prefix{testPrefix4, testPrefix6}
 	return in
 }
+
+// TestAnOriginThatNeverGetsAVerdict, because it answers every other probe, is no reason to stay away for ever: no more than a dead one.
+func TestAnOriginThatNeverGetsAVerdict(t *testing.T) {
+	const s = time.Second
+	unsure := Inputs{Self: SelfOK, Services: []ServiceHealth{{Name: "shop", Unprobed: 1}}}
+	detail := "not probed yet: service shop: 0 of 1 healthy origins, 1 not probed yet"
+	for name, steps := range map[string][]step{
+		"with nobody else": {
+			{at: 0, in: unsure, want: ReasonNotProbed, until: 30 * s},
+			{at: 29 * s, in: unsure, want: ReasonNotProbed, until: 30 * s},
+			{at: 30 * s, in: unsure, want: ReasonRising, until: 35 * s},
+			{at: 35 * s, in: unsure, level: LevelDegraded, want: ReasonLastRegion, also: island, detail: detail},
+			{at: 40 * s, in: allWell, level: LevelDegraded, want: ReasonRising, until: 45 * s},
+			{at: 45 * s, in: allWell, want: ReasonServing},
+		},
+		"while another does better": {
+			{at: 0, in: unsure.beside("nyc:full"), want: ReasonNotProbed, until: 30 * s},
+			{at: 30 * s, in: unsure.beside("nyc:full"), want: ReasonNotProbed},
+		},
+		"each time anew": {
+			{at: 0, in: unsure, want: ReasonNotProbed, until: 30 * s},
+			{at: 1 * s, in: selfDead, want: ReasonSelfFailing},
+			{at: 20 * s, in: unsure, want: ReasonNotProbed, until: 50 * s},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { scene{name, steps}.play(t, levelsConfig()) })
+	}
+}
