@@ -387,3 +387,50 @@ func TestHealthNeedsNoGate(t *testing.T) {
 		}
 	})
 }
+
+// TestStateIsWrittenAgain when the disk refused it: an order must not be forgotten because the disk was full in that moment.
+func TestStateIsWrittenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "not there yet")
+		c := levelsConfig()
+		c.StateFile = filepath.Join(dir, "state.json")
+		a := newAnnouncing(c)
+		end := a.begin(t)
+		if err := a.Drain(DrainOrder{By: "ops"}, false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := strings.Count(a.log.String(), "can't be written"); n < 1 || n > 5 {
+			t.Errorf("%d complaints about the disk in a minute: %s", n, a.log)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		b, err := os.ReadFile(c.StateFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := parseState(b); err != nil || s.Drain == nil {
+			t.Errorf("%s, %v: the order is not there", b, err)
+		}
+		end()
+	})
+}
+
+// TestAClockThatIsSetBackDoesNotLengthenAHoldDown from before a restart: it is counted from the start on.
+func TestAClockThatIsSetBackDoesNotLengthenAHoldDown(t *testing.T) {
+	c := levelsConfig()
+	now := time.Now()
+	wall := now.Add(30 * time.Second).Round(0)
+	s := c.resume(savedPrefix{Prefix: testPrefix4, Penalty: 30 * time.Second, HoldDownUntil: wall}, true, now)
+	// Within one process times compare by the monotonic clock, as long as both have it.
+	if s.HoldDownUntil == wall || s.HoldDownUntil.Round(0) != wall {
+		t.Errorf("held down until %v, want the same time with a monotonic reading", s.HoldDownUntil)
+	}
+	if s := c.resume(savedPrefix{Prefix: testPrefix4}, true, now); !s.HoldDownUntil.IsZero() {
+		t.Errorf("held down until %s, want not at all", s.HoldDownUntil)
+	}
+}
