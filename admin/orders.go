@@ -16,7 +16,7 @@ type Orderer interface {
 
 // DrainOrder is what POST /drain asks for.
 type DrainOrder struct {
-	Prefixes []netip.Prefix `json:"prefixes"` // none: all
+	Prefixes []netip.Prefix `json:"prefixes"` // left out or null: all
 	Why      string         `json:"why"`
 	Force    bool           `json:"force"` // though a guard is against it
 }
@@ -34,6 +34,10 @@ const maxOrderBody = 64 << 10
 func (s Source) drain(w http.ResponseWriter, r *http.Request) {
 	var o DrainOrder
 	if !questionOf(w, r, maxOrderBody, &o) {
+		return
+	}
+	if o.Prefixes != nil && len(o.Prefixes) == 0 { // a list that somebody's script found nothing for
+		answer(w, http.StatusBadRequest, errors.New("prefixes is an empty list; leave it out for all"))
 		return
 	}
 	obeyed(w, s.Orderer.Drain(o, "admin "+r.RemoteAddr))

@@ -48,6 +48,7 @@ func TestOrders(t *testing.T) {
 		{"a guard's refusal", "/drain", kind, `{"why":"last"}`, nil, 409, "the last region", nil, false},
 		{"and against it", "/drain", kind, `{"why":"last","force":true}`, nil, 200, "{}", &DrainOrder{Why: "last", Force: true}, false},
 		{"what the announcer refuses", "/drain", kind, `{"why":"wrong"}`, nil, 400, "not ours", nil, false},
+		{"a script's empty list, which is not all", "/drain", kind, `{"prefixes":[]}`, nil, 400, "leave it out", nil, false},
 		{"no prefix", "/drain", kind, `{"prefixes":["192.0.2.1"]}`, nil, 400, "error", nil, false},
 		{"an unknown member", "/drain", kind, `{"prefix":"192.0.2.0/24"}`, nil, 400, "unknown field", nil, false},
 		{"no body", "/drain", kind, ``, nil, 400, "error", nil, false},

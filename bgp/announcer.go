@@ -20,6 +20,9 @@ type RouteSetter interface {
 	Renew(until time.Time)
 }
 
+// atOnce is the least time between two looks that nothing but time asks for.
+const atOnce = time.Millisecond
+
 // Announcer applies Decide: it looks at the inputs when woken, when a decision asks for it and every now and then, and declares the routes.
 type Announcer struct {
 	// immutable
@@ -52,6 +55,7 @@ type Announcer struct {
 	obey     sync.Once
 	status   atomic.Pointer[[]PrefixStatus]
 	others   atomic.Pointer[Others]
+	ordering sync.Mutex                 // held by whoever changes drain, after Run has begun
 	drain    atomic.Pointer[DrainOrder] // nil: none
 	thawed   atomic.Pointer[time.Time]
 }
@@ -89,7 +93,7 @@ func (a *Announcer) Run(ctx context.Context) {
 		if beat := now.Add(a.config.beat()); until.IsZero() || until.After(beat) {
 			until = beat
 		}
-		timer.Reset(until.Sub(now))
+		timer.Reset(max(until.Sub(now), atOnce))
 		select {
 		case <-a.wake:
 		case <-timer.C:
@@ -137,12 +141,21 @@ func (a *Announcer) declare(routes []Route, decisions []Decision) {
 	if a.last != nil && slices.Equal(a.declared, routes) {
 		return
 	}
-	ordered := slices.ContainsFunc(decisions, func(d Decision) bool { return d.Reason == ReasonStopping || d.Reason == ReasonDraining })
-	if ordered && a.Gate != nil && len(a.declared) > 0 {
+	if a.Gate != nil && a.planned(decisions) {
 		defer a.Gate()()
 	}
 	a.declared = routes
 	a.routes.SetRoutes(routes)
+}
+
+// planned says whether an order moves a route that there is: others are health's, and must not be held up.
+func (a *Announcer) planned(decisions []Decision) bool {
+	for i, d := range decisions {
+		if a.last != nil && a.last[i].Announced() && d.ordered() && (!d.Announced() || d.route() != a.last[i].route()) {
+			return true
+		}
+	}
+	return false
 }
 
 // note logs and counts what changed for one prefix.
@@ -171,7 +184,7 @@ func (a *Announcer) note(now time.Time, i int, d Decision) {
 		}
 	case d.Frozen && !before.Frozen:
 		level = slog.LevelError
-	case d.Level < before.Level && d.Reason != ReasonStopping && d.Reason != ReasonDraining:
+	case d.Level < before.Level && !d.ordered(), d.Level == LevelDraining && !d.ordered(): // the latter is a drain that goes no further
 		level = slog.LevelWarn
 	}
 	if before.Announced() && !d.Announced() {

@@ -18,6 +18,7 @@ type PrefixState struct {
 	good       [numLevels]time.Time // since when health has allowed that level; zero: it does not
 	worseSince time.Time            // since when health has asked for less than Level; zero: it does not
 	rose       bool                 // since the last flap
+	rescued    bool                 // it rose, held down, because nobody else was there
 
 	Penalty       time.Duration // the last hold-down's length, zero: none or forgiven
 	HoldDownUntil time.Time     // zero: never held down
@@ -27,7 +28,8 @@ type PrefixState struct {
 	leavingSince time.Time // the drain ladder's beginning; zero: not leaving
 	leftFrom     Level     // what it was then
 
-	wantsSince time.Time // since when a withdrawal is wanted for what the edge could live with; zero: it is not
+	unsureSince time.Time // since when an origin without a verdict has been in the way; zero: none is
+	wantsSince  time.Time // since when it has been degraded, or about to be, while another region does better; zero: it is not
 }
 
 // Decision is what should hold for one prefix.
@@ -40,13 +42,16 @@ type Decision struct {
 	Detail           string    // which service or listener, for people; empty when the reason says it all
 	Until            time.Time // when the decision changes by itself, zero: it waits for something else
 	Step             int       // of the drain ladder, from 1; 0: not on it
-	Wants            bool      // to be withdrawn, for something that the edge could live with: for the other edges to know
+	Wants            bool      // announce_when is not met: it would be withdrawn if another region did better; for the other edges to know
 	Island           bool      // origins are gone and the route stays: serve what is there, and say of the rest that it will be back
 	Frozen           bool      // an operator's order is needed
 }
 
 // Announced says whether there is a route.
 func (d Decision) Announced() bool { return d.Level > LevelWithdrawn }
+
+// ordered says whether it is as somebody wanted it.
+func (d Decision) ordered() bool { return d.Reason == ReasonDraining || d.Reason == ReasonStopping }
 
 func (d Decision) route() Route {
 	return Route{Prefix: d.Prefix, Prepend: d.Prepend, GracefulShutdown: d.GracefulShutdown}
@@ -133,6 +138,8 @@ func (v *view) decision(f fault, until time.Time) Decision {
 
 // target judges health.
 func (v *view) target() target {
+	unsure := v.s.unsureSince
+	v.s.unsureSince = time.Time{}
 	if f := assessSelf(v.in); f != noFault {
 		v.s.wantsSince = time.Time{}
 		return target{level: LevelWithdrawn, fault: f, urgent: f.reason == ReasonStalled}
@@ -146,7 +153,13 @@ func (v *view) target() target {
 		return target{level: LevelFull, fault: noFault}
 	}
 	if f.reason == ReasonNotProbed {
-		return target{level: LevelWithdrawn, fault: f}
+		if v.s.unsureSince = unsure; unsure.IsZero() {
+			v.s.unsureSince = v.now
+		}
+		// One that answers every other probe never gets a verdict. It is no reason to stay away for longer than a dead one.
+		if sure := v.s.unsureSince.Add(v.c.HoldDown.First); v.now.Before(sure) {
+			return target{level: LevelWithdrawn, fault: f, until: sure}
+		}
 	}
 	return v.lacking(f)
 }
@@ -159,18 +172,23 @@ func (v *view) lacking(f fault) target {
 		case LastWithdraw:
 			return target{level: LevelWithdrawn, fault: f}
 		case LastKeep:
-			return target{level: LevelFull, fault: fault{ReasonLastRegion, f.String()}}
+			return target{level: LevelFull, fault: fault{ReasonLastRegion, f.String()}, wants: true}
 		}
-		return target{level: LevelDegraded, fault: fault{ReasonLastRegion, f.String()}, island: true}
+		return target{level: LevelDegraded, fault: fault{ReasonLastRegion, f.String()}, wants: true, island: true}
 	}
 	if v.s.Level == LevelWithdrawn {
 		return target{level: LevelWithdrawn, fault: f}
 	}
-	if v.s.wantsSince.IsZero() {
+	if v.s.wantsSince.IsZero() || v.s.Level > LevelDegraded { // fall.for goes before degraded.for
 		v.s.wantsSince = v.now
 	}
 	ripe := v.s.wantsSince.Add(v.c.Degraded.For)
+	if v.s.rescued && v.s.HoldDownUntil.After(ripe) { // or a view that comes and goes would have the route come and go without a hold-down
+		ripe = v.s.HoldDownUntil
+	}
 	switch {
+	case v.s.rescued && v.frozen():
+		return target{level: LevelDegraded, fault: f, wants: true}
 	case v.now.Before(ripe):
 		return target{level: LevelDegraded, fault: f, until: ripe, wants: true}
 	case !v.in.Others.mayWithdraw(v.p, v.c.MaxWithdrawn):
@@ -227,7 +245,7 @@ func (v *view) fall(to Level) {
 	default:
 		s.Penalty, s.Flaps = min(2*s.Penalty, h.Max), s.Flaps+1
 	}
-	s.rose = false
+	s.rose, s.rescued = false, false
 	s.HoldDownUntil = v.now.Add(s.Penalty)
 	s.Level, s.Since, s.worseSince = to, v.now, time.Time{}
 }
@@ -235,31 +253,49 @@ func (v *view) fall(to Level) {
 // rise goes up as far as may be now, and says what is still to be waited for.
 func (v *view) rise(t target) (wait fault, until time.Time) {
 	s := v.s
-	next := t.level
-	for next > s.Level && v.now.Before(s.good[next].Add(v.c.Rise.For)) {
-		next--
+	r := riser{held: s.HoldDownUntil.After(v.now) || v.frozen()}
+	r.alone = r.held && v.in.Others.alone(v.p)
+	next := s.Level
+	for l := LevelDegraded; l <= t.level; l++ {
+		if at := v.mayRise(l, r); !at.IsZero() && !at.After(v.now) {
+			next = max(next, l)
+		}
 	}
-	risen := s.good[t.level].Add(v.c.Rise.For)
-	held := s.HoldDownUntil.After(v.now) || v.frozen()
-	alone := held && v.in.Others.alone(v.p)
-	if alone {
-		next = min(next, LevelDegraded) // whoever would be flapped on has nowhere else to go
-	}
-	if next > s.Level && next >= LevelDegraded && (!held || alone) {
-		s.Level, s.Since, s.rose = next, v.now, true
+	if next > s.Level {
+		s.Level, s.Since, s.rose, s.rescued = next, v.now, true, r.alone
 		if next == t.level {
 			return noFault, time.Time{}
 		}
 	}
-	switch {
-	case s.Level == LevelDegraded && alone:
-		return fault{ReasonLastRegion, "otherwise " + v.holding(risen).String()}, s.HoldDownUntil
-	case v.frozen():
-		return v.holding(risen), time.Time{}
-	case s.HoldDownUntil.After(v.now) && s.HoldDownUntil.After(risen):
-		return v.holding(risen), s.HoldDownUntil
+	for l := max(s.Level+1, LevelDegraded); l <= t.level; l++ {
+		if at := v.mayRise(l, r); !at.IsZero() && (until.IsZero() || at.Before(until)) {
+			until = at
+		}
 	}
-	return fault{ReasonRising, ""}, risen
+	holding := v.holding(s.good[t.level].Add(v.c.Rise.For))
+	if s.Level == LevelDegraded && r.alone {
+		return fault{ReasonLastRegion, "otherwise " + holding.String()}, until
+	}
+	return holding, until
+}
+
+// riser is what stands in the way of a rise besides rise.for.
+type riser struct {
+	held  bool // by a hold-down or the freeze
+	alone bool // held, though nobody else is there
+}
+
+// mayRise is when the route may rise to a level that health allows; zero: not before something else changes.
+func (v *view) mayRise(to Level, r riser) time.Time {
+	at := v.s.good[to].Add(v.c.Rise.For)
+	switch {
+	case r.alone && to == LevelDegraded: // whoever would be flapped on has nowhere else to go
+	case v.frozen():
+		return time.Time{}
+	case r.held && v.s.HoldDownUntil.After(at):
+		at = v.s.HoldDownUntil
+	}
+	return at
 }
 
 // holding says what holds the route down.
@@ -297,8 +333,16 @@ func (v *view) leave(t target) Decision {
 		s.leavingSince, s.leftFrom = v.now, s.Level
 	}
 	at, onLadder := v.c.rungAt(v.now.Sub(s.leavingSince))
+	waits := false
 	to := LevelDraining
-	if s.Level == LevelWithdrawn || !onLadder || v.o.Hurry || assessSelf(v.in) != noFault {
+	switch {
+	case s.Level == LevelWithdrawn || v.o.Hurry || assessSelf(v.in) != noFault:
+		to = LevelWithdrawn
+	case onLadder:
+	case f.reason == ReasonDraining && !v.o.Drain.Force && v.in.Others.alone(v.p): // others were drained at the same time, or have died since
+		waits = true
+		f = fault{ReasonLastRegion, ErrLastRegion.Error() + ", so the drain goes no further; " + v.o.Drain.String()}
+	default:
 		to = LevelWithdrawn
 	}
 	if to != s.Level {
@@ -306,7 +350,9 @@ func (v *view) leave(t target) Decision {
 	}
 	d := v.decision(f, time.Time{})
 	if to == LevelDraining {
-		d.Until = s.leavingSince.Add(at.ends)
+		if !waits {
+			d.Until = s.leavingSince.Add(at.ends)
+		}
 		d.Prepend, d.GracefulShutdown, d.Step = at.prepend, at.gracefulShutdown, at.step+1
 		if s.leftFrom == LevelDegraded {
 			d.Prepend += v.c.Degraded.Prepend

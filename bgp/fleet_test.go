@@ -275,3 +275,56 @@ func TestFleetSurvivesDeaths(t *testing.T) {
 		}
 	}
 }
+
+// TestFleetKeeps: where all are to stay as they are, a shared origin's death moves each region once at most, and takes no route.
+func TestFleetKeeps(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		f := newSimFleet("ams", "fra", "nyc")
+		f.delay, f.dead = 1+r.IntN(10), alive
+		notice := make([]int, len(f.edges))
+		for i, e := range f.edges {
+			e.c.LastRegion = LastKeep
+			notice[i] = 200 + r.IntN(60)
+		}
+		f.in = func(tick, edge int) Inputs {
+			if tick >= notice[edge] {
+				return noOrigins
+			}
+			return allWell
+		}
+		falls, was := make([]int, len(f.edges)), make([]Level, len(f.edges))
+		f.check = func(t *testing.T, tick int) {
+			for i, e := range f.edges {
+				if e.d.Level < was[i] {
+					falls[i]++
+				}
+				was[i] = e.d.Level
+				if falls[i] > 1 || tick > 100 && !e.d.Announced() || tick > 1000 && e.d.Level != LevelFull {
+					t.Errorf("seed %d, tick %d: %s is %s after %d falls", seed, tick, e.region, e.d.Level, falls[i])
+				}
+			}
+		}
+		f.run(t, 6000)
+	}
+}
+
+// TestFleetDrainedByTwo: several operators drain all regions within the time in which the edges do not know of it yet. None is refused,
+// and yet one route stays.
+func TestFleetDrainedByTwo(t *testing.T) {
+	f := newSimFleet("fra", "nyc", "tyo")
+	f.dead = alive
+	f.in = func(int, int) Inputs { return allWell }
+	f.order = func(tick, edge int) Orders {
+		if tick >= 200+edge {
+			return drainOrder
+		}
+		return Orders{}
+	}
+	f.check = func(t *testing.T, tick int) {
+		if n := f.announced(); tick > 100 && n == 0 {
+			t.Errorf("tick %d: no region holds the route", tick)
+		}
+	}
+	f.run(t, 1500)
+}

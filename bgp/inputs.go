@@ -66,7 +66,7 @@ type OtherEdge struct {
 // OtherRoute is how another edge announces a prefix.
 type OtherRoute struct {
 	Level Level
-	Wants bool // it wants to withdraw it for something that it could live with
+	Wants bool // it lacks what it should have to hold it: no better than an edge that lacks the same
 }
 
 // level is what the edge is known to announce.
@@ -77,9 +77,9 @@ func (e *OtherEdge) level(p netip.Prefix) Level {
 	return e.Routes[p].Level
 }
 
-// full says whether an edge elsewhere is known to hold the route at full preference.
+// full says whether another edge is known to hold the route at full preference, and to have what it takes.
 func (o *Others) full(p netip.Prefix) bool {
-	return slices.ContainsFunc(o.Edges, func(e OtherEdge) bool { return e.level(p) == LevelFull })
+	return slices.ContainsFunc(o.Edges, func(e OtherEdge) bool { return e.level(p) == LevelFull && !e.Routes[p].Wants })
 }
 
 // alone says whether there are other edges and none of them is known to hold the route: one that is silent may be dead.
@@ -141,6 +141,7 @@ type DrainOrder struct {
 	By       string         `json:"by"`
 	Why      string         `json:"why,omitempty"`
 	Prefixes []netip.Prefix `json:"prefixes,omitempty"` // none: all
+	Force    bool           `json:"force,omitempty"`    // though nobody else is known to hold the route; set by Announcer.Drain
 }
 
 // NewDrainOrder is an order that is given now. What it says of its origin is cut and made fit for logs.

@@ -108,6 +108,12 @@ func TestDecideLevels(t *testing.T) {
 			{at: 6 * s, in: allWell, level: LevelDegraded, want: ReasonRising, until: 11 * s},
 			{at: 11 * s, in: allWell, want: ReasonServing},
 		}},
+		{"what may be had sooner is not waited for longer", []step{
+			{at: 0, in: noRegional, want: ReasonRising, until: 5 * s},
+			{at: 2 * s, in: allWell, want: ReasonRising, until: 5 * s},
+			{at: 5 * s, in: allWell, level: LevelDegraded, want: ReasonRising, until: 7 * s},
+			{at: 7 * s, in: allWell, want: ReasonServing},
+		}},
 		{"a shared origin dies: with nobody known to do better the route stays, and stale is served", after(
 			step{at: 10 * s, in: noOrigins.beside("nyc:degraded", "tyo:withdrawn"), level: LevelDegraded, want: ReasonLastRegion, also: island,
 				detail: "too few healthy origins: service shop: 0 of 1 healthy origins"},
@@ -164,8 +170,8 @@ func TestDecideLevels(t *testing.T) {
 		)},
 		{"held down, everybody else gone, but not risen yet", after(
 			step{at: 10 * s, in: selfDead.beside("nyc:withdrawn"), want: ReasonSelfFailing},
-			step{at: 11 * s, in: allWell.beside("nyc:withdrawn"), want: ReasonHeldDown, until: 40 * s},
-			step{at: 15 * s, in: allWell.beside("nyc:withdrawn"), want: ReasonHeldDown, until: 40 * s},
+			step{at: 11 * s, in: allWell.beside("nyc:withdrawn"), want: ReasonHeldDown, until: 16 * s},
+			step{at: 15 * s, in: allWell.beside("nyc:withdrawn"), want: ReasonHeldDown, until: 16 * s},
 			step{at: 16 * s, in: allWell.beside("nyc:withdrawn"), level: LevelDegraded, want: ReasonLastRegion, until: 40 * s},
 		)},
 		{"a stall withdraws at once", after(
@@ -343,5 +349,144 @@ func TestDegradingIsAFlapToo(t *testing.T) {
 	// 0, and after 30, 60, 120 and 240 s.
 	if rises < 3 || rises > 5 {
 		t.Errorf("%d rises in ten minutes of flapping", rises)
+	}
+}
+
+// TestFrozenAndAloneIsNoBusyLoop: a decision that waits for an order and not for a time says no time, least of all one that is over.
+func TestFrozenAndAloneIsNoBusyLoop(t *testing.T) {
+	c := levelsConfig()
+	c.HoldDown.FreezeAfter, c.Rise.For = 1, 5*time.Second
+	now, state := time.Unix(0, 0), State{}
+	var ds []Decision
+	look := func(after time.Duration, in Inputs) Decision {
+		now = now.Add(after)
+		state, ds = Decide(now, c, state, in, Orders{})
+		return ds[0]
+	}
+	look(0, allWell)
+	look(5*time.Second, allWell)
+	look(time.Second, selfDead)
+	alone := allWell.beside("nyc:withdrawn")
+	if d := look(time.Minute, alone); d.Reason != ReasonFrozen || !d.Until.Equal(now.Add(5*time.Second)) {
+		t.Errorf("%s %s until %s, want frozen for another 5s: nobody else is there", d.Level, d.Reason, d.Until.Sub(now))
+	}
+	for range 3 {
+		if d := look(5*time.Second, alone); d.Level != LevelDegraded || d.Reason != ReasonLastRegion || !d.Until.IsZero() {
+			t.Errorf("%s %s until %s, want degraded until an order", d.Level, d.Reason, d.Until.Sub(now))
+		}
+	}
+}
+
+// TestDegradedComesBeforeWithdrawn, for degraded.for at least, however long fall.for has kept the route as it was.
+func TestDegradedComesBeforeWithdrawn(t *testing.T) {
+	const s = time.Second
+	c := levelsConfig()
+	c.Fall.For = 30 * s
+	ill := noOrigins.beside("nyc:full")
+	scene{"", append(append([]step{}, serving...),
+		step{at: 10 * s, in: ill, level: LevelFull, want: ReasonFalling, until: 40 * s},
+		step{at: 39 * s, in: ill, level: LevelFull, want: ReasonFalling, until: 40 * s, also: wants},
+		step{at: 40 * s, in: ill, level: LevelDegraded, want: ReasonOrigins, until: 50 * s, also: wants},
+		step{at: 50 * s, in: ill, level: LevelDegraded, want: ReasonFalling, until: 80 * s},
+		step{at: 80 * s, in: ill, want: ReasonOrigins},
+	)}.play(t, c)
+}
+
+// TestWhoeverLacksTheSameIsNoBetter, though policy or fall.for still hold its route at full preference.
+func TestWhoeverLacksTheSameIsNoBetter(t *testing.T) {
+	const s = time.Second
+	for policy, level := range map[LastRegion]Level{LastServeStale: LevelDegraded, LastKeep: LevelFull} {
+		c := levelsConfig()
+		c.LastRegion = policy
+		scene{policy.String(), append(append([]step{}, serving...),
+			step{at: 10 * s, in: noOrigins.beside("nyc:full!"), level: level, want: ReasonLastRegion, also: wants},
+			step{at: 60 * s, in: noOrigins.beside("nyc:full!"), level: level, want: ReasonLastRegion, also: wants},
+		)}.play(t, c)
+	}
+}
+
+// TestAViewThatComesAndGoesIsHeldDown: an edge that lacks its origins, and hears of the others by turns, comes back when it seems to be
+// alone; but it does not withdraw again before its hold-down is over, and when frozen not at all.
+func TestAViewThatComesAndGoesIsHeldDown(t *testing.T) {
+	for freeze, most := range map[int]int{0: 10, 2: 2} {
+		c := levelsConfig()
+		c.HoldDown.FreezeAfter = freeze
+		now, state := time.Unix(0, 0), State{}
+		var ds []Decision
+		state, _ = Decide(now, c, state, allWell, Orders{})
+		state, ds = Decide(now.Add(5*time.Second), c, state, allWell, Orders{})
+		withdrawals := 0
+		for i := 6; i < 1806; i++ { // half an hour: silence for 7 s, then a full route elsewhere for 13 s
+			was := ds[0].Announced()
+			in := noOrigins.beside("nyc:full")
+			if i%20 < 7 {
+				in = noOrigins.beside("nyc:full?")
+			}
+			if state, ds = Decide(now.Add(time.Duration(i)*time.Second), c, state, in, Orders{}); was && !ds[0].Announced() {
+				withdrawals++
+			}
+		}
+		// Not less than the hold-downs of 30, 60 and 120 s, and then 240 s, lie between.
+		if withdrawals < 1 || withdrawals > most {
+			t.Errorf("freeze_after %d: %d withdrawals in half an hour, of which the view is the reason", freeze, withdrawals)
+		}
+	}
+}
+
+// TestADrainStopsBeforeTheLastRoute: an order that was given while others held the route waits, on its last step, when they do no more.
+func TestADrainStopsBeforeTheLastRoute(t *testing.T) {
+	const s = time.Second
+	forced := Orders{Drain: &DrainOrder{By: "ops", Force: true}}
+	after := func(steps ...step) []step {
+		return append(append(append([]step{}, serving...), step{at: 10 * s, in: allWell.beside("nyc:full"), orders: drainOrder, level: LevelDraining, want: ReasonDraining, until: 20 * s}), steps...)
+	}
+	last := step{at: 40 * s, in: allWell.beside("nyc:draining"), orders: drainOrder, level: LevelDraining, want: ReasonLastRegion, also: like(3, true),
+		detail: "no other edge is known to hold the route, so the drain goes no further; ordered by ops: maintenance"}
+	for name, steps := range map[string][]step{
+		"goes on when another holds it": after(last,
+			step{at: 60 * s, in: allWell.beside("nyc:degraded"), orders: drainOrder, want: ReasonDraining},
+			step{at: 61 * s, in: allWell.beside("nyc:withdrawn"), orders: drainOrder, want: ReasonDraining}),
+		"is taken back":          after(last, step{at: 60 * s, in: allWell.beside("nyc:draining"), want: ReasonServing}),
+		"with force":             after(step{at: 40 * s, in: allWell.beside("nyc:draining"), orders: forced, want: ReasonDraining}),
+		"a stop does not wait":   after(last, step{at: 60 * s, in: allWell.beside("nyc:draining"), orders: Orders{Stopping: true, Drain: drainOrder.Drain}, want: ReasonStopping}),
+		"nor does who is dead":   after(last, step{at: 60 * s, in: selfDead.beside("nyc:draining"), orders: drainOrder, want: ReasonDraining}),
+		"routers see another's":  after(step{at: 40 * s, in: seen(allWell.beside("nyc:draining")), orders: drainOrder, want: ReasonDraining}),
+		"nobody else configured": after(step{at: 40 * s, in: allWell, orders: drainOrder, want: ReasonDraining}),
+	} {
+		t.Run(name, func(t *testing.T) { scene{name, steps}.play(t, levelsConfig()) })
+	}
+}
+
+// seen is what routers show as well.
+func seen(in Inputs) Inputs {
+	in.Others.Seen = []netip.Prefix{testPrefix4, testPrefix6}
+	return in
+}
+
+// TestAnOriginThatNeverGetsAVerdict, because it answers every other probe, is no reason to stay away for ever: no more than a dead one.
+func TestAnOriginThatNeverGetsAVerdict(t *testing.T) {
+	const s = time.Second
+	unsure := Inputs{Self: SelfOK, Services: []ServiceHealth{{Name: "shop", Unprobed: 1}}}
+	detail := "not probed yet: service shop: 0 of 1 healthy origins, 1 not probed yet"
+	for name, steps := range map[string][]step{
+		"with nobody else": {
+			{at: 0, in: unsure, want: ReasonNotProbed, until: 30 * s},
+			{at: 29 * s, in: unsure, want: ReasonNotProbed, until: 30 * s},
+			{at: 30 * s, in: unsure, want: ReasonRising, until: 35 * s},
+			{at: 35 * s, in: unsure, level: LevelDegraded, want: ReasonLastRegion, also: island, detail: detail},
+			{at: 40 * s, in: allWell, level: LevelDegraded, want: ReasonRising, until: 45 * s},
+			{at: 45 * s, in: allWell, want: ReasonServing},
+		},
+		"while another does better": {
+			{at: 0, in: unsure.beside("nyc:full"), want: ReasonNotProbed, until: 30 * s},
+			{at: 30 * s, in: unsure.beside("nyc:full"), want: ReasonNotProbed},
+		},
+		"each time anew": {
+			{at: 0, in: unsure, want: ReasonNotProbed, until: 30 * s},
+			{at: 1 * s, in: selfDead, want: ReasonSelfFailing},
+			{at: 20 * s, in: unsure, want: ReasonNotProbed, until: 50 * s},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { scene{name, steps}.play(t, levelsConfig()) })
 	}
 }

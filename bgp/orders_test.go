@@ -317,3 +317,120 @@ func TestStatusKeepsABoundedHistory(t *testing.T) {
 		t.Errorf("%d changes, the last %q; %v", len(h), h[len(h)-1].Detail, first)
 	}
 }
+
+// TestASecondOrderKeepsTheFirst: somebody else's drain of another prefix does not bring back the one that is being worked on.
+func TestASecondOrderKeepsTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAnnouncing(levelsConfig())
+		defer a.begin(t)()
+		a.becomes(allWell)
+		time.Sleep(5 * time.Second)
+		order := func(by string, prefixes ...netip.Prefix) {
+			t.Helper()
+			if err := a.Drain(NewDrainOrder(by, "why of "+by, prefixes), false); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		order("a", testPrefix4)
+		if st := a.Status(); st[0].Announced || !st[1].Announced {
+			t.Fatalf("%s and %s, want the first withdrawn", st[0].Level, st[1].Level)
+		}
+		order("b", testPrefix6)
+		if st := a.Status(); st[0].Announced || st[1].Announced {
+			t.Errorf("%s and %s after the second order, want both withdrawn", st[0].Level, st[1].Level)
+		}
+		if o := a.Ordered(); o.By != "b" || !strings.Contains(o.Why, "why of b") || !strings.Contains(o.Why, "ordered by a: why of a") {
+			t.Errorf("the order does not say whose it is: %+v", o)
+		}
+		order("c")
+		order("d", testPrefix4)
+		if st := a.Status(); st[0].Announced || st[1].Announced {
+			t.Errorf("%s and %s after orders for all and then for one, want both withdrawn", st[0].Level, st[1].Level)
+		}
+		for range 100 {
+			order("e", testPrefix4)
+		}
+		if o := a.Ordered(); len(o.Why) > 2*maxOrderText || len(o.Prefixes) > 2 {
+			t.Errorf("orders grow: %d bytes of why, %d prefixes", len(o.Why), len(o.Prefixes))
+		}
+		a.Undrain()
+		if synctest.Wait(); a.level() != LevelFull {
+			t.Errorf("%s after undrain", a.level())
+		}
+	})
+}
+
+// TestHealthNeedsNoGate: while one prefix is drained, what health does to another is not held up, and no listener paused for it.
+func TestHealthNeedsNoGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAnnouncing(levelsConfig())
+		gates := 0
+		a.Gate = func() func() { gates++; return func() {} }
+		defer a.begin(t)()
+		a.becomes(allWell)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if err := a.Drain(NewDrainOrder("ops", "", []netip.Prefix{testPrefix6}), false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		before := gates
+		a.becomes(noRegional)
+		a.becomes(selfDead)
+		a.becomes(allWell)
+		time.Sleep(time.Minute)
+		if synctest.Wait(); a.level() != LevelFull || before != 3 || gates != before {
+			t.Errorf("%s; %d gates for the drain, %d for health", a.level(), before, gates-before)
+		}
+	})
+}
+
+// TestStateIsWrittenAgain when the disk refused it: an order must not be forgotten because the disk was full in that moment.
+func TestStateIsWrittenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "not there yet")
+		c := levelsConfig()
+		c.StateFile = filepath.Join(dir, "state.json")
+		a := newAnnouncing(c)
+		end := a.begin(t)
+		if err := a.Drain(DrainOrder{By: "ops"}, false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := strings.Count(a.log.String(), "can't be written"); n < 1 || n > 5 {
+			t.Errorf("%d complaints about the disk in a minute: %s", n, a.log)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		b, err := os.ReadFile(c.StateFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := parseState(b); err != nil || s.Drain == nil {
+			t.Errorf("%s, %v: the order is not there", b, err)
+		}
+		end()
+	})
+}
+
+// TestAClockThatIsSetBackDoesNotLengthenAHoldDown from before a restart: it is counted from the start on.
+func TestAClockThatIsSetBackDoesNotLengthenAHoldDown(t *testing.T) {
+	c := levelsConfig()
+	now := time.Now()
+	wall := now.Add(30 * time.Second).Round(0)
+	s := c.resume(savedPrefix{Prefix: testPrefix4, Penalty: 30 * time.Second, HoldDownUntil: wall}, true, now)
+	// Within one process times compare by the monotonic clock, as long as both have it.
+	if s.HoldDownUntil == wall || s.HoldDownUntil.Round(0) != wall {
+		t.Errorf("held down until %v, want the same time with a monotonic reading", s.HoldDownUntil)
+	}
+	if s := c.resume(savedPrefix{Prefix: testPrefix4}, true, now); !s.HoldDownUntil.IsZero() {
+		t.Errorf("held down until %s, want not at all", s.HoldDownUntil)
+	}
+}

@@ -23,7 +23,7 @@ type PrefixStatus struct {
 	DrainStep        int          `json:"drain_step,omitempty"`     // from 1
 	Flaps            int          `json:"flaps,omitempty"`          // that are not forgiven
 	Frozen           bool         `json:"frozen,omitempty"`         // until an operator's order
-	WantsToLeave     bool         `json:"wants_to_leave,omitempty"` // for something that it could live with, while another region does better
+	WantsToLeave     bool         `json:"wants_to_leave,omitempty"` // announce_when is not met: withdrawn if another region did better
 	LastRegion       bool         `json:"last_region,omitempty"`    // serving what the cache has
 	History          []Change     `json:"history"`                  // the latest last
 }

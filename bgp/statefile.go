@@ -15,7 +15,8 @@ import (
 const (
 	stateVersion  = 1
 	maxStateFile  = 1 << 20
-	stateSaveTime = time.Second // a stop waits so long for the last state to be written
+	stateSaveTime = time.Second      // a stop waits so long for the last state to be written
+	stateAgain    = 20 * time.Second // until another attempt to write what could not be
 )
 
 // savedState is what outlives the process: orders, and what the routes have done.
@@ -90,9 +91,10 @@ func (a *Announcer) remember(s *savedState, now time.Time) {
 
 // resume is the state to begin with.
 func (c *Config) resume(old savedPrefix, clean bool, now time.Time) PrefixState {
-	s := PrefixState{Penalty: min(old.Penalty, c.HoldDown.Max), Flaps: old.Flaps, HoldDownUntil: old.HoldDownUntil}
-	if latest := now.Add(c.HoldDown.Max); s.HoldDownUntil.After(latest) { // the clock was elsewhere, or the configuration
-		s.HoldDownUntil = latest
+	s := PrefixState{Penalty: min(old.Penalty, c.HoldDown.Max), Flaps: old.Flaps}
+	// From now on by the monotonic clock: one that is set back would lengthen it. Too long: the clock was elsewhere, or the configuration.
+	if left := min(old.HoldDownUntil.Sub(now), c.HoldDown.Max); left > 0 {
+		s.HoldDownUntil = now.Add(left)
 	}
 	if clean || !old.Announced {
 		return s
@@ -171,9 +173,24 @@ func (k *keeper) save(s *savedState) {
 
 func (k *keeper) run() {
 	defer close(k.done)
-	for s := range k.next {
+	again := time.NewTimer(stateAgain)
+	defer again.Stop()
+	again.Stop()
+	var s *savedState
+	for {
+		select {
+		case newest, more := <-k.next:
+			if !more {
+				return
+			}
+			s = newest
+		case <-again.C:
+		}
 		if err := writeState(k.path, s); err != nil {
-			k.log.Error("anycast.state_file can't be written: a restart would forget orders and hold-downs", "file", k.path, "error", err)
+			k.log.Error("anycast.state_file can't be written; trying again. A restart would forget orders and hold-downs", "file", k.path, "error", err)
+			again.Reset(stateAgain)
+		} else {
+			again.Stop()
 		}
 	}
 }

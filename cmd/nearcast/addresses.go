@@ -48,18 +48,18 @@ func (e *edge) selfTargets() []health.Target {
 	if a == nil {
 		return nil
 	}
-	cfg := health.Config{Interval: a.SelfProbe.Interval, Timeout: a.SelfProbe.Timeout, Rise: a.Rise.Consecutive, Fall: a.Fall.Consecutive}
+	cfg := health.Config{Interval: a.SelfProbe.Interval, Timeout: 2*a.SelfProbe.Timeout + e.cfg.Shutdown.Pause, Rise: a.Rise.Consecutive, Fall: a.Fall.Consecutive}
 	var out []health.Target
 	for _, l := range e.front.Listeners() {
 		at := serviceAddresses(l, a.Addresses)
 		for _, p := range l.Protocols {
 			probe := health.SelfProbe{Protocol: health.Protocol(p.String()), Address: l.Address.String(), TLS: l.TLS, Token: e.token, Proxies: l.Proxies}
 			if len(at) == 0 {
-				out = append(out, health.Target{ID: health.ID{Name: l.Name, Protocol: probe.Protocol}, Probe: probe.Probe, Config: cfg})
+				out = append(out, health.Target{ID: health.ID{Name: l.Name, Protocol: probe.Protocol}, Probe: e.pauses.spare(probe.Probe, a.SelfProbe.Timeout), Config: cfg})
 			}
 			for _, addr := range at {
 				probe.Address, probe.Source = netip.AddrPortFrom(addr, l.Address.Port()).String(), loopbackOf(addr)
-				out = append(out, health.Target{ID: health.ID{Name: l.Name, Protocol: probe.Protocol, Address: addr}, Probe: probe.Probe, Config: cfg})
+				out = append(out, health.Target{ID: health.ID{Name: l.Name, Protocol: probe.Protocol, Address: addr}, Probe: e.pauses.spare(probe.Probe, a.SelfProbe.Timeout), Config: cfg})
 			}
 		}
 	}

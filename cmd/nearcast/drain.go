@@ -76,6 +76,10 @@ func (c *drainCmd) Run(s std) error {
 	if err != nil {
 		return err
 	}
+	c.Prefix = nil // from here on as the edge writes them
+	for _, p := range prefixes {
+		c.Prefix = append(c.Prefix, p.String())
+	}
 	if err := drainPlan(s.err, st, c.Prefix); err != nil {
 		return err
 	}
@@ -179,7 +183,7 @@ func (c *undrainCmd) Run(s std) error {
 	if _, err := tellAdmin(address, "/undrain", struct{}{}, orderTimeout, maxOrderAnswer); err != nil {
 		return err
 	}
-	st, _, err := askStatus(address)
+	st, err := c.settled(address)
 	if err != nil {
 		return err
 	}
@@ -187,4 +191,16 @@ func (c *undrainCmd) Run(s std) error {
 		fmt.Fprintf(clean{s.out}, "%s  %s\n", p.Prefix, p.standing())
 	}
 	return nil
+}
+
+// settled is the status after the order: an edge in the middle of a step obeys after it.
+func (c *undrainCmd) settled(address string) (*statusView, error) {
+	const most = 8 // looks
+	for i := 1; ; i++ {
+		st, _, err := askStatus(address)
+		if err != nil || i == most || !slices.ContainsFunc(st.Prefixes, func(p prefixView) bool { return p.Reason == "draining" || p.Level == "draining" }) {
+			return st, err
+		}
+		time.Sleep(followEvery)
+	}
 }

@@ -78,7 +78,16 @@ func TestDrainFromTheCommandLine(t *testing.T) {
 	if code != exitOK || out != "" || !strings.Contains(errs, "community graceful-shutdown for 100ms, then 2 prepends for 100ms, then withdraw") || strings.Contains(errs, "2001:") {
 		t.Errorf("dry run: exit %d\n%s%s", code, out, errs)
 	}
+	if code, out, errs = run("drain", "--admin", address, "--dry-run", "--prefix", "2001:DB8:53:0::/48"); code != exitOK || !strings.Contains(errs, "2001:db8:53::/48  full") {
+		t.Errorf("dry run of a prefix in another spelling: exit %d\n%s%s", code, out, errs)
+	}
 	standsAt(t, address, "full")
+	if code, out, errs = run("drain", "--admin", address, "--yes", "--prefix", "2001:DB8:53::/48"); code != exitOK || !strings.Contains(out, "2001:db8:53::/48: withdrawn") {
+		t.Errorf("drain of a prefix in another spelling: exit %d\n%s%s", code, out, errs)
+	}
+	if code, out, _ = run("status", "--admin", address); !strings.Contains(out, "DRAINING 2001:db8:53::/48, ordered") {
+		t.Errorf("status: exit %d, does not say what is draining\n%s", code, out)
+	}
 	code, out, errs = run("drain", "--admin", address, "--yes", "--why", "new kernel")
 	if code != exitOK || !strings.Contains(out, "192.0.2.0/24: withdrawn: draining") || !strings.Contains(out, "2001:db8:53::/48: withdrawn") {
 		t.Errorf("drain: exit %d\n%s%s", code, out, errs)
@@ -137,6 +146,31 @@ func TestDrainAsksAndObeysGuards(t *testing.T) {
 		if code := report(&errs, err); want == 1 && (code != exitGuard || !strings.Contains(errs.String(), "no other edge")) {
 			t.Errorf("refused by the guard: exit %d, %s", code, errs.String())
 		}
+	}
+}
+
+// TestUndrainShowsWhatCameOfIt and not how it was when the order was given: an edge in the middle of a step takes a moment.
+func TestUndrainShowsWhatCameOfIt(t *testing.T) {
+	var asked atomic.Int32
+	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		level := `"level":"full","reason":"serving"`
+		if r.Method == http.MethodGet && asked.Add(1) < 3 {
+			level = `"level":"draining","reason":"draining"`
+		}
+		io.WriteString(w, `{"edge":"fra-1","prefixes":[{"prefix":"192.0.2.0/24","announced":true,`+level+`}],"drain":{"ladder":[]}}`)
+	}))
+	defer edge.Close()
+	code, out, errs := run("undrain", "--admin", strings.TrimPrefix(edge.URL, "http://"))
+	if code != exitOK || out != "192.0.2.0/24  full: serving\n" {
+		t.Errorf("exit %d, %q %s", code, out, errs)
+	}
+}
+
+// TestADrainThatGoesNoFurtherSaysWhy to whoever follows it.
+func TestADrainThatGoesNoFurtherSaysWhy(t *testing.T) {
+	p := prefixView{Level: "draining", Reason: "last region standing", Detail: "no other edge is known to hold the route", Step: 2, Prepend: 3}
+	if got := p.standing(); got != "draining: last region standing, step 2, 3 prepends (no other edge is known to hold the route)" {
+		t.Error(got)
 	}
 }
 

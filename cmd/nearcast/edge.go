@@ -42,6 +42,7 @@ type edge struct {
 	addresses *loopback.Addresses // nil without anycast.addresses
 	fleet     *fleet.Fleet        // nil without a fleet section
 	admin     *admin.Server
+	pauses    pauses // of the listeners
 	started   time.Time
 	token     string // of the questions to itself
 

@@ -74,11 +74,13 @@ func (e *edge) gate() (done func()) {
 	if pause <= 0 {
 		return func() {}
 	}
+	e.pauses.begin()
 	e.front.Pause()
 	e.front.Leave()
 	sleep(e.hurried, pause/3)
 	return func() {
 		sleep(e.hurried, pause-pause/3)
 		e.front.Resume()
+		e.pauses.end()
 	}
 }

@@ -77,9 +77,10 @@ type changeView struct {
 
 type drainView struct {
 	Order *struct {
-		At  time.Time `json:"at"`
-		By  string    `json:"by"`
-		Why string    `json:"why"`
+		At       time.Time `json:"at"`
+		By       string    `json:"by"`
+		Why      string    `json:"why"`
+		Prefixes []string  `json:"prefixes"` // none: all
 	} `json:"order"`
 	Ladder []drainStep `json:"ladder"`
 }
@@ -122,6 +123,9 @@ func (p *prefixView) standing() string {
 	if p.Prepend > 0 {
 		s += fmt.Sprintf(", %d prepends", p.Prepend)
 	}
+	if p.Level == "draining" && p.Reason != "draining" && p.Detail != "" { // it goes no further
+		s += " (" + p.Detail + ")"
+	}
 	return s
 }
 
@@ -131,7 +135,7 @@ func (st *statusView) write(to io.Writer, now time.Time) error {
 	fmt.Fprintf(w, "%s, region %s, nearcast %s, up %s\n", st.Edge, cmp.Or(st.Region, "-"), st.Version, since(now, st.Started))
 	if st.Drain != nil && st.Drain.Order != nil {
 		o := st.Drain.Order
-		fmt.Fprintf(w, "DRAINING, ordered %s ago by %s: %s\n", since(now, o.At), o.By, cmp.Or(o.Why, "no reason given"))
+		fmt.Fprintf(w, "DRAINING%s, ordered %s ago by %s: %s\n", strings.TrimRight(" "+strings.Join(o.Prefixes, " "), " "), since(now, o.At), o.By, cmp.Or(o.Why, "no reason given"))
 	}
 	if len(st.Prefixes) > 0 {
 		fmt.Fprintln(w, "\nPREFIX\tLEVEL\tREASON\tFOR\tUNTIL\tFLAPS\tDETAIL")
