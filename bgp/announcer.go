@@ -34,6 +34,8 @@ type Announcer struct {
 	stalls  *metrics.Counter
 	keeper  *keeper // nil: no state file
 
+	// Told, unless nil, is called with each decision's outcome; it must not wait. Set it before Run.
+	Told func([]PrefixStatus)
 	// Gate, unless nil, is called before routes are declared that an order takes away step by step, and what it returns after it. Set it
 	// before Run.
 	Gate func() (done func())
@@ -125,9 +127,15 @@ func (a *Announcer) decide(now time.Time) (until time.Time) {
 			until = d.Until
 		}
 	}
+	if beacon, ok := a.config.Beacon(); ok && !slices.ContainsFunc(decisions, func(d Decision) bool { return d.Level != LevelFull || d.Wants }) {
+		routes = append(routes, Route{Prefix: beacon})
+	}
 	a.declare(routes, decisions)
 	a.others.Store(&in.Others)
 	a.publish(now, decisions)
+	if a.Told != nil {
+		a.Told(*a.status.Load())
+	}
 	a.last = decisions
 	a.keep(orders, gone)
 	if (orders.Stopping || orders.Hurry) && gone {

@@ -57,10 +57,11 @@ type Others struct {
 
 // OtherEdge is another edge, as it last said itself.
 type OtherEdge struct {
-	Name   string
-	Region string
-	Heard  bool // lately; what one that is silent once said does not count
-	Routes map[netip.Prefix]OtherRoute
+	Name    string
+	Region  string
+	Heard   bool // lately; what one that is silent once said does not count
+	Unasked bool // not for long enough to call it silent
+	Routes  map[netip.Prefix]OtherRoute
 }
 
 // OtherRoute is how another edge announces a prefix.
@@ -82,10 +83,11 @@ func (o *Others) full(p netip.Prefix) bool {
 	return slices.ContainsFunc(o.Edges, func(e OtherEdge) bool { return e.level(p) == LevelFull && !e.Routes[p].Wants })
 }
 
-// alone says whether there are other edges and none of them is known to hold the route: one that is silent may be dead.
+// alone says whether there are other edges and none of them is known to hold the route: one that is silent may be dead, one that has hardly been
+// asked is not known to be.
 func (o *Others) alone(p netip.Prefix) bool {
 	return len(o.Edges) > 0 && !slices.Contains(o.Seen, p) &&
-		!slices.ContainsFunc(o.Edges, func(e OtherEdge) bool { return e.level(p) >= LevelDegraded })
+		!slices.ContainsFunc(o.Edges, func(e OtherEdge) bool { return e.Unasked || e.level(p) >= LevelDegraded })
 }
 
 // mayWithdraw says whether the region may go without the route besides those that do already, of which there may be most. Of regions

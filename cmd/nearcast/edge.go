@@ -87,7 +87,7 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 		}
 		e.routes = newRoutes(e.speaker)
 		e.announcer = bgp.NewAnnouncer(cfg.Anycast, e.routes, e.inputs, log, set)
-		e.announcer.Gate = e.gate
+		e.announcer.Gate, e.announcer.Told = e.gate, e.told
 		if err = e.prepareAddresses(set); err != nil {
 			return nil, err
 		}
@@ -144,18 +144,18 @@ func (e *edge) list(access *logWriter) {
 	}
 }
 
-// wakeAnnouncer makes the announcer look again whenever health has changed, or what the routers tell of other regions.
+// wakeAnnouncer makes the announcer look again whenever something that it decides from has changed.
 func (e *edge) wakeAnnouncer(ctx context.Context) {
-	changed := e.monitor.Subscribe()
-	e.announcer.Wake()
+	health, fleet, load := e.monitor.Subscribe(), e.fleet.Subscribe(), e.load.Subscribe()
 	for {
+		e.announcer.Wake()
 		select {
 		case <-ctx.Done():
 			return
-		case <-changed:
-			e.announcer.Wake()
+		case <-health:
+		case <-fleet:
+		case <-load:
 		case <-e.speaker.ViewChanged():
-			e.announcer.Wake()
 		}
 	}
 }

@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"nearcast/bgp"
+	"nearcast/cache"
 	"nearcast/health"
+	"nearcast/health/load"
+	"nearcast/proxy/front"
 )
 
 // inputs are what the announcement is decided from.
@@ -17,9 +21,13 @@ func (e *edge) inputs() bgp.Inputs {
 	for _, name := range slices.Sorted(maps.Keys(e.cfg.Services)) {
 		in.Services = append(in.Services, serviceHealth(name, e.cfg.Edge.Region, snapshot.Origins(name)))
 	}
-	if e.speaker != nil {
-		in.Others.Seen = e.speaker.View().Seen(e.cfg.Anycast.Prefixes)
+	if !in.Certificate.Known {
+		in.Certificate = firstToExpire(e.front.Certificates(), time.Now())
 	}
+	st := e.load.Snapshot()
+	in.Load, in.LoadDetail = loadLevel(st.Level), st.Detail
+	in.DiskFault = diskFault(e.cache.DiskStatus())
+	in.Others = e.others()
 	return in
 }
 
@@ -62,4 +70,34 @@ func serviceHealth(name, region string, origins []*health.State) bgp.ServiceHeal
 		}
 	}
 	return h
+}
+
+// firstToExpire is the certificate whose time is over first.
+func firstToExpire(all []front.CertificateState, now time.Time) (first bgp.Certificate) {
+	for i := range all {
+		c := &all[i]
+		if left := c.NotAfter.Sub(now); !first.Known || left < first.Left {
+			first = bgp.Certificate{Known: true, Left: left, Detail: fmt.Sprintf("%s (%s) is valid until %s", c.File, strings.Join(c.Names, ", "), c.NotAfter.UTC().Format(time.RFC3339))}
+		}
+	}
+	return first
+}
+
+// loadLevel is a level as package bgp has it. Unknown is no load.
+func loadLevel(l load.Level) bgp.LoadLevel {
+	switch l {
+	case load.High:
+		return bgp.LoadHigh
+	case load.Critical:
+		return bgp.LoadCritical
+	}
+	return bgp.LoadOK
+}
+
+// diskFault says what the disk tier fails of, if it does.
+func diskFault(d *cache.DiskStatus) string {
+	if c := d.Condition(); c.Failing() {
+		return strings.TrimRight(fmt.Sprintf("it is %s: %s", c, d.Error), ": ")
+	}
+	return ""
 }
