@@ -328,3 +328,30 @@ func TestFleetDrainedByTwo(t *testing.T) {
 	}
 	f.run(t, 1500)
 }
+
+// TestFleetLosesASharedOriginInOneMoment: all notice at once and see the others well still. What keeps them from withdrawing all together is
+// that degraded.for, at its least, is longer than it takes to hear of the others, or that they are silent.
+func TestFleetLosesASharedOriginInOneMoment(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 10))
+		f := newSimFleet("fra", "nyc", "tyo")
+		f.delay, f.dead = 1+r.IntN(4), alive
+		loss := r.Float64() * 0.5
+		f.cut = func(int, int, int) bool { return r.Float64() < loss }
+		for _, e := range f.edges {
+			e.c.Degraded.For, e.c.MaxWithdrawn = minDegradedFor, 2
+		}
+		f.in = func(tick, _ int) Inputs {
+			if tick >= 200 {
+				return noOrigins
+			}
+			return allWell
+		}
+		f.check = func(t *testing.T, tick int) {
+			if n := f.announced(); tick > 100 && n != 3 {
+				t.Errorf("seed %d: tick %d: %d regions hold the route", seed, tick, n)
+			}
+		}
+		f.run(t, 400)
+	}
+}
