@@ -22,7 +22,7 @@ const (
 	maxZone         = 15 // IFNAMSIZ
 	minWatchdog     = 2 * time.Second
 	minDegradedFor  = 2 * time.Second // more than it takes to hear of another edge, or that it is silent
-	maxWait         = time.Hour // longer is a slip, and would keep a route for good that should go, or away that should come
+	maxWait         = time.Hour       // longer is a slip, and would keep a route for good that should go, or away that should come
 )
 
 // Validate calls report with the key and the fault of each value that can't be.
