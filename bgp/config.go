@@ -115,7 +115,8 @@ type HoldDown struct {
 type Degraded struct {
 	// Prepend is how many times our AS number is put before the path: more than the paths to the regions differ by. Default 4.
 	Prepend uint8 `yaml:"prepend"`
-	// For is how long at least a route is degraded before a withdrawal for something that this edge could live with. Default 10s.
+	// For is how long at least a route is degraded before a withdrawal for something that this edge could live with. Default 10s,
+	// at least 2s.
 	For time.Duration `yaml:"for"`
 }
 

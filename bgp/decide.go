@@ -339,7 +339,7 @@ func (v *view) leave(t target) Decision {
 	case s.Level == LevelWithdrawn || v.o.Hurry || assessSelf(v.in) != noFault:
 		to = LevelWithdrawn
 	case onLadder:
-	case f.reason == ReasonDraining && !v.o.Drain.Force && v.in.Others.alone(v.p): // others were drained at the same time, or have died since
+	case f.reason == ReasonDraining && !v.o.Drain.Force && !v.in.Others.spare(v.p, t.wants): // others were drained at the same time, or have died since
 		waits = true
 		f = fault{ReasonLastRegion, ErrLastRegion.Error() + ", so the drain goes no further; " + v.o.Drain.String()}
 	default:
@@ -350,8 +350,8 @@ func (v *view) leave(t target) Decision {
 	}
 	d := v.decision(f, time.Time{})
 	if to == LevelDraining {
-		if !waits {
-			d.Until = s.leavingSince.Add(at.ends)
+		if d.Until = s.leavingSince.Add(at.ends); waits {
+			d.Until = t.until
 		}
 		d.Prepend, d.GracefulShutdown, d.Step = at.prepend, at.gracefulShutdown, at.step+1
 		if s.leftFrom == LevelDegraded {

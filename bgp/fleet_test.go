@@ -19,14 +19,16 @@ type simEdge struct {
 
 // simFleet is a fleet whose edges hear each other late, and of which some notice a fault later than others.
 type simFleet struct {
-	edges []*simEdge
-	delay int                           // ticks until one edge knows what another decided
-	cut   func(tick, from, to int) bool // the message is lost
-	in    func(tick, edge int) Inputs   // without the others
-	dead  func(tick, edge int) bool     // it says and decides nothing
-	order func(tick, edge int) Orders   // nil: none
-	check func(t *testing.T, tick int)  // after each tick
-	heard [][]int                       // tick of the last word, by edge and other
+	edges  []*simEdge
+	delay  int                           // ticks until one edge knows what another decided
+	cut    func(tick, from, to int) bool // the message is lost
+	in     func(tick, edge int) Inputs   // without the others
+	dead   func(tick, edge int) bool     // it says and decides nothing
+	order  func(tick, edge int) Orders   // nil: none
+	check  func(t *testing.T, tick int)  // after each tick
+	before func(tick int)                // each tick, nil: nothing
+	tick   int
+	heard  [][]int // tick of the last word, by edge and other
 }
 
 const simTick = 100 * time.Millisecond
@@ -72,6 +74,9 @@ func (f *simFleet) others(tick, me int) Others {
 func (f *simFleet) run(t *testing.T, ticks int) {
 	begin := time.Unix(1_700_000_000, 0)
 	for tick := range ticks {
+		if f.tick = tick; f.before != nil {
+			f.before(tick)
+		}
 		for i, e := range f.edges {
 			if f.dead(tick, i) {
 				e.state, e.d = State{}, Decision{}
@@ -327,4 +332,104 @@ func TestFleetDrainedByTwo(t *testing.T) {
 		}
 	}
 	f.run(t, 1500)
+}
+
+// TestFleetLosesASharedOriginInOneMoment: all notice at once and see the others well still. What keeps them from withdrawing all together is
+// that degraded.for, at its least, is longer than it takes to hear of the others, or that they are silent.
+func TestFleetLosesASharedOriginInOneMoment(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 10))
+		f := newSimFleet("fra", "nyc", "tyo")
+		f.delay, f.dead = 1+r.IntN(4), alive
+		loss := r.Float64() * 0.5
+		f.cut = func(int, int, int) bool { return r.Float64() < loss }
+		for _, e := range f.edges {
+			e.c.Degraded.For, e.c.MaxWithdrawn = minDegradedFor, 2
+		}
+		f.in = func(tick, _ int) Inputs {
+			if tick >= 200 {
+				return noOrigins
+			}
+			return allWell
+		}
+		f.check = func(t *testing.T, tick int) {
+			if n := f.announced(); tick > 100 && n != 3 {
+				t.Errorf("seed %d: tick %d: %d regions hold the route", seed, tick, n)
+			}
+		}
+		f.run(t, 400)
+	}
+}
+
+// TestFleetModel: everything at once. Edges of several regions, two of which share one, die, are restarted, lose origins and their own
+// listeners, are drained and taken back, hear each other late or in one direction alone, under each policy but withdraw. While an edge lives,
+// answers itself and is not withdrawn by an order, there is a route again within the time that it takes to notice and to rise.
+func TestFleetModel(t *testing.T) {
+	for seed := range uint64(150) {
+		r := rand.New(rand.NewPCG(seed, 11))
+		f := newSimFleet([][]string{{"fra", "nyc"}, {"fra", "fra", "nyc"}, {"ams", "fra", "nyc", "tyo"}}[r.IntN(3)]...)
+		f.delay = 1 + r.IntN(8)
+		n := len(f.edges)
+		dead, ill, mute, drained, cut := make([]bool, n), make([]bool, n), make([]bool, n), make([]bool, n), make([]bool, n*n)
+		c := *levelsConfig()
+		c.LastRegion = []LastRegion{LastServeStale, LastKeep}[r.IntN(2)]
+		c.MaxWithdrawn, c.HoldDown.FreezeAfter = r.IntN(3), r.IntN(4)
+		c.Degraded.For, c.Rise.For = minDegradedFor+time.Duration(r.IntN(5))*time.Second, time.Second
+		c.Fall.For = time.Duration(r.IntN(3)) * time.Second
+		c.Prefixes = []netip.Prefix{testPrefix4}
+		for _, e := range f.edges {
+			e.c = &c
+		}
+		f.dead = func(tick, edge int) bool { return tick == f.tick && dead[edge] }
+		f.cut = func(_, from, to int) bool { return dead[from] || cut[from*n+to] }
+		f.order = func(_, edge int) Orders {
+			if drained[edge] {
+				return Orders{Drain: &DrainOrder{By: "ops"}}
+			}
+			return Orders{}
+		}
+		f.in = func(_, edge int) Inputs {
+			switch {
+			case mute[edge]:
+				return selfDead
+			case ill[edge]:
+				return noOrigins
+			}
+			return allWell
+		}
+		without := 0
+		f.before = func(tick int) {
+			flip := func(of []bool, one int) {
+				if i := r.IntN(len(of)); r.IntN(one) == 0 {
+					of[i] = !of[i]
+				}
+			}
+			flip(dead, 120)
+			flip(ill, 40)
+			flip(mute, 120)
+			flip(cut, 30)
+			if i := r.IntN(n); r.IntN(100) == 0 { // as Announcer.Drain does
+				o := f.others(tick, i)
+				drained[i] = !drained[i] && !o.alone(testPrefix4)
+			}
+		}
+		f.check = func(t *testing.T, tick int) {
+			able := false
+			for i, e := range f.edges {
+				able = able || !dead[i] && !mute[i] && !(drained[i] && !e.d.Announced())
+			}
+			if f.announced() > 0 || !able {
+				without = 0
+			} else if without++; without > 100 {
+				for i, e := range f.edges {
+					t.Logf("%s: dead %v, ill %v, mute %v, drained %v: %+v", e.region, dead[i], ill[i], mute[i], drained[i], e.d)
+				}
+				t.Errorf("seed %d: tick %d: no route for %d ticks though an edge could serve; heard %v", seed, tick, without, f.heard)
+			}
+		}
+		f.run(t, 3000)
+		if t.Failed() {
+			return
+		}
+	}
 }

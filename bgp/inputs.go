@@ -90,6 +90,13 @@ func (o *Others) alone(p netip.Prefix) bool {
 		!slices.ContainsFunc(o.Edges, func(e OtherEdge) bool { return e.Unasked || e.level(p) >= LevelDegraded })
 }
 
+// spare says whether the others can do without this edge, as far as is known: one of them holds the route, and has what it takes, unless
+// this edge lacks it as well.
+func (o *Others) spare(p netip.Prefix, lacking bool) bool {
+	return len(o.Edges) == 0 || slices.Contains(o.Seen, p) ||
+		slices.ContainsFunc(o.Edges, func(e OtherEdge) bool { return e.level(p) >= LevelDegraded && (lacking || !e.Routes[p].Wants) })
+}
+
 // mayWithdraw says whether the region may go without the route besides those that do already, of which there may be most. Of regions
 // that want to at the same time those go first whose names come first, which is the same in every region's eyes.
 func (o *Others) mayWithdraw(p netip.Prefix, most int) bool {

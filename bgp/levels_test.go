@@ -441,16 +441,19 @@ func TestADrainStopsBeforeTheLastRoute(t *testing.T) {
 		return append(append(append([]step{}, serving...), step{at: 10 * s, in: allWell.beside("nyc:full"), orders: drainOrder, level: LevelDraining, want: ReasonDraining, until: 20 * s}), steps...)
 	}
 	last := step{at: 40 * s, in: allWell.beside("nyc:draining"), orders: drainOrder, level: LevelDraining, want: ReasonLastRegion, also: like(3, true),
-		detail: "no other edge is known to hold the route, so the drain goes no further; ordered by ops: maintenance"}
+		detail: "no other edge is known to hold the route in good health, so the drain goes no further; ordered by ops: maintenance"}
 	for name, steps := range map[string][]step{
 		"goes on when another holds it": after(last,
 			step{at: 60 * s, in: allWell.beside("nyc:degraded"), orders: drainOrder, want: ReasonDraining},
 			step{at: 61 * s, in: allWell.beside("nyc:withdrawn"), orders: drainOrder, want: ReasonDraining}),
-		"is taken back":          after(last, step{at: 60 * s, in: allWell.beside("nyc:draining"), want: ReasonServing}),
-		"with force":             after(step{at: 40 * s, in: allWell.beside("nyc:draining"), orders: forced, want: ReasonDraining}),
-		"a stop does not wait":   after(last, step{at: 60 * s, in: allWell.beside("nyc:draining"), orders: Orders{Stopping: true, Drain: drainOrder.Drain}, want: ReasonStopping}),
-		"nor does who is dead":   after(last, step{at: 60 * s, in: selfDead.beside("nyc:draining"), orders: drainOrder, want: ReasonDraining}),
-		"routers see another's":  after(step{at: 40 * s, in: seen(allWell.beside("nyc:draining")), orders: drainOrder, want: ReasonDraining}),
+		"is taken back":         after(last, step{at: 60 * s, in: allWell.beside("nyc:draining"), want: ReasonServing}),
+		"with force":            after(step{at: 40 * s, in: allWell.beside("nyc:draining"), orders: forced, want: ReasonDraining}),
+		"a stop does not wait":  after(last, step{at: 60 * s, in: allWell.beside("nyc:draining"), orders: Orders{Stopping: true, Drain: drainOrder.Drain}, want: ReasonStopping}),
+		"nor does who is dead":  after(last, step{at: 60 * s, in: selfDead.beside("nyc:draining"), orders: drainOrder, want: ReasonDraining}),
+		"routers see another's": after(step{at: 40 * s, in: seen(allWell.beside("nyc:draining")), orders: drainOrder, want: ReasonDraining}),
+		"others lack their origins": after(
+			step{at: 40 * s, in: allWell.beside("nyc:degraded!"), orders: drainOrder, level: LevelDraining, want: ReasonLastRegion},
+			step{at: 50 * s, in: noOrigins.beside("nyc:degraded!"), orders: drainOrder, want: ReasonDraining}),
 		"nobody else configured": after(step{at: 40 * s, in: allWell, orders: drainOrder, want: ReasonDraining}),
 	} {
 		t.Run(name, func(t *testing.T) { scene{name, steps}.play(t, levelsConfig()) })

@@ -10,14 +10,15 @@ import (
 )
 
 // ErrLastRegion is why a drain is refused: it would leave no route.
-var ErrLastRegion = errors.New("no other edge is known to hold the route")
+var ErrLastRegion = errors.New("no other edge is known to hold the route in good health")
 
 // maxOrderText bounds what an order says of its origin, which goes into logs and the state file.
 const maxOrderText = 256
 
 // Drain takes the order's prefixes, or all, away by the drain ladder, until Undrain. Without force it is refused with ErrLastRegion when
-// there are other edges and none is known to hold the route; when that comes about later, the order waits on its last step. A second
-// order adds to the first; a prefix that is on the ladder already goes on where it is.
+// there are other edges and none is known to hold the route in good health (one that lacks what announce_when asks for is enough where
+// this one does as well); when that comes about later, the order waits on its last step. A second order adds to the first; a prefix that is
+// on the ladder already goes on where it is.
 func (a *Announcer) Drain(o DrainOrder, force bool) error {
 	if a.stopping.Load() {
 		return errors.New("the edge is stopping")
@@ -71,7 +72,7 @@ func (a *Announcer) spare(o *DrainOrder) error {
 		return nil
 	}
 	for _, st := range a.Status() {
-		if st.Announced && o.covers(st.Prefix) && others.alone(st.Prefix) {
+		if st.Announced && o.covers(st.Prefix) && !others.spare(st.Prefix, st.WantsToLeave) {
 			return fmt.Errorf("%s: %w", st.Prefix, ErrLastRegion)
 		}
 	}

@@ -91,6 +91,11 @@ func TestDrainIsRefused(t *testing.T) {
 		if err := a.Drain(DrainOrder{By: "ops"}, false); !errors.Is(err, ErrLastRegion) {
 			t.Errorf("draining the last region: %v", err)
 		}
+		a.becomes(allWell.beside("nyc:degraded!", "tyo:full?"))
+		if err := a.Drain(DrainOrder{By: "ops"}, false); !errors.Is(err, ErrLastRegion) {
+			t.Errorf("draining the last region that has its origins: %v", err)
+		}
+		a.becomes(allWell.beside("nyc:withdrawn", "tyo:full?"))
 		if err := a.Drain(DrainOrder{Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}, true); err == nil {
 			t.Error("draining a prefix of somebody else's is accepted")
 		}

@@ -21,7 +21,8 @@ const (
 	minBitsIPv6     = 16
 	maxZone         = 15 // IFNAMSIZ
 	minWatchdog     = 2 * time.Second
-	maxWait         = time.Hour // longer is a slip, and would keep a route for good that should go, or away that should come
+	minDegradedFor  = 2 * time.Second // more than it takes to hear of another edge, or that it is silent
+	maxWait         = time.Hour       // longer is a slip, and would keep a route for good that should go, or away that should come
 )
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -309,8 +310,8 @@ func (c *Config) validateNumbers(report func(key, fault string)) {
 	if c.Degraded.Prepend < 1 || c.Degraded.Prepend > maxPrepend {
 		report("degraded.prepend", fmt.Sprintf("must be from 1 to %d: more than the paths to the regions differ by, and not so many that networks filter the route", maxPrepend))
 	}
-	if c.Degraded.For < 0 || c.Degraded.For > maxWait {
-		report("degraded.for", fmt.Sprintf("must be from 0s to %s", maxWait))
+	if c.Degraded.For < minDegradedFor || c.Degraded.For > maxWait {
+		report("degraded.for", fmt.Sprintf("must be from %s, so that regions that fail at the same time have heard of each other before one withdraws, to %s", minDegradedFor, maxWait))
 	}
 	if c.MaxWithdrawn < 0 {
 		report("max_withdrawn", "must be at least 0, which is never to withdraw for what other regions may lack too")

@@ -41,6 +41,7 @@ func TestValidate(t *testing.T) {
 		want   []string // how each fault begins, "" for valid
 	}{
 		{"as it should be", func(*Config) {}, nil},
+		{"no time to hear of the others", func(c *Config) { c.Degraded.For = time.Second }, []string{"degraded.for must be from 2s, so that regions"}},
 		{"no prefixes", func(c *Config) { c.Prefixes = nil }, []string{"prefixes has no prefix"}},
 		{"host bits", func(c *Config) { c.Prefixes = pfx("192.0.2.1/24") }, []string{"prefixes[0] 192.0.2.1/24 has host bits set; write 192.0.2.0/24"}},
 		{"the same prefix twice", func(c *Config) { c.Prefixes = pfx("192.0.2.0/24", "192.0.2.0/24") }, []string{"prefixes[1] 192.0.2.0/24 is prefixes[0] again"}},

@@ -6,11 +6,15 @@ import (
 	"time"
 )
 
-// beats is how often in a watchdog's time the announcer shows that it is alive.
-const beats = 5
+const (
+	beats   = 5           // in a watchdog's time the announcer shows so often that it is alive
+	maxBeat = time.Second // other edges take one for stuck whose words are old
+)
 
 // beat is how often the announcer looks at its inputs at the least.
-func (c *Config) beat() time.Duration { return max(c.Watchdog/beats, 10*time.Millisecond) }
+func (c *Config) beat() time.Duration {
+	return min(max(c.Watchdog/beats, 10*time.Millisecond), maxBeat)
+}
 
 // watch notes in the inputs what has not moved for the watchdog's time: the announcer itself, or the probes whose results it decides from.
 // While all moves it renews the lease that the sessions live by.

@@ -32,3 +32,13 @@ func TestALeaseThatRunsOutEndsTheSessions(t *testing.T) {
 	again := r.session(1)
 	r.want("both prefixes again", func() bool { return len(again.routes) == 2 })
 }
+
+// TestTheAnnouncerLooksEachSecond, however patient the watchdog is: other edges take one for stuck whose words are old.
+func TestTheAnnouncerLooksEachSecond(t *testing.T) {
+	for watchdog, want := range map[time.Duration]time.Duration{minWatchdog: 400 * time.Millisecond, 5 * time.Second: time.Second, time.Hour: time.Second} {
+		c := Config{Watchdog: watchdog}
+		if got := c.beat(); got != want {
+			t.Errorf("with a watchdog of %s it looks every %s, want %s", watchdog, got, want)
+		}
+	}
+}

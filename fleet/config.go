@@ -40,8 +40,8 @@ const MaxEdges = 256
 // SetDefaults fills in the defaults. SilentAfter's depends on Interval: zero stands for it.
 func (c *Config) SetDefaults() { c.Interval, c.Timeout = 500*time.Millisecond, time.Second }
 
-// silentAfter is SilentAfter with its default.
-func (c *Config) silentAfter() time.Duration {
+// Silence is SilentAfter with its default.
+func (c *Config) Silence() time.Duration {
 	if c.SilentAfter != 0 {
 		return c.SilentAfter
 	}
@@ -59,7 +59,7 @@ func (c *Config) Validate(report func(key, fault string)) {
 	if c.Interval < minInterval || c.Interval > maxInterval {
 		report("interval", "must be from 100ms to 10s")
 	}
-	switch after := c.silentAfter(); {
+	switch after := c.Silence(); {
 	case c.Timeout < minTimeout || c.Timeout > maxTimeout:
 		report("timeout", "must be from 50ms to 10s")
 	case c.Timeout > max(after, minSilentAfter):

@@ -48,11 +48,11 @@ func TestSilentAfterFollowsTheInterval(t *testing.T) {
 	for interval, want := range map[time.Duration]time.Duration{
 		100 * time.Millisecond: time.Second, 500 * time.Millisecond: 1500 * time.Millisecond, 10 * time.Second: 30 * time.Second,
 	} {
-		if got := (&Config{Interval: interval}).silentAfter(); got != want {
+		if got := (&Config{Interval: interval}).Silence(); got != want {
 			t.Errorf("interval %s: %s, want %s", interval, got, want)
 		}
 	}
-	if got := (&Config{Interval: time.Second, SilentAfter: 5 * time.Second}).silentAfter(); got != 5*time.Second {
+	if got := (&Config{Interval: time.Second, SilentAfter: 5 * time.Second}).Silence(); got != 5*time.Second {
 		t.Errorf("what is given is not taken: %s", got)
 	}
 }

@@ -97,7 +97,7 @@ type parts struct {
 // newFleet is Open once the listener is open and the secret read.
 func newFleet(c *Config, self Identity, peers []Target, sys parts, log *slog.Logger, set *metrics.Set) *Fleet {
 	f := &Fleet{
-		config: *c, silentAfter: c.silentAfter(), self: self, instance: rand.Text(), started: time.Now(),
+		config: *c, silentAfter: c.Silence(), self: self, instance: rand.Text(), started: time.Now(),
 		log: log, keys: sys.keys, dial: sys.dial, standstills: set.NewCounter("nearcast_fleet_standstills_total"),
 	}
 	view := new(View)

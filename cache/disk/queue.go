@@ -129,12 +129,28 @@ func (q *queue) restore() (dropped []*op) {
 				dropped = append(dropped, o)
 				continue
 			}
+			if o.isFlushed() { // nobody waits for it any more, and who would from now on has deletions before it that wait again
+				continue
+			}
 			kept = append(kept, o)
 		}
 	}
 	clear(q.flight)
 	q.flight, q.ops = q.flight[:0], kept
 	return dropped
+}
+
+// isFlushed reports whether o is a barrier, and all before it has been written.
+func (o *op) isFlushed() bool {
+	if o.flushed == nil {
+		return false
+	}
+	select {
+	case <-o.flushed:
+		return true
+	default:
+		return false
+	}
 }
 
 // supersede marks what waits under a hash, one variant of it or all, as deleted; it reports whether there was any. The queue is locked.

@@ -24,7 +24,7 @@ const (
 type drainCmd struct {
 	Prefix []string `sep:"none" placeholder:"PREFIX" help:"This prefix alone; may be given several times. Default: all."`
 	Why    string   `placeholder:"TEXT" help:"What the log and the status say of it."`
-	Force  bool     `help:"Though no other edge is known to hold the route."`
+	Force  bool     `help:"Though no other edge is known to hold the route in good health."`
 	NoWait bool     `help:"Give the order and return. Without it the command ends when the routes are withdrawn."`
 
 	adminTarget `embed:""`
@@ -42,7 +42,7 @@ func (c *drainCmd) Help() string {
 anycast.state_file is set.
 
 Exit codes: 0, drained; 1, the edge can't be asked, or the order was taken back meanwhile; 4, refused, because no other edge is known to hold the
-route (--force).`
+route in good health (--force). When that comes about while the steps are taken, the drain waits on its last step.`
 }
 
 func (c *drainCmd) prefixes() (ps []netip.Prefix, err error) {

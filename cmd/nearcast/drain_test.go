@@ -129,7 +129,7 @@ func TestDrainAsksAndObeysGuards(t *testing.T) {
 		if r.Method == http.MethodPost {
 			ordered.Add(1)
 			w.WriteHeader(http.StatusConflict)
-			io.WriteString(w, `{"error":"192.0.2.0/24: no other edge is known to hold the route"}`)
+			io.WriteString(w, `{"error":"192.0.2.0/24: no other edge is known to hold the route in good health"}`)
 			return
 		}
 		io.WriteString(w, fakeStatus)

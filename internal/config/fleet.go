@@ -15,6 +15,10 @@ func (r *rules) fleet() {
 		if own, err := netip.ParseAddrPort(f.Address); err == nil {
 			r.notAnycast("fleet.address", own.Addr())
 		}
+		if a := r.c.Anycast; a != nil && a.Degraded.For <= f.Silence() {
+			r.d.report("anycast.degraded.for", fmt.Sprintf("is %s, and an edge may be silent for %s (fleet.silent_after) before it counts as gone, so that regions could withdraw together",
+				a.Degraded.For, f.Silence()), "write more")
+		}
 	}
 	taken := make(map[netip.AddrPort]string) // by address, the path that has it
 	own, other := "", ""                     // the paths of an address in this edge's region, and of one more that must be another edge's

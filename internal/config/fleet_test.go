@@ -35,6 +35,10 @@ func TestFleet(t *testing.T) {
 			"4:35: regions.nyc.edges[0]: 192.0.2.1 lies in the anycast prefix 192.0.2.0/24, and leads to whichever edge is nearest; write the edge's own", "4:46: regions.nyc.edges[1]: 2001:db8:53::1 lies"}},
 		{"answering at the anycast address", file("", "198.51.100.18", strings.Replace(fleet, "198.51.100.2", "192.0.2.1", 1), anycast, svc), []string{
 			"5:18: fleet.address: 192.0.2.1 lies in the anycast prefix"}},
+		{"a withdrawal sooner than a silence is noticed", file("", "198.51.100.18", strings.Replace(fleet, "}", ", silent_after: 10s}", 1), anycast, svc), []string{
+			"6:1: anycast.degraded.for: is 10s, and an edge may be silent for 10s (fleet.silent_after) before it counts as gone, so that regions could withdraw together; write more"}},
+		{"a long interval makes for a long silence", file("", "198.51.100.18", strings.Replace(fleet, "}", ", interval: 5s}", 1), anycast, svc), []string{
+			"6:1: anycast.degraded.for: is 10s, and an edge may be silent for 15s"}},
 		{"answering everywhere", file("", "198.51.100.18", strings.Replace(fleet, "198.51.100.2", "", 1), svc), []string{"5:18: fleet.address: must name one address"}},
 		{"a socket that is taken", file("", "198.51.100.18", fleet, svc, `admin: {address: "198.51.100.2:9181"}`), []string{"5:18: fleet.address: is the same address as admin.address"}},
 		{"no region", "edge: {name: e}\n" + fleet, []string{"1:1: edge.region: is missing"}},
