@@ -93,6 +93,13 @@ func (n *neighbor) watchBFD(ctx context.Context, end context.CancelCauseFunc) (w
 	return watching.Wait
 }
 
+// useBFD says whether a BGP session hangs on the BFD session.
+func (n *neighbor) useBFD(yes bool) {
+	if n.bfd != nil {
+		n.bfd.Use(yes)
+	}
+}
+
 // awaitBFD waits for BFD to be up again after it ended a session, at most for holdBack.
 func (n *neighbor) awaitBFD(ctx context.Context) {
 	if n.bfd == nil || n.config.BFD.OnDown != bfd.OnDownClose {

@@ -173,10 +173,12 @@ func (n *neighbor) hold(ctx context.Context, a *arm, router *net.TCPConn, from *
 	n.mu.Lock()
 	n.local, n.end, n.session = s.localAddr(), end, s
 	n.mu.Unlock()
+	n.useBFD(true)
 	unwatch := n.watchBFD(ctx, end)
 	d := s.run(ctx)
 	end(nil)
 	unwatch()
+	n.useBFD(false)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.end, n.session = nil, nil

@@ -106,6 +106,7 @@ func (s *session) run(ctx context.Context) *down {
 // shut sends what ends the session from here.
 func (s *session) shut(why error) *down {
 	s.ending.Store(true)
+	s.n.useBFD(false)                                         // before it is told: some routers end BFD with the session, at once
 	_ = s.router.SetWriteDeadline(time.Now().Add(lingerTime)) // ends a write that is under way and stuck
 	if errors.Is(why, errBehind) {
 		s.sendLast(makeMessage(typeNotification, []byte{codeCease, ceaseReset}))

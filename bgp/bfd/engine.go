@@ -199,6 +199,8 @@ func (e *Engine) write(ev event) {
 		e.log.Info(name + ": BFD session shut down by the neighbor, which is no failure of the path; the BGP session stays")
 	case ev.held:
 		e.log.Warn(name + ": BFD session put down from here: this edge does not serve")
+	case !ev.used:
+		e.log.Info(name + ": BFD session ended while there is no BGP session: " + ev.diag.String())
 	default:
 		e.log.Warn(name+": BFD session lost: "+ev.diag.String(), "detection_time", ev.detection)
 	}

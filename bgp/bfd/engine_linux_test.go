@@ -189,13 +189,34 @@ func TestLogIsBounded(t *testing.T) {
 	e := newEngine(t, nil, peerOf(loopback(), loopback(), usual()))
 	defer e.Close()
 	for range 10 * linesPerMinute {
-		e.write(event{session: e.sessions[0], from: Up, to: Down})
+		e.write(event{session: e.sessions[0], from: Up, to: Down, used: true})
 	}
 	if lines := strings.Count(e.log.b.String(), "BFD session lost"); lines == 0 || lines > 2*linesPerMinute {
 		t.Errorf("%d lines", lines)
 	}
 	if e.metrics.unlogged.Get() == 0 {
 		t.Error("what was not logged is not counted")
+	}
+}
+
+// TestUnusedSessionEndsQuietly: routers end their BFD session with the BGP session, also when that was closed from here on purpose.
+func TestUnusedSessionEndsQuietly(t *testing.T) {
+	a, b := loopback(), loopback()
+	e, l := stepped(t, peerOf(a, b, usual()))
+	near := newPeerSocket(t, b, a, 255)
+	now := time.Now()
+	for _, used := range []bool{true, false} {
+		e.sessions[0].Use(used)
+		steppedUp(t, l, near, now)
+		now = now.Add(10 * time.Second)
+		l.step(now)
+		for len(e.events) > 0 {
+			e.write(<-e.events)
+		}
+		if e.log.has("level=WARN") != used {
+			t.Errorf("used %v: %s", used, e.log.b.String())
+		}
+		e.log.b.Reset()
 	}
 }
 

@@ -111,7 +111,7 @@ func (l *loop) note(s *Session, before State, detection time.Duration) {
 	s.metrics.failures.Set(m.failures)
 	s.show()
 	s.tell()
-	l.e.post(event{session: s, from: before, to: m.state, diag: m.diag, remoteAdmin: m.remote == AdminDown, held: m.held, detection: detection})
+	l.e.post(event{session: s, from: before, to: m.state, diag: m.diag, remoteAdmin: m.remote == AdminDown, held: m.held, used: s.used.Load(), detection: detection})
 }
 
 // send puts out what a session has to say.

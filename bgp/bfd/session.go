@@ -28,6 +28,7 @@ type Session struct {
 	// shared
 	failures atomic.Uint64
 	state    atomic.Uint32
+	used     atomic.Bool
 	changed  chan struct{} // capacity one
 	mu       sync.Mutex    // the thread only tries it
 	view     view          // guarded by mu
@@ -40,6 +41,10 @@ func (s *Session) Up() bool { return State(s.state.Load()) == Up }
 // neither is what the lease has put down. Whoever hangs something on the session reads the count when that something begins: a failure is
 // its own as soon as the count has moved on, and never one from before.
 func (s *Session) Failures() uint64 { return s.failures.Load() }
+
+// Use says whether something hangs on the session just now. Where nothing does, a loss is no warning: a router may end its BFD session with the
+// BGP session.
+func (s *Session) Use(yes bool) { s.used.Store(yes) }
 
 // Changed gets a value when Up or Failures have changed. It is for one reader.
 func (s *Session) Changed() <-chan struct{} { return s.changed }
@@ -110,6 +115,7 @@ type event struct {
 	diag        Diagnostic
 	remoteAdmin bool // the other side has shut it down
 	held        bool
+	used        bool
 	unheard     bool // nobody has been heard for unheardAfter
 	fault       fault
 	detection   time.Duration // before
