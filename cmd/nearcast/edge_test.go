@@ -7,10 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"nearcast/bgp"
+	"nearcast/cache"
 	"nearcast/health"
+	"nearcast/health/load"
 	"nearcast/internal/config"
 	"nearcast/proxy"
+	"nearcast/proxy/front"
 )
 
 // probed is a monitor in which every named target has the status that its probe gives.
@@ -67,7 +72,8 @@ func TestWhatTheAnnouncementIsDecidedFrom(t *testing.T) {
 		{"nothing to ask is not well", nil, bgp.SelfUnknown, bgp.ServiceHealth{Name: "shop"}},
 	} {
 		e := &edge{cfg: &config.Config{Edge: config.Edge{Region: "fra"}, Services: map[string]proxy.ServiceConfig{"shop": {}}},
-			log: slog.New(slog.DiscardHandler), monitor: probed(t, c.targets)}
+			log: slog.New(slog.DiscardHandler), monitor: probed(t, c.targets), front: &front.Front{}, cache: cache.New(cache.Config{}, metrics.NewSet()),
+			load: load.New(load.Config{}, nil, load.Options{})}
 		in := e.inputs()
 		if in.Self != c.self || len(in.Services) != 1 || in.Services[0] != c.shop {
 			t.Errorf("%s: got %+v", c.what, in)

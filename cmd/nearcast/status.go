@@ -112,8 +112,8 @@ func announced(prefixes []bgp.PrefixStatus, neighbors []bgp.NeighborStatus) (boo
 		return false, "starting"
 	}
 	for _, p := range prefixes {
-		if !p.Announced {
-			return false, strings.TrimSpace(fmt.Sprintf("%s is withdrawn: %s %s", p.Prefix, p.Reason, p.Detail))
+		if p.Level < bgp.LevelDegraded {
+			return false, strings.TrimSpace(fmt.Sprintf("%s is %s: %s %s", p.Prefix, p.Level, p.Reason, p.Detail))
 		}
 		if !slices.ContainsFunc(neighbors, func(n bgp.NeighborStatus) bool { return slices.Contains(n.Prefixes, p.Prefix) }) {
 			return false, fmt.Sprintf("%s has been sent to no neighbor: %s", p.Prefix, sessions(neighbors))

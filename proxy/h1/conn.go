@@ -39,6 +39,8 @@ type conn struct {
 
 	active  atomic.Bool // a request has begun to come
 	leaving atomic.Bool // the next response is the last
+	met     atomic.Bool // the first request has begun to come
+	going   atomic.Bool // it ends though no request has ever come
 
 	in    reader
 	out   output
@@ -91,6 +93,9 @@ func (c *conn) end() {
 
 // closing reports whether a response that begins now is the last.
 func (c *conn) closing() bool { return c.leaving.Load() || c.srv.draining.Load() }
+
+// gone reports whether the connection ends rather than wait for a request: see Server.Leave and Server.CloseIdle.
+func (c *conn) gone() bool { return c.leaving.Load() && (!c.first || c.going.Load()) }
 
 // next takes one request and answers it. It returns false when the connection is to end.
 func (c *conn) next() bool {
@@ -176,7 +181,7 @@ func (c *conn) await() bool {
 	} else {
 		c.in.setDeadline(c.in.at, c.until)
 	}
-	if c.leaving.Load() { // told so during a request whose response could not say it any more, or just now: see CloseIdle
+	if c.gone() { // told so during a request whose response could not say it any more, or just now
 		return false
 	}
 	if !c.rested {
@@ -191,6 +196,7 @@ func (c *conn) await() bool {
 		return false
 	}
 	c.first, c.rested = false, false
+	c.met.Store(true)
 	c.active.Store(true)
 	if c.leaving.Load() {
 		c.spare()
@@ -211,7 +217,7 @@ func (c *conn) rest() {
 // sleep waits for the end of the rest. It returns false when the connection is to end. It must do with a small stack.
 func (c *conn) sleep() bool {
 	c.resting, c.rested = false, true
-	if c.leaving.Load() { // see CloseIdle, which may have come before rest
+	if c.gone() { // told so before rest
 		return false
 	}
 	return c.waiter.Wait() == nil

@@ -105,3 +105,44 @@ func TestTheFirstRequestHasItsTimeAfterARest(t *testing.T) {
 		<-rests
 	})
 }
+
+// TestLeaveWaitsForAFirstRequest: it is on its way, and its client would not repeat it on another connection. CloseIdle does not wait.
+func TestLeaveWaitsForAFirstRequest(t *testing.T) {
+	for when, rested := range map[string]bool{"at once": false, "after a rest": true} {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := New(short, Config{IdleTimeout: time.Minute})
+				x, c, rests := stretches(t.Context(), s)
+				if rested {
+					if !<-rests {
+						t.Fatal("it did not rest")
+					}
+					go func() { rests <- c.Serve() }()
+				}
+				synctest.Wait()
+				s.Leave()
+				synctest.Wait()
+				if resp := x.roundTrip(t, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); resp.StatusCode != 200 || !resp.Close {
+					t.Errorf("got %+v, want an answer that is the last", resp)
+				}
+				if <-rests || len(s.conns) > 0 {
+					t.Error("it goes on after that")
+				}
+				y, late, rests := stretches(t.Context(), s)
+				synctest.Wait()
+				s.Leave()
+				s.CloseIdle()
+				begin := time.Now()
+				for <-rests {
+					go func() { rests <- late.Serve() }()
+				}
+				if time.Since(begin) > 0 {
+					t.Errorf("CloseIdle ended it after %v", time.Since(begin))
+				}
+				if _, err := y.br.ReadByte(); err != io.EOF {
+					t.Errorf("the client got %v", err)
+				}
+			})
+		})
+	}
+}

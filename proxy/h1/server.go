@@ -127,20 +127,41 @@ func (s *Server) Drain() { s.draining.Store(true) }
 
 // CloseIdle closes the connections that no request is in flight on. The others end with their response.
 func (s *Server) CloseIdle() {
+	s.each(func(c *conn) {
+		c.going.Store(true)
+		c.leave()
+	})
+}
+
+// Leave ends the connections that there are: those that wait for their next request at once, the others with their response, and those whose
+// first request has yet to come with the response to that, since it is on its way and its client has no reason to repeat it. Later ones are
+// served as usual. It is for when the route moves: what an idle client sends from then on goes elsewhere and comes to nothing, unless it
+// learns in time to connect anew.
+func (s *Server) Leave() {
+	s.each(func(c *conn) {
+		if c.met.Load() {
+			c.leave()
+		} else {
+			c.leaving.Store(true)
+		}
+	})
+}
+
+func (s *Server) each(f func(*conn)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.leaving.Store(true)
-		if !c.active.Load() {
-			_ = c.nc.SetReadDeadline(past) // its goroutine closes it
-		}
+		f(c)
 	}
 }
 
-// Leave ends the connections that there are, those without a request at once and the others with their response. Later ones are
-// served as usual. It is for when the route has moved: what an idle client sends from now on goes elsewhere and comes to nothing,
-// unless it learns in time to connect anew.
-func (s *Server) Leave() { s.CloseIdle() }
+// leave ends the connection as soon as no request is in flight on it.
+func (c *conn) leave() {
+	c.leaving.Store(true)
+	if !c.active.Load() {
+		_ = c.nc.SetReadDeadline(past) // its goroutine closes it
+	}
+}
 
 func (s *Server) add(c *conn) {
 	s.mu.Lock()
