@@ -80,7 +80,6 @@ func startUnsettled(t *testing.T, c *Config) *edge {
 // TestBFDThatEndsWithTheSessionBefore is not held against the one that has begun meanwhile: a router may make its BFD session anew with each
 // BGP session.
 func TestBFDThatEndsWithTheSessionBefore(t *testing.T) {
-	t.Parallel()
 	r := newBFDRouter(t)
 	theirs, _ := r.startBFD()
 	e := startEdgeAs(t, r.config(), func(s *Speaker) { s.bfdSettle = time.Hour })
@@ -100,7 +99,6 @@ func TestBFDThatEndsWithTheSessionBefore(t *testing.T) {
 // TestBFDDownClosesTheSession with Cease, BFD Down; the next one waits for BFD and then comes at once, and what was lost before is not held
 // against it.
 func TestBFDDownClosesTheSession(t *testing.T) {
-	t.Parallel()
 	r := newBFDRouter(t)
 	theirs, _ := r.startBFD()
 	e := startUnsettled(t, r.config())
@@ -129,7 +127,6 @@ func TestBFDDownClosesTheSession(t *testing.T) {
 
 // TestRouterWithoutBFD has its session all the same (RFC 5882 section 4.2), and the status says what is missing.
 func TestRouterWithoutBFD(t *testing.T) {
-	t.Parallel()
 	r := newBFDRouter(t)
 	e := startUnsettled(t, r.config())
 	e.setRoutes(testPrefix4)
@@ -146,7 +143,6 @@ func TestRouterWithoutBFD(t *testing.T) {
 
 // TestRouterShutsBFD: AdminDown is no failure of the path, RFC 5882 section 3.2, and what follows it is none either.
 func TestRouterShutsBFD(t *testing.T) {
-	t.Parallel()
 	r := newBFDRouter(t)
 	theirs, stop := r.startBFD()
 	e := startEdge(t, r.config())
@@ -168,7 +164,6 @@ func TestRouterShutsBFD(t *testing.T) {
 
 // TestBFDOnlyObserved: with on_down: ignore the session stays.
 func TestBFDOnlyObserved(t *testing.T) {
-	t.Parallel()
 	r := newBFDRouter(t)
 	theirs, _ := r.startBFD()
 	c := r.config()
@@ -190,7 +185,6 @@ func TestBFDOnlyObserved(t *testing.T) {
 // TestLeaseTellsTheRouter: when nothing has decided about the routes in time, the router's side goes down at once and learns why; and with
 // a new lease everything comes back.
 func TestLeaseTellsTheRouter(t *testing.T) {
-	t.Parallel()
 	r := newBFDRouter(t)
 	theirs, _ := r.startBFD()
 	e := startEdge(t, r.config())
@@ -212,7 +206,6 @@ func TestLeaseTellsTheRouter(t *testing.T) {
 
 // TestStopIsNoFailureOfThePath: the router hears Cease, and BFD's AdminDown after it, so that it counts no failure.
 func TestStopIsNoFailureOfThePath(t *testing.T) {
-	t.Parallel()
 	r := newBFDRouter(t)
 	theirs, _ := r.startBFD()
 	e := startEdge(t, r.config())

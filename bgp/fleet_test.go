@@ -117,7 +117,8 @@ func alive(int, int) bool { return false }
 // TestFleetLosesASharedOrigin at moments that differ by edge, with messages that get lost: the world is never left without a route, never
 // more than one region withdraws, and when all have noticed all hold the route.
 func TestFleetLosesASharedOrigin(t *testing.T) {
-	for seed := range uint64(300) {
+	t.Parallel()
+	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		f := newSimFleet("ams", "fra", "fra", "nyc", "tyo")
 		f.delay = 1 + r.IntN(12)
@@ -179,7 +180,8 @@ func TestFleetOneRegionIsCutOff(t *testing.T) {
 
 // TestFleetLoadDoesNotCascade: the load of those that go is carried by those that stay, and too much for them. One may go, no more.
 func TestFleetLoadDoesNotCascade(t *testing.T) {
-	for seed := range uint64(100) {
+	t.Parallel()
+	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 6))
 		f := newSimFleet("ams", "fra", "nyc", "tyo")
 		f.delay = 1 + r.IntN(10)
@@ -233,7 +235,8 @@ func TestFleetPartition(t *testing.T) {
 // TestFleetSurvivesDeaths: edges die and come back at random while origins come and go for each. Whoever is alive and answers its own probe
 // is never the reason that the world has no route.
 func TestFleetSurvivesDeaths(t *testing.T) {
-	for seed := range uint64(200) {
+	t.Parallel()
+	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		f := newSimFleet("fra", "nyc", "tyo")
 		const ticks = 2000
@@ -283,7 +286,8 @@ func TestFleetSurvivesDeaths(t *testing.T) {
 
 // TestFleetKeeps: where all are to stay as they are, a shared origin's death moves each region once at most, and takes no route.
 func TestFleetKeeps(t *testing.T) {
-	for seed := range uint64(50) {
+	t.Parallel()
+	for seed := range uint64(25) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		f := newSimFleet("ams", "fra", "nyc")
 		f.delay, f.dead = 1+r.IntN(10), alive
@@ -337,7 +341,8 @@ func TestFleetDrainedByTwo(t *testing.T) {
 // TestFleetLosesASharedOriginInOneMoment: all notice at once and see the others well still. What keeps them from withdrawing all together is
 // that degraded.for, at its least, is longer than it takes to hear of the others, or that they are silent.
 func TestFleetLosesASharedOriginInOneMoment(t *testing.T) {
-	for seed := range uint64(200) {
+	t.Parallel()
+	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 10))
 		f := newSimFleet("fra", "nyc", "tyo")
 		f.delay, f.dead = 1+r.IntN(4), alive
@@ -365,7 +370,8 @@ func TestFleetLosesASharedOriginInOneMoment(t *testing.T) {
 // listeners, are drained and taken back, hear each other late or in one direction alone, under each policy but withdraw. While an edge lives,
 // answers itself and is not withdrawn by an order, there is a route again within the time that it takes to notice and to rise.
 func TestFleetModel(t *testing.T) {
-	for seed := range uint64(150) {
+	t.Parallel()
+	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 11))
 		f := newSimFleet([][]string{{"fra", "nyc"}, {"fra", "fra", "nyc"}, {"ams", "fra", "nyc", "tyo"}}[r.IntN(3)]...)
 		f.delay = 1 + r.IntN(8)

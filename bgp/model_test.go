@@ -227,7 +227,8 @@ func (h *history) honest(d Decision, state State) error {
 
 // TestDecideModel holds random histories against what must be true of every decision, whatever has gone before.
 func TestDecideModel(t *testing.T) {
-	seeds := 400
+	t.Parallel()
+	seeds := 150
 	if testing.Short() {
 		seeds = 50
 	}
