@@ -106,7 +106,7 @@ func (s *stage) awaitTakeover(ctx context.Context, name string) error {
 	if err := s.lab.awaitRoutes(ctx, name, "the way to "+next, leadsTo(name, next), Prefix4, Prefix6); err != nil {
 		return err
 	}
-	return s.awaitAnswer(ctx, "an answer of the edge of "+next, name, func(r bench.Record) bool { return r.Edge == edgeName(next) })
+	return s.awaitAnswer(ctx, "an answer of the edge of "+next, name, func(r bench.Record) bool { return of(r, next) })
 }
 
 // judge fills the row from the records and says what must not have happened.
@@ -133,7 +133,7 @@ func (s *stage) judge(d disturbance, row *Row, load *running, event, repair time
 		if load.loads[i].options.KeepAlive {
 			continue // a kept connection may wait for its edge to come back, as QUIC does while the other end goes on talking
 		}
-		first, ok := firstFrom(result.Records, event, func(r bench.Record) bool { return r.Edge != edgeName(d.region) })
+		first, ok := firstFrom(result.Records, event, func(r bench.Record) bool { return !of(r, d.region) })
 		if !ok {
 			errs = append(errs, fmt.Errorf("%s: no request was answered elsewhere", load.loads[i].name))
 		} else {

@@ -24,6 +24,8 @@ type Scenario struct {
 	run func(ctx context.Context, s *stage)
 	// browser: needs Chromium
 	browser bool
+	// pairs: every edge of a region runs, not only the first
+	pairs bool
 }
 
 // Scenarios returns all scenarios in the order in which they run.
@@ -100,7 +102,7 @@ func choose(only []string) ([]Scenario, error) {
 func (l *Lab) runScenario(ctx context.Context, sc Scenario, roots *x509.CertPool) []Row {
 	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, fmt.Errorf("the scenario took more than %v", scenarioTime))
 	defer cancel()
-	s := &stage{lab: l, scenario: sc.Name, roots: roots}
+	s := &stage{lab: l, scenario: sc.Name, pairs: sc.pairs, roots: roots}
 	if sc.browser && browser.Available() != nil {
 		s.row("", errors.New("needs "+browser.Available().Error()))
 		return s.rows

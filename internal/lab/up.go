@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -126,23 +127,36 @@ func (l *Lab) buildRegion(ctx context.Context, r Region) error {
 		return err
 	}
 	for _, role := range behindRouter {
-		if err := buildHost(ctx, r, role); err != nil {
+		if role == Edge {
+			continue
+		}
+		v4, v6 := r.subnet(role)
+		if err := buildHost(ctx, hub, string(role)+"0", Namespace(role, r.Name), v4, v6); err != nil {
 			return err
 		}
 	}
-	return Namespace(Edge, r.Name).IP(ctx, // the service addresses, which every edge has
-		fmt.Sprintf("addr add %s/32 dev lo", Service4),
-		fmt.Sprintf("addr add %s/128 dev lo nodad", Service6))
+	for _, s := range r.Sites() {
+		v4, v6 := s.subnet()
+		own := Namespace(Edge, s.Name())
+		if err := buildHost(ctx, hub, s.device(), own, v4, v6); err != nil {
+			return err
+		}
+		err := own.IP(ctx, // the service addresses, which every edge has
+			fmt.Sprintf("addr add %s/32 dev lo", Service4),
+			fmt.Sprintf("addr add %s/128 dev lo nodad", Service6))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// buildHost makes the namespace of a role and its link to the router.
-func buildHost(ctx context.Context, r Region, role Role) error {
-	hub, own := Namespace(Router, r.Name), Namespace(role, r.Name)
+// buildHost makes a namespace behind the router and its link to it. The device is the router's end, which the routers' configurations name.
+func buildHost(ctx context.Context, hub netns.Namespace, device string, own netns.Namespace, v4, v6 netip.Prefix) error {
 	if err := own.Create(ctx); err != nil {
 		return err
 	}
-	router4, router6, own4, own6 := r.addresses(role)
-	device := string(role) + "0" // the routers' configurations name it
+	router4, router6, own4, own6 := pair(v4, v6)
 	if err := join(ctx, hub, device, own, "up0"); err != nil {
 		return err
 	}
@@ -193,7 +207,12 @@ func (l *Lab) startRegion(ctx context.Context, r Region) error {
 	if err := l.StartOrigin(r.Name); err != nil {
 		return err
 	}
-	return l.StartEdge(r.Name, EdgeOptions{})
+	for _, s := range r.Sites() {
+		if err := l.StartEdge(s.Name(), EdgeOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Lab) startRouter(ctx context.Context, r Region) error {
@@ -256,21 +275,18 @@ func tail(log string) string {
 	return strings.TrimSpace(string(data[max(0, len(data)-most):]))
 }
 
-// awaitRegion returns once the region's router knows the way to everything in the other regions and its own edge announces.
+// awaitRegion returns once the region's router knows the way to everything in the other regions and its own edges announce.
 func (l *Lab) awaitRegion(ctx context.Context, r Region) error {
 	for _, other := range regions {
 		if other.Name == r.Name {
 			continue
 		}
-		for _, role := range behindRouter {
-			v4, v6 := other.subnet(role)
-			if err := l.awaitRoutes(ctx, r.Name, "a way to "+other.Name, present, v4, v6); err != nil {
-				return err
-			}
+		if err := l.awaitRoutes(ctx, r.Name, "a way to "+other.Name, present, other.networks()...); err != nil {
+			return err
 		}
 	}
 	if l.options.NoEdges {
 		return nil
 	}
-	return l.awaitRoutes(ctx, r.Name, "its edge's routes", own, Prefix4, Prefix6)
+	return l.awaitRoutes(ctx, r.Name, "its edges' routes", ownBy(int(r.Edges)), Prefix4, Prefix6)
 }
