@@ -20,6 +20,9 @@ type disturbance struct {
 	// lossless: until the repair no request may fail but those under way in the very moment in which the router sends packets another
 	// way, which nothing at the edge can save. Otherwise those sent shortly before and after the event may.
 	lossless bool
+	// silent: the edge goes without resetting anything, so that what waits for it does so for as long as a request may last. Connections that
+	// are begun while it is still routed to hold up those requests that wait to share them.
+	silent bool
 }
 
 const (
@@ -160,6 +163,10 @@ func judgeFailures(d disturbance, row *Row, l load, result *bench.Result, record
 	if d.lossless {
 		return explain(l, result, failures(records, moves...), event)
 	}
-	late := slices.DeleteFunc(failures(records), func(r bench.Record) bool { return !r.Sent().After(event.Add(row.Withdrawn + confined)) })
+	until := event.Add(row.Withdrawn + confined)
+	if d.silent {
+		until = event.Add(row.Withdrawn + requestTime)
+	}
+	late := slices.DeleteFunc(failures(records), func(r bench.Record) bool { return !r.Sent().After(until) })
 	return explain(l, result, late, event)
 }

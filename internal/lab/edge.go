@@ -25,6 +25,7 @@ type EdgeOptions struct {
 	Password        string // of the BGP session instead of the router's
 	RegionalOrigins int    // announce_when.healthy_regional_origins
 	Rogue           bool   // a second neighbor, in the region's rogue namespace
+	LastRegion      string // anycast.last_region, default withdraw
 	Debug           bool   // log at debug level
 	NoBFD           bool   // the router's BFD finds nobody here
 }
@@ -71,6 +72,9 @@ func edgeConfig(s Site, dir string, holdTime time.Duration, o EdgeOptions) ([]by
 	v.Rogue4, _, v.RogueOwn4, v.RogueOwn6 = r.addresses(Rogue)
 	if r.Secured || o.Password != "" {
 		v.PasswordFile = filepath.Join(dir, "bgp.key")
+	}
+	if o.LastRegion == "" {
+		v.LastRegion = "withdraw"
 	}
 	if !o.NoBFD {
 		v.BFD, v.BFDMultihop = bfdInterval, r.Secured && r.Daemon == router.FRR

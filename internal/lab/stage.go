@@ -26,6 +26,8 @@ type stage struct {
 	scenario string
 	pairs    bool // every edge of a region runs, not only the first
 	roots    *x509.CertPool
+	rate     float64 // requests a second of each load, default usualRate
+	short    bool    // less of what takes long
 	rows     []Row
 }
 
@@ -62,8 +64,31 @@ func (s *stage) clear(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// routers starts the routers that do not run, which a scenario that failed may have left.
+func (s *stage) routers(ctx context.Context) error {
+	for _, name := range Regions() {
+		programs, err := s.lab.routers[name].Prepare()
+		if err != nil {
+			return err
+		}
+		for _, p := range programs {
+			if _, err := s.lab.programs.Get(name + "-" + p.Name); err == nil {
+				continue
+			}
+			if err := s.lab.RestartRouter(ctx, name); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
+}
+
 // reset returns once every origin and every wanted edge runs and announces, and no other. It starts only what is missing.
 func (s *stage) reset(ctx context.Context) error {
+	if err := s.routers(ctx); err != nil {
+		return err
+	}
 	for _, name := range Regions() {
 		if _, err := s.lab.programs.Get(originProgram(name)); err != nil {
 			if err := s.lab.StartOrigin(name); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"strings"
@@ -82,7 +83,7 @@ func (l *Lab) build(ctx context.Context) error {
 	l.log.Info("programs are up", "took", time.Since(start))
 	settle, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	if err := l.eachRegion(func(r Region) error { return l.awaitRegion(settle, r) }); err != nil {
+	if err := l.eachRegion(func(r Region) error { return l.awaitRegion(settle, r, int(r.Edges)) }); err != nil {
 		return err
 	}
 	l.log.Info("every route is there", "took", time.Since(start))
@@ -244,6 +245,30 @@ func (l *Lab) startRouter(ctx context.Context, r Region) error {
 	return l.routers[r.Name].Configure(ready)
 }
 
+// RestartRouter stops the daemons of a region's router and starts them anew. It returns once they answer their operator, which is before they have
+// their sessions.
+func (l *Lab) RestartRouter(ctx context.Context, name string) error {
+	r, err := region(name)
+	if err != nil {
+		return err
+	}
+	programs, err := l.routers[name].Prepare()
+	if err != nil {
+		return err
+	}
+	for i := len(programs) - 1; i >= 0; i-- {
+		if err := l.programs.Stop(ctx, name+"-"+programs[i].Name, 5*time.Second); err != nil {
+			return err
+		}
+		if ready := programs[i].Ready; ready != "" {
+			if err := os.Remove(ready); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return l.startRouter(ctx, r)
+}
+
 // start starts a program. An error quotes its log, which may go with the lab.
 func (l *Lab) start(spec process.Spec) (process.ID, error) {
 	id, err := l.programs.Start(spec)
@@ -275,8 +300,8 @@ func tail(log string) string {
 	return strings.TrimSpace(string(data[max(0, len(data)-most):]))
 }
 
-// awaitRegion returns once the region's router knows the way to everything in the other regions and its own edges announce.
-func (l *Lab) awaitRegion(ctx context.Context, r Region) error {
+// awaitRegion returns once the region's router knows the way to everything in the other regions and so many of its own edges announce.
+func (l *Lab) awaitRegion(ctx context.Context, r Region, edges int) error {
 	for _, other := range regions {
 		if other.Name == r.Name {
 			continue
@@ -288,5 +313,5 @@ func (l *Lab) awaitRegion(ctx context.Context, r Region) error {
 	if l.options.NoEdges {
 		return nil
 	}
-	return l.awaitRoutes(ctx, r.Name, "its edges' routes", ownBy(int(r.Edges)), Prefix4, Prefix6)
+	return l.awaitRoutes(ctx, r.Name, "its edges' routes", ownBy(edges), Prefix4, Prefix6)
 }
