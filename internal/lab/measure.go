@@ -83,7 +83,7 @@ func (s *stage) measureEvent(ctx context.Context, e event, name string, runs int
 		begun := time.Now()
 		sample, err := s.playOnce(ctx, e, name)
 		done = append(done, failover.Run{Event: e.Name, Region: name, Router: daemon, Sample: sample, Err: err})
-		s.lab.log.Info("run", "event", e.Name, "region", name, "sample", fmt.Sprint(sample), "err", err, "took", time.Since(begun).Round(time.Millisecond))
+		s.lab.log.Info("run", "event", e.Name, "region", name, "sample", fmt.Sprint(sample), "err", err, "lost", s.lost, "took", time.Since(begun).Round(time.Millisecond))
 	}
 	if e.restore != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
@@ -115,6 +115,7 @@ func (s *stage) playOnce(ctx context.Context, e event, name string) (failover.Sa
 	if err := pause(ctx, settled); err != nil {
 		return nil, err
 	}
+	s.lost = nil
 	sample, err := e.play(ctx, s, name)
 	if err != nil {
 		err = errors.Join(err, s.clear(ctx))

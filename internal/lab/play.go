@@ -51,7 +51,7 @@ func playNothing(ctx context.Context, s *stage, name string) (failover.Sample, e
 			return err
 		}
 		moves := movesAfter(event, m.watch)
-		readFailures(m.sample, m.load, marks{region: name, event: event, moves: moves})
+		s.lost = readFailures(m.sample, m.load, marks{region: name, event: event, moves: moves})
 		m.sample[failover.Moves] = countMoves(moves)
 		return nil
 	})
@@ -75,7 +75,7 @@ func (s *stage) playMove(ctx context.Context, d disturbance) (failover.Sample, e
 		if err := m.load.stop(); err != nil {
 			return err
 		}
-		readFailures(m.sample, m.load, marks{region: d.region, event: event, abrupt: !d.lossless, moves: movesAfter(event, m.watch)})
+		s.lost = readFailures(m.sample, m.load, marks{region: d.region, event: event, abrupt: !d.lossless, moves: movesAfter(event, m.watch)})
 		return m.elsewhere(event)
 	})
 	if rerr := d.repair(ctx); err == nil {
@@ -109,7 +109,7 @@ func playOrigins(ctx context.Context, s *stage, name string) (failover.Sample, e
 			return err
 		}
 		moves := movesAfter(event, m.watch)
-		readFailures(m.sample, m.load, marks{region: name, event: event, abrupt: true, moves: moves})
+		s.lost = readFailures(m.sample, m.load, marks{region: name, event: event, abrupt: true, moves: moves})
 		m.sample[failover.Moves] = countMoves(moves)
 		for i, result := range m.load.results {
 			if _, ok := firstFrom(result.Records, event, func(r bench.Record) bool { return of(r, name) && r.Field == nextTo(name) }); !ok {
@@ -146,7 +146,7 @@ func playReturn(ctx context.Context, s *stage, name string) (failover.Sample, er
 		if err := m.load.stop(); err != nil {
 			return err
 		}
-		readFailures(m.sample, m.load, marks{region: name, event: event, moves: movesAfter(event, m.watch)})
+		s.lost = readFailures(m.sample, m.load, marks{region: name, event: event, moves: movesAfter(event, m.watch)})
 		took, without := readElsewhere(m.load, event, 0, func(r bench.Record) bool { return of(r, name) })
 		if len(without) > 0 {
 			return fmt.Errorf("no answer from the edge that came back: %s", strings.Join(without, ", "))

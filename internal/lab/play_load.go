@@ -62,7 +62,7 @@ func (m *measured) flood(ctx context.Context, l net.Listener, edge process.ID, f
 		return err
 	}
 	moves := movesAfter(begun, m.watch)
-	readFailures(m.sample, m.load, marks{region: m.region, event: event, moves: moves})
+	m.lost = readFailures(m.sample, m.load, marks{region: m.region, event: event, moves: moves})
 	m.sample[failover.Moves] = countMoves(moves)
 	m.sample[failover.P99Before], m.sample[failover.P99During] = p99(m.load, begun, event), p99(m.load, event, over)
 	m.sample[failover.P99Growth] = max(m.sample[failover.P99During]-m.sample[failover.P99Before], 0)

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -59,8 +60,9 @@ func countMoves(moves map[netip.Prefix][]time.Time) float64 {
 // ms is a duration as samples have it.
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// readFailures fills in what failed, and how long there was no answer.
-func readFailures(s failover.Sample, load *running, m marks) {
+// readFailures fills in what failed, and how long there was no answer. It returns what is to be said of the failures that nothing excuses.
+func readFailures(s failover.Sample, load *running, m marks) error {
+	var errs []error
 	s[failover.InFlight], s[failover.Repeated] = 0, 0
 	type kind struct {
 		protocol bench.Protocol
@@ -72,6 +74,7 @@ func readFailures(s failover.Sample, load *running, m marks) {
 		lost := failures(result.Records, m.excused(l)...)
 		s[failover.Requests] += float64(len(result.Records))
 		s[failover.InFlight] += float64(len(failures(result.Records)) - len(lost))
+		errs = append(errs, explain(l, result, lost, m.event))
 		lostOf[kind{l.options.Protocol, l.options.KeepAlive}] += float64(len(lost))
 		longest := failover.GapNew
 		if l.options.KeepAlive {
@@ -91,21 +94,24 @@ func readFailures(s failover.Sample, load *running, m marks) {
 		}
 		s[worst] = max(s[worst], n)
 	}
+	return errors.Join(errs...)
 }
 
-// gap is the longest time in which no answer was completed, also when none was any more at the end.
+// gap is the longest time in which no answer was completed, also when none was any more before the last request was sent.
 func gap(records []bench.Record) time.Duration {
 	var ends []time.Time
 	var last time.Time
 	for _, r := range records {
-		if r.End().After(last) {
-			last = r.End()
+		if r.Sent().After(last) {
+			last = r.Sent()
 		}
 		if !failed(r) {
 			ends = append(ends, r.End())
 		}
 	}
-	ends = append(ends, last)
+	if len(ends) == 0 || last.After(slices.MaxFunc(ends, time.Time.Compare)) {
+		ends = append(ends, last)
+	}
 	slices.SortFunc(ends, time.Time.Compare)
 	longest := time.Duration(0)
 	for i := 1; i < len(ends); i++ {

@@ -65,6 +65,9 @@ func (s *stage) playAndJudge(ctx context.Context, e event, row *Row) error {
 			errs = append(errs, errors.New(v.String()))
 		}
 	}
+	if errors.Join(errs...) != nil {
+		errs = append(errs, s.lost)
+	}
 	return errors.Join(errs...)
 }
 

@@ -29,6 +29,7 @@ type stage struct {
 	rate     float64 // requests a second of each load, default usualRate
 	short    bool    // less of what takes long
 	rows     []Row
+	lost     error // of the event played last, what is to be said of failures that nothing excuses
 }
 
 // row adds a finished row.
