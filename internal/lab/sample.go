@@ -2,8 +2,10 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"nearcast/bench"
@@ -94,7 +96,21 @@ func readFailures(s failover.Sample, load *running, m marks) error {
 		}
 		s[worst] = max(s[worst], n)
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w\n  the route moved %s after the event", err, m.sinceEvent())
+	}
+	return nil
+}
+
+// sinceEvent are the moves in words, in milliseconds since the event.
+func (m marks) sinceEvent() string {
+	var words []string
+	for _, p := range []netip.Prefix{Prefix4, Prefix6} {
+		for _, at := range m.moves[p] {
+			words = append(words, fmt.Sprintf("%s %.1f", p, ms(at.Sub(m.event))))
+		}
+	}
+	return strings.Join(words, ", ") + " ms"
 }
 
 // gap is the longest time in which no answer was completed, also when none was any more before the last request was sent.
