@@ -21,9 +21,15 @@ type marks struct {
 	moves  map[netip.Prefix][]time.Time // when the region's router sent packets another way, by prefix
 }
 
+// late is by how much a move may be noted late, when every processor is busy: clients have seen what comes of it by then.
+const late = 50 * time.Millisecond
+
 // excused are the moments at which a request of the load may be lost, which nothing at the edge can help.
 func (m marks) excused(l load) []time.Time {
-	at := slices.Clone(m.moves[prefixOf(l)])
+	var at []time.Time
+	for _, move := range m.moves[prefixOf(l)] {
+		at = append(at, move, move.Add(-late))
+	}
 	if m.abrupt {
 		at = append(at, m.event)
 	}

@@ -67,6 +67,20 @@ func TestReadFailures(t *testing.T) {
 	}
 }
 
+// A move is noted late on a busy machine: what ended just before it and began well before it was under way.
+func TestAMoveIsNotedLate(t *testing.T) {
+	event := time.Unix(1000, 0)
+	m := marks{event: event, moves: map[netip.Prefix][]time.Time{Prefix4: {event.Add(500 * time.Millisecond)}}}
+	l, result := loadOf(bench.HTTP1, Service4, false,
+		record(event, 320, 170, ""), // ends 10 ms before
+		record(event, 480, 2, ""),   // refused at once, by whoever was there
+		record(event, 490, 170, ""),
+		record(event, 501, 10, ""))
+	if lost := failures(result.Records, m.excused(l)...); len(lost) != 2 || lost[0].Latency != 2*time.Millisecond {
+		t.Errorf("lost: %+v", lost)
+	}
+}
+
 func TestGap(t *testing.T) {
 	event := time.Unix(1000, 0)
 	for _, c := range []struct {
