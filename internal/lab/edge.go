@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -25,7 +26,6 @@ type EdgeOptions struct {
 	Password        string // of the BGP session instead of the router's
 	RegionalOrigins int    // announce_when.healthy_regional_origins
 	Rogue           bool   // a second neighbor, in the region's rogue namespace
-	LastRegion      string // anycast.last_region, default withdraw
 	Debug           bool   // log at debug level
 	NoBFD           bool   // the router's BFD finds nobody here
 }
@@ -53,18 +53,26 @@ type edgeView struct {
 	HoldTime             time.Duration
 	BFD                  time.Duration // interval, 0: none
 	BFDMultihop          bool          // FRR takes a neighbor with TTL security for one that is several hops away
-	Regions              []Region
+	Regions              []regionView
+	Service4, Service6   netip.Addr
+	FleetSecret          string
 	Origins              []originView
 	Host, LogLevel       string
 }
 
 type originView struct{ Region, URL string }
 
+// regionView is a region and the addresses at which its edges are asked.
+type regionView struct {
+	Region
+	Addresses []netip.Addr
+}
+
 // edgeConfig writes the configuration of an edge, whose files are in dir.
 func edgeConfig(s Site, dir string, holdTime time.Duration, o EdgeOptions) ([]byte, error) {
 	r := s.Region
 	v := edgeView{
-		EdgeOptions: o, Name: s.Name(), Region: r, Regions: regions, ASN: edgeASN, RogueASN: rogueASN, Prefix4: Prefix4, Prefix6: Prefix6,
+		EdgeOptions: o, Name: s.Name(), Region: r, Service4: Service4, Service6: Service6, FleetSecret: fleetSecret, ASN: edgeASN, RogueASN: rogueASN, Prefix4: Prefix4, Prefix6: Prefix6,
 		CertFile: filepath.Join(dir, "edge.pem"), KeyFile: filepath.Join(dir, "edge.key"),
 		HoldTime: holdTime, Host: Host, LogLevel: "info",
 	}
@@ -73,9 +81,6 @@ func edgeConfig(s Site, dir string, holdTime time.Duration, o EdgeOptions) ([]by
 	if r.Secured || o.Password != "" {
 		v.PasswordFile = filepath.Join(dir, "bgp.key")
 	}
-	if o.LastRegion == "" {
-		v.LastRegion = "withdraw"
-	}
 	if !o.NoBFD {
 		v.BFD, v.BFDMultihop = bfdInterval, r.Secured && r.Daemon == router.FRR
 	}
@@ -83,6 +88,12 @@ func edgeConfig(s Site, dir string, holdTime time.Duration, o EdgeOptions) ([]by
 		v.LogLevel = "debug"
 	}
 	for _, other := range regions {
+		view := regionView{Region: other}
+		for _, e := range other.Sites() {
+			_, _, own4, _ := e.addresses()
+			view.Addresses = append(view.Addresses, own4)
+		}
+		v.Regions = append(v.Regions, view)
 		_, _, own4, _ := other.addresses(Origin)
 		v.Origins = append(v.Origins, originView{other.Name, "http://" + net.JoinHostPort(own4.String(), strconv.Itoa(originPort))})
 	}
@@ -95,13 +106,16 @@ func edgeConfig(s Site, dir string, holdTime time.Duration, o EdgeOptions) ([]by
 	return out.Bytes(), err
 }
 
-// makeCertificates makes the authority and one certificate for each edge.
+// makeCertificates makes the authority, one certificate for each edge, and the secret that the edges share.
 func (l *Lab) makeCertificates() error {
 	authority, err := pki.NewAuthority(time.Now(), "nearcast lab authority", 30*24*time.Hour)
 	if err != nil {
 		return err
 	}
 	if err := authority.WriteFile(AuthorityFile); err != nil {
+		return err
+	}
+	if err := os.WriteFile(fleetSecret, []byte(rand.Text()+rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}
 	for _, s := range allSites() {
@@ -121,6 +135,9 @@ func (l *Lab) makeCertificates() error {
 
 // AuthorityFile is the certificate that every edge's certificate is signed with.
 const AuthorityFile = stateDir + "/authority.pem"
+
+// fleetSecret is the file with what the edges sign their questions to each other with.
+const fleetSecret = stateDir + "/fleet.key"
 
 // StartEdge starts the edge of that name. It does not wait for its routes.
 func (l *Lab) StartEdge(name string, o EdgeOptions) error {

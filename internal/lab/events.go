@@ -92,7 +92,7 @@ func events() []event {
 		{
 			Event: failover.Event{Name: "shared-origin", Does: "all origins of all regions are killed at once, and return", Holds: "no route moves, the cache serves on, other requests get 503 with Retry-After",
 				Targets: []failover.Target{none(failover.Moves), none(failover.Withdrawals), none(failover.FailedNew), none(failover.Unhelpful), {Metric: failover.Stale, AtLeast: 1}}},
-			regions: []string{"all"}, prepare: prepareShared, play: playShared, restore: restoreShared,
+			regions: []string{"all"}, play: playShared,
 		},
 		{
 			Event: failover.Event{Name: "control-plane", Does: "a second router sends 1,000,000 routes and 1,000 malformed UPDATEs", Holds: "no request fails, latency and memory stay, the route does not move",

@@ -30,24 +30,6 @@ type shared struct {
 	repair  time.Time
 }
 
-// prepareShared has every edge stay where it is when it knows of no region that does better.
-func prepareShared(ctx context.Context, s *stage, _ string) error {
-	for _, name := range Regions() {
-		if err := s.replaceEdge(ctx, edgeName(name), EdgeOptions{LastRegion: "serve-stale"}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func restoreShared(ctx context.Context, s *stage, _ string) error {
-	var errs []error
-	for _, name := range Regions() {
-		errs = append(errs, s.lab.StopEdge(ctx, edgeName(name)))
-	}
-	return errors.Join(errs...)
-}
-
 // playShared kills every origin at once and brings them back.
 func playShared(ctx context.Context, s *stage, _ string) (failover.Sample, error) {
 	run := &shared{cached: map[string]*running{}, dynamic: map[string]*running{}, watches: map[string]*netns.RouteWatch{}}

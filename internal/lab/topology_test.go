@@ -149,7 +149,7 @@ func TestEdgeConfig(t *testing.T) {
 		{
 			why: "a secured session in fra", region: "fra",
 			has: []string{"name: fra-1", "address: 10.2.0.1", "asn: 64502", `next_hop_ipv6: "fd00:2::2"`, "hold_time: 9s", "password_file: /d/bgp.key",
-				"ttl_security: true", "healthy_regional_origins: 0", "settle: 1s", `tyo: ["http://10.3.1.2:8080"]`, "location: [35.68, 139.69]"},
+				"ttl_security: true", "healthy_regional_origins: 0", "settle: 1s", "edges: [10.1.0.2, 10.1.11.2]", "address: 10.2.0.2:9181", "bfd: { interval: 300ms, multihop: true", `tyo: ["http://10.3.1.2:8080"]`, "location: [35.68, 139.69]"},
 			hasNot: []string{"64511", "debug"},
 		},
 		{why: "a plain one in tyo", region: "tyo", has: []string{"asn: 64503"}, hasNot: []string{"password_file", "ttl_security"}},
