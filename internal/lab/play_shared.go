@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -13,12 +14,17 @@ import (
 	"nearcast/bench"
 	"nearcast/internal/lab/failover"
 	"nearcast/internal/lab/netns"
+	"nearcast/internal/lab/router"
 )
 
 const (
 	sharedRate = 5               // requests a second of each load, of which there are twelve a region
 	freshFor   = 1               // seconds that the cached object is fresh
-	noticed    = 3 * time.Second // more than the probes need to find every origin dead, and than freshFor
+	noticed    = 4 * time.Second // more than it takes to find every origin dead and no region better off, and than freshFor
+	withoutAny = 2 * time.Second // how long that state is watched
+	// tried are the requests in that time, of all regions, with which an edge may ask an origin whether it is as dead as the probes say: one a second
+	// each, and one more.
+	tried = 9
 )
 
 // shared is a run of the event in which every region loses its origins at once.
@@ -91,7 +97,14 @@ func (run *shared) play(ctx context.Context, s *stage, sample failover.Sample) e
 	for _, name := range Regions() {
 		errs = append(errs, s.lab.KillOrigin(ctx, name))
 	}
-	errs = append(errs, pause(ctx, noticed+2*time.Second))
+	errs = append(errs, pause(ctx, noticed+withoutAny))
+	for _, name := range Regions() { // a cascade would have moved them
+		for _, p := range []netip.Prefix{Prefix4, Prefix6} {
+			if route, err := s.lab.Route(ctx, name, p); err != nil || !home(route) {
+				errs = append(errs, errors.Join(err, fmt.Errorf("the router of %s has %s %s", name, p, route)))
+			}
+		}
+	}
 	run.repair = time.Now()
 	for _, name := range Regions() {
 		errs = append(errs, s.lab.StartOrigin(name))
@@ -114,30 +127,39 @@ func (run *shared) play(ctx context.Context, s *stage, sample failover.Sample) e
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return run.read(sample)
+	s.lost = run.read(sample)
+	return nil
 }
 
-// read fills in what the loads and the routers saw, with an example of what must not be.
+// read fills in what the loads and the routers saw. The error is an example of what was not as it should be, for a report.
 func (run *shared) read(sample failover.Sample) error {
 	var lostOne, badOne error // the first examples
-	sample[failover.FailedNew], sample[failover.Stale], sample[failover.Unhelpful], sample[failover.Moves] = 0, 0, 0, 0
+	sample[failover.FailedNew], sample[failover.Stale], sample[failover.Unhelpful], sample[failover.Moves], sample[failover.InFlight] = 0, 0, 0, 0, 0
 	for _, name := range Regions() {
-		sample[failover.Moves] += countMoves(movesAfter(run.event, run.watches[name]))
+		m := marks{region: name, event: run.event, moves: movesAfter(run.event, run.watches[name])}
+		sample[failover.Moves] += countMoves(m.moves)
 		for i, result := range run.cached[name].results {
-			lost := failures(result.Records)
+			lost := failures(result.Records, m.excused(run.cached[name].loads[i])...)
+			sample[failover.InFlight] += float64(len(failures(result.Records)) - len(lost))
 			sample[failover.Requests] += float64(len(result.Records))
 			sample[failover.FailedNew] += float64(len(lost))
 			sample[failover.Stale] += float64(run.stale(result.Records))
 			lostOne = cmp.Or(lostOne, explain(run.cached[name].loads[i], result, lost, run.event))
 		}
 		for i, result := range run.dynamic[name].results {
-			bad := run.unhelpful(result.Records)
+			bad := run.unhelpful(result.Records, m.excused(run.dynamic[name].loads[i])...)
 			sample[failover.Requests] += float64(len(result.Records))
 			sample[failover.Unhelpful] += float64(len(bad))
 			badOne = cmp.Or(badOne, explain(run.dynamic[name].loads[i], result, bad, run.event))
 		}
 	}
 	return errors.Join(lostOne, badOne)
+}
+
+// home is the condition that the route in use is the region's own edge's, however often that has put its AS number before the path.
+func home(r router.Route) bool {
+	best, ok := r.Best()
+	return ok && len(best.ASPath) > 0 && !slices.ContainsFunc(best.ASPath, func(asn uint32) bool { return asn != edgeASN })
 }
 
 // stale counts the answers while there was neither an origin nor freshness.
@@ -152,14 +174,14 @@ func (run *shared) stale(records []bench.Record) int {
 }
 
 // unhelpful are the requests that the edge could not answer and for which it did not say when to come again. Until it has noticed what has happened it
-// may answer otherwise; it must always answer.
-func (run *shared) unhelpful(records []bench.Record) []bench.Record {
+// may answer otherwise; it must always answer, but for what is under way at one of the moments at which the route moves.
+func (run *shared) unhelpful(records []bench.Record, except ...time.Time) []bench.Record {
 	var bad []bench.Record
 	for _, r := range records {
 		answered := r.Class == bench.OK || r.Class == bench.Status
 		polite := r.Class == bench.OK || r.Status == http.StatusServiceUnavailable && r.Field != ""
 		known := r.Sent().After(run.event.Add(noticed))
-		if !answered || known && !polite || !known && r.Status < http.StatusInternalServerError && !polite {
+		if !answered && !under(r, except...) || answered && known && !polite || answered && !known && r.Status < http.StatusInternalServerError && !polite {
 			bad = append(bad, r)
 		}
 	}

@@ -180,7 +180,7 @@ func FuzzSeries(f *testing.F) {
 // While no region has an origin: what is cached is served, the rest gets 503 with Retry-After once the edge knows.
 func TestSharedOrigin(t *testing.T) {
 	event := time.Unix(1000, 0)
-	run := &shared{event: event, repair: event.Add(5 * time.Second)}
+	run := &shared{event: event, repair: event.Add(noticed + withoutAny)}
 	answer := func(sent, status int, field string) bench.Record {
 		r := record(event, sent, 10, "nyc-1")
 		if r.Status, r.Field = status, field; status >= 400 {
@@ -188,7 +188,7 @@ func TestSharedOrigin(t *testing.T) {
 		}
 		return r
 	}
-	if got := run.stale([]bench.Record{answer(500, 200, ""), answer(3500, 200, ""), answer(3600, 503, ""), answer(4995, 200, "")}); got != 1 {
+	if got := run.stale([]bench.Record{answer(500, 200, ""), answer(4500, 200, ""), answer(4600, 503, ""), answer(5995, 200, "")}); got != 1 {
 		t.Errorf("%d stale answers", got)
 	}
 	for _, c := range []struct {
@@ -199,11 +199,11 @@ func TestSharedOrigin(t *testing.T) {
 		{"before", answer(-10, 200, ""), false},
 		{"not noticed yet", answer(200, 502, ""), false},
 		{"no server error ever", answer(200, 404, ""), true},
-		{"noticed, and says when to come again", answer(3500, 503, "5"), false},
-		{"noticed, and does not", answer(3500, 503, ""), true},
-		{"noticed, another error", answer(3500, 502, "5"), true},
+		{"noticed, and says when to come again", answer(4500, 503, "5"), false},
+		{"noticed, and does not", answer(4500, 503, ""), true},
+		{"noticed, another error", answer(4500, 502, "5"), true},
 		{"no answer, not even before it is noticed", record(event, 200, 10, ""), true},
-		{"an origin is back", answer(5500, 200, ""), false},
+		{"an origin is back", answer(6500, 200, ""), false},
 	} {
 		if got := len(run.unhelpful([]bench.Record{c.r})) == 1; got != c.bad {
 			t.Errorf("%s: %v", c.why, got)

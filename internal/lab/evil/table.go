@@ -15,6 +15,8 @@ import (
 type Flood struct {
 	Routes    int // at most 1<<24, all different
 	Malformed int
+	// Pause is the time from one write, of 5000 routes, to the next. 0: as fast as they are taken.
+	Pause time.Duration
 }
 
 // routesEach is how many routes one UPDATE has, about as in a real table.
@@ -35,7 +37,7 @@ func (f Flood) Run(ctx context.Context, l net.Listener, id Identity) (sessions i
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		if Establish(conn, id, holdTime) == nil {
 			sessions++
-			part = f.send(conn, id, part)
+			part = f.send(ctx, conn, id, part)
 		}
 		if part == parts {
 			_, _ = conn.Write(Message(TypeNotification, []byte{6, 4})) // administrative reset, RFC 4486
@@ -53,7 +55,7 @@ func (f Flood) parts() int { return 1 + f.Routes/partRoutes }
 const partRoutes = 5000
 
 // send sends parts, beginning with one, until all are sent or the session ends. It returns the next one.
-func (f Flood) send(conn net.Conn, id Identity, part int) int {
+func (f Flood) send(ctx context.Context, conn net.Conn, id Identity, part int) int {
 	bad := malformed()
 	ended := make(chan struct{})
 	go func() {
@@ -67,7 +69,13 @@ func (f Flood) send(conn net.Conn, id Identity, part int) int {
 			}
 		}
 	}()
+	tick := time.NewTicker(max(f.Pause, 1))
+	defer tick.Stop()
 	for parts := f.parts(); part < parts; part++ {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
 		out := routes(id, part*partRoutes, min(partRoutes, f.Routes-part*partRoutes))
 		for i := part * f.Malformed / parts; i < (part+1)*f.Malformed/parts; i++ {
 			out = append(out, bad[i%len(bad)]...)
