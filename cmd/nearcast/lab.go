@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,15 +41,20 @@ func (c labUpCmd) Run(s std) error {
 }
 
 type labTestCmd struct {
-	Scenarios []string `arg:"" optional:"" help:"Scenarios to run; all without any."`
-	List      bool     `help:"List the scenarios and what each proves."`
+	Scenarios []string `arg:"" optional:"" help:"Scenarios to run; all without any. The word failover alone measures events again and again instead."`
+	List      bool     `help:"List the scenarios and what each proves, and the events of failover."`
+	Runs      int      `help:"With failover: how often each event is played, 10 without."`
+	Events    []string `help:"With failover: events to measure; all without any."`
+	Rate      float64  `help:"With failover: requests a second of each protocol on new connections, and as many on kept ones; 100 without."`
 	LogDir    string   `placeholder:"DIR" help:"Keep the logs of the routers, edges and origins there. Without it they go with the lab."`
-	Output    string   `enum:"table,json" default:"table" help:"How to print the results: ${enum}."`
+	Output    string   `enum:"table,json,markdown" default:"table" help:"How to print the results: ${enum} (markdown: failover only)."`
 }
 
 var (
 	// errScenarios is a lab run in which something was not as it must be; the table has said what.
 	errScenarios = errors.New("not all scenarios ended as they must")
+	// errTargets is a measurement in which a target was missed; the table has said which.
+	errTargets = errors.New("not all targets were met")
 	// errInterrupted is a lab run that a signal ended: it proves nothing, so it is no success.
 	errInterrupted = errors.New("interrupted before all scenarios had run")
 )
@@ -59,7 +65,17 @@ func (c labTestCmd) Run(s std) error {
 		for _, sc := range lab.Scenarios() {
 			fmt.Fprintf(s.out, "%-18s %s\n", sc.Name, sc.Proves)
 		}
+		fmt.Fprintln(s.out, "\nfailover measures:")
+		for _, e := range lab.Events() {
+			fmt.Fprintf(s.out, "%-18s %s: %s\n", e.Name, e.Does, e.Holds)
+		}
 		return nil
+	}
+	if slices.Contains(c.Scenarios, "failover") {
+		return c.failover(s)
+	}
+	if c.Runs != 0 || len(c.Events) > 0 || c.Rate != 0 || c.Output == "markdown" {
+		return errors.New("--runs, --events, --rate and --output markdown are for `nearcast lab test failover`")
 	}
 	if err := lab.CheckScenarios(c.Scenarios...); err != nil {
 		return err
@@ -84,6 +100,44 @@ func (c labTestCmd) Run(s std) error {
 	err = errors.Join(err, labClose(l), write(s.out)) // what reads the output may be gone already; the lab must not stay for that
 	if err == nil && report.Failed() {
 		err = errScenarios
+	}
+	return err
+}
+
+// failover measures events in a lab of its own.
+func (c labTestCmd) failover(s std) error {
+	switch {
+	case len(c.Scenarios) != 1:
+		return errors.New("failover is not a scenario among others: run it alone, and name what it measures with --events")
+	case c.Runs < 0 || c.Rate < 0:
+		return errors.New("--runs and --rate cannot be negative")
+	}
+	if err := lab.CheckEvents(c.Events...); err != nil {
+		return err
+	}
+	ctx, stop := untilLabSignal()
+	defer stop()
+	l, err := labUp(ctx, s, c.LogDir)
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
+	if err != nil {
+		return err
+	}
+	report, err := l.MeasureFailover(ctx, lab.FailoverOptions{Runs: c.Runs, Events: c.Events, Rate: c.Rate})
+	if errors.Is(err, context.Canceled) {
+		err = errInterrupted
+	}
+	write := report.WriteTable
+	switch c.Output {
+	case "json":
+		write = report.WriteJSON
+	case "markdown":
+		write = report.WriteMarkdown
+	}
+	err = errors.Join(err, labClose(l), write(s.out))
+	if err == nil && report.Missed() {
+		err = errTargets
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"nearcast/internal/lab/router"
@@ -19,6 +20,19 @@ const (
 func present(r router.Route) bool { return len(r.Paths) > 0 }
 func own(r router.Route) bool     { return r.From(edgeASN) }
 func notOwn(r router.Route) bool  { return !r.From(edgeASN) }
+
+// ownBy is the condition that so many edges of the region announce, and no more.
+func ownBy(edges int) func(router.Route) bool {
+	return func(r router.Route) bool {
+		n := 0
+		for _, p := range r.Paths {
+			if len(p.ASPath) > 0 && !slices.ContainsFunc(p.ASPath, func(asn uint32) bool { return asn != edgeASN }) {
+				n++
+			}
+		}
+		return n == edges
+	}
+}
 
 // awaitRoutes returns once the region's router holds routes for all prefixes that satisfy ok. What is for the error.
 func (l *Lab) awaitRoutes(ctx context.Context, region, what string, ok func(router.Route) bool, prefixes ...netip.Prefix) error {

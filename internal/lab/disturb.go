@@ -20,6 +20,9 @@ type disturbance struct {
 	// lossless: until the repair no request may fail but those under way in the very moment in which the router sends packets another
 	// way, which nothing at the edge can save. Otherwise those sent shortly before and after the event may.
 	lossless bool
+	// silent: the edge goes without resetting anything, so that what waits for it does so for as long as a request may last. Connections that
+	// are begun while it is still routed to hold up those requests that wait to share them.
+	silent bool
 }
 
 const (
@@ -106,7 +109,7 @@ func (s *stage) awaitTakeover(ctx context.Context, name string) error {
 	if err := s.lab.awaitRoutes(ctx, name, "the way to "+next, leadsTo(name, next), Prefix4, Prefix6); err != nil {
 		return err
 	}
-	return s.awaitAnswer(ctx, "an answer of the edge of "+next, name, func(r bench.Record) bool { return r.Edge == edgeName(next) })
+	return s.awaitAnswer(ctx, "an answer of the edge of "+next, name, func(r bench.Record) bool { return of(r, next) })
 }
 
 // judge fills the row from the records and says what must not have happened.
@@ -133,7 +136,7 @@ func (s *stage) judge(d disturbance, row *Row, load *running, event, repair time
 		if load.loads[i].options.KeepAlive {
 			continue // a kept connection may wait for its edge to come back, as QUIC does while the other end goes on talking
 		}
-		first, ok := firstFrom(result.Records, event, func(r bench.Record) bool { return r.Edge != edgeName(d.region) })
+		first, ok := firstFrom(result.Records, event, func(r bench.Record) bool { return !of(r, d.region) })
 		if !ok {
 			errs = append(errs, fmt.Errorf("%s: no request was answered elsewhere", load.loads[i].name))
 		} else {
@@ -160,6 +163,10 @@ func judgeFailures(d disturbance, row *Row, l load, result *bench.Result, record
 	if d.lossless {
 		return explain(l, result, failures(records, moves...), event)
 	}
-	late := slices.DeleteFunc(failures(records), func(r bench.Record) bool { return !r.Sent().After(event.Add(row.Withdrawn + confined)) })
+	until := event.Add(row.Withdrawn + confined)
+	if d.silent {
+		until = event.Add(row.Withdrawn + requestTime)
+	}
+	late := slices.DeleteFunc(failures(records), func(r bench.Record) bool { return !r.Sent().After(until) })
 	return explain(l, result, late, event)
 }

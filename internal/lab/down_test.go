@@ -103,7 +103,7 @@ func nothingLeft(t *testing.T, programs map[string]process.ID) {
 func routersPrograms(t *testing.T) map[string]process.ID {
 	t.Helper()
 	programs := map[string]process.ID{}
-	for _, name := range []string{"nyc-bird", "fra-zebra", "fra-bgpd", "tyo-bird"} {
+	for _, name := range []string{"nyc-bird", "fra-zebra", "fra-bfdd", "fra-bgpd", "tyo-bird"} {
 		id, err := process.NewGroup(programDir).Get(name)
 		if err != nil {
 			t.Fatal(err)

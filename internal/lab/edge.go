@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ var edgeTemplate string
 // edgeView is what the template needs.
 type edgeView struct {
 	EdgeOptions
+	Name                 string
 	Region               Region
 	CertFile, KeyFile    string
 	PasswordFile         string
@@ -51,21 +53,30 @@ type edgeView struct {
 	HoldTime             time.Duration
 	BFD                  time.Duration // interval, 0: none
 	BFDMultihop          bool          // FRR takes a neighbor with TTL security for one that is several hops away
-	Regions              []Region
+	Regions              []regionView
+	Service4, Service6   netip.Addr
+	FleetSecret          string
 	Origins              []originView
 	Host, LogLevel       string
 }
 
 type originView struct{ Region, URL string }
 
-// edgeConfig writes the configuration of the region's edge, whose files are in dir.
-func edgeConfig(r Region, dir string, holdTime time.Duration, o EdgeOptions) ([]byte, error) {
+// regionView is a region and the addresses at which its edges are asked.
+type regionView struct {
+	Region
+	Addresses []netip.Addr
+}
+
+// edgeConfig writes the configuration of an edge, whose files are in dir.
+func edgeConfig(s Site, dir string, holdTime time.Duration, o EdgeOptions) ([]byte, error) {
+	r := s.Region
 	v := edgeView{
-		EdgeOptions: o, Region: r, Regions: regions, ASN: edgeASN, RogueASN: rogueASN, Prefix4: Prefix4, Prefix6: Prefix6,
+		EdgeOptions: o, Name: s.Name(), Region: r, Service4: Service4, Service6: Service6, FleetSecret: fleetSecret, ASN: edgeASN, RogueASN: rogueASN, Prefix4: Prefix4, Prefix6: Prefix6,
 		CertFile: filepath.Join(dir, "edge.pem"), KeyFile: filepath.Join(dir, "edge.key"),
 		HoldTime: holdTime, Host: Host, LogLevel: "info",
 	}
-	v.Router4, _, v.Own4, v.Own6 = r.addresses(Edge)
+	v.Router4, _, v.Own4, v.Own6 = s.addresses()
 	v.Rogue4, _, v.RogueOwn4, v.RogueOwn6 = r.addresses(Rogue)
 	if r.Secured || o.Password != "" {
 		v.PasswordFile = filepath.Join(dir, "bgp.key")
@@ -77,6 +88,12 @@ func edgeConfig(r Region, dir string, holdTime time.Duration, o EdgeOptions) ([]
 		v.LogLevel = "debug"
 	}
 	for _, other := range regions {
+		view := regionView{Region: other}
+		for _, e := range other.Sites() {
+			_, _, own4, _ := e.addresses()
+			view.Addresses = append(view.Addresses, own4)
+		}
+		v.Regions = append(v.Regions, view)
 		_, _, own4, _ := other.addresses(Origin)
 		v.Origins = append(v.Origins, originView{other.Name, "http://" + net.JoinHostPort(own4.String(), strconv.Itoa(originPort))})
 	}
@@ -89,7 +106,7 @@ func edgeConfig(r Region, dir string, holdTime time.Duration, o EdgeOptions) ([]
 	return out.Bytes(), err
 }
 
-// makeCertificates makes the authority and one certificate for each edge.
+// makeCertificates makes the authority, one certificate for each edge, and the secret that the edges share.
 func (l *Lab) makeCertificates() error {
 	authority, err := pki.NewAuthority(time.Now(), "nearcast lab authority", 30*24*time.Hour)
 	if err != nil {
@@ -98,9 +115,15 @@ func (l *Lab) makeCertificates() error {
 	if err := authority.WriteFile(AuthorityFile); err != nil {
 		return err
 	}
-	for _, r := range regions {
-		dir := regionDir(r.Name)
-		err := authority.Issue(r.EdgeName(), []string{Host, "localhost"},
+	if err := os.WriteFile(fleetSecret, []byte(rand.Text()+rand.Text()+"\n"), 0o600); err != nil {
+		return err
+	}
+	for _, s := range allSites() {
+		dir := edgeDir(s.Name())
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		err := authority.Issue(s.Name(), []string{Host, "localhost"},
 			[]net.IP{Service4.AsSlice(), Service6.AsSlice(), net.IPv4(127, 0, 0, 1)},
 			filepath.Join(dir, "edge.pem"), filepath.Join(dir, "edge.key"))
 		if err != nil {
@@ -113,14 +136,17 @@ func (l *Lab) makeCertificates() error {
 // AuthorityFile is the certificate that every edge's certificate is signed with.
 const AuthorityFile = stateDir + "/authority.pem"
 
-// StartEdge starts the region's edge. It does not wait for its routes.
+// fleetSecret is the file with what the edges sign their questions to each other with.
+const fleetSecret = stateDir + "/fleet.key"
+
+// StartEdge starts the edge of that name. It does not wait for its routes.
 func (l *Lab) StartEdge(name string, o EdgeOptions) error {
-	r, err := region(name)
+	s, err := site(name)
 	if err != nil {
 		return err
 	}
-	dir := regionDir(name)
-	conf, err := edgeConfig(r, dir, l.options.HoldTime, o)
+	dir := edgeDir(name)
+	conf, err := edgeConfig(s, dir, l.options.HoldTime, o)
 	if err != nil {
 		return err
 	}
@@ -139,7 +165,7 @@ func (l *Lab) StartEdge(name string, o EdgeOptions) error {
 	return err
 }
 
-// SignalEdge sends a signal to the region's edge.
+// SignalEdge sends a signal to an edge.
 func (l *Lab) SignalEdge(name string, s syscall.Signal) error {
 	id, err := l.programs.Get(edgeProgram(name))
 	if err != nil {
@@ -148,10 +174,10 @@ func (l *Lab) SignalEdge(name string, s syscall.Signal) error {
 	return id.Signal(s)
 }
 
-// EdgeProcess is the region's edge. The error is process.ErrGone when it does not run.
+// EdgeProcess is the edge of that name. The error is process.ErrGone when it does not run.
 func (l *Lab) EdgeProcess(name string) (process.ID, error) { return l.programs.Get(edgeProgram(name)) }
 
-// StopEdge ends the region's edge in an orderly way and waits for it.
+// StopEdge ends an edge in an orderly way and waits for it.
 func (l *Lab) StopEdge(ctx context.Context, name string) error {
 	const grace = 15 * time.Second // more than its own drain
 	return l.programs.Stop(ctx, edgeProgram(name), grace)
@@ -178,5 +204,5 @@ func (l *Lab) KillOrigin(ctx context.Context, name string) error {
 	return id.Wait(ctx)
 }
 
-func edgeProgram(region string) string   { return region + "-edge" }
+func edgeProgram(edge string) string     { return edge + "-edge" }
 func originProgram(region string) string { return region + "-origin" }

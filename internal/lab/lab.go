@@ -85,7 +85,7 @@ func Missing() []string {
 		missing = append(missing, "/dev/net/tun")
 	}
 	for _, p := range []struct{ program, debianPackage string }{
-		{"ip", "iproute2"}, {"ss", "iproute2"}, {"bird", "bird2"}, {"vtysh", "frr"}, {router.FRRPrograms + "/zebra", "frr"}, {router.FRRPrograms + "/bgpd", "frr"}, {router.FRRPrograms + "/bfdd", "frr"},
+		{"ip", "iproute2"}, {"ss", "iproute2"}, {"nft", "nftables"}, {"bird", "bird2"}, {"vtysh", "frr"}, {router.FRRPrograms + "/zebra", "frr"}, {router.FRRPrograms + "/bfdd", "frr"}, {router.FRRPrograms + "/bgpd", "frr"},
 	} {
 		if _, err := exec.LookPath(p.program); err != nil {
 			missing = append(missing, fmt.Sprintf("%s (Debian package %s)", p.program, p.debianPackage))
@@ -186,22 +186,24 @@ func (l *Lab) Route(ctx context.Context, region string, prefix netip.Prefix) (ro
 	return r.Route(ctx, prefix)
 }
 
-// Session returns the state of the session between the region's router and its edge, as the router sees it.
-func (l *Lab) Session(ctx context.Context, region string) (router.Session, error) {
-	r, ok := l.routers[region]
-	if !ok {
-		return router.Session{}, fmt.Errorf("the lab has no region %q", region)
+// Session returns the state of the session between an edge and its region's router, as the router sees it.
+func (l *Lab) Session(ctx context.Context, edge string) (router.Session, error) {
+	s, err := site(edge)
+	if err != nil {
+		return router.Session{}, err
 	}
-	return r.Session(ctx)
+	_, _, own4, _ := s.addresses()
+	return l.routers[s.Region.Name].Session(ctx, own4)
 }
 
 // ClearSession resets that session at the router.
-func (l *Lab) ClearSession(ctx context.Context, region string) error {
-	r, ok := l.routers[region]
-	if !ok {
-		return fmt.Errorf("the lab has no region %q", region)
+func (l *Lab) ClearSession(ctx context.Context, edge string) error {
+	s, err := site(edge)
+	if err != nil {
+		return err
 	}
-	return r.ClearSession(ctx)
+	_, _, own4, _ := s.addresses()
+	return l.routers[s.Region.Name].ClearSession(ctx, own4)
 }
 
 // Link returns the link between two regions, whose delay and loss may be changed.
@@ -217,8 +219,9 @@ func (l *Lab) Link(a, b string) (*wan.Link, error) {
 
 func linkName(a, b string) string { return min(a, b) + "-" + max(a, b) }
 
-// regionDir holds the files of a region's router and edge.
+// regionDir holds the files of a region's router, edgeDir those of an edge.
 func regionDir(region string) string { return filepath.Join(stateDir, region) }
+func edgeDir(edge string) string     { return filepath.Join(stateDir, edge) }
 
-// LogFile is where a program of the lab writes, such as nyc-edge or fra-bgpd.
+// LogFile is where a program of the lab writes, such as nyc-1-edge or fra-bgpd.
 func (l *Lab) LogFile(name string) string { return filepath.Join(l.options.LogDir, name+".log") }

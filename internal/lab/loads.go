@@ -16,9 +16,9 @@ import (
 
 const (
 	// silence is how long a client's QUIC connection may hear nothing. Nothing else tells it that its packets go to another edge.
-	silence      = 1500 * time.Millisecond
-	requestTime  = 5 * time.Second // a request with its connection and its repetition
-	loadInterval = 50 * time.Millisecond
+	silence     = 1500 * time.Millisecond
+	requestTime = 5 * time.Second // a request with its connection and its repetition
+	usualRate   = 20              // requests a second of each load, when nothing is measured but whether they fail
 )
 
 // protocols are those that every edge must serve.
@@ -58,7 +58,10 @@ func (s *stage) usualLoads(name, path string) []load {
 		for _, service := range services() {
 			family := map[bool]string{false: "IPv4", true: "IPv6"}[service.Is6()]
 			fresh := s.request(name, p, service, path)
-			fresh.Rate, fresh.Duration = float64(time.Second/loadInterval), scenarioTime
+			fresh.Rate, fresh.Duration = s.rate, scenarioTime
+			if s.rate == 0 {
+				fresh.Rate = usualRate
+			}
 			kept := fresh
 			kept.KeepAlive, kept.Retry = true, bench.RetryBroken
 			loads = append(loads, load{fmt.Sprintf("%s %s new", p, family), fresh}, load{fmt.Sprintf("%s %s kept", p, family), kept})

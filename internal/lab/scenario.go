@@ -24,6 +24,8 @@ type Scenario struct {
 	run func(ctx context.Context, s *stage)
 	// browser: needs Chromium
 	browser bool
+	// pairs: every edge of a region runs, not only the first
+	pairs bool
 }
 
 // Scenarios returns all scenarios in the order in which they run.
@@ -38,6 +40,15 @@ func Scenarios() []Scenario {
 		{Name: "listener-dead", Proves: "an edge that no longer accepts connections withdraws", run: listenerDead},
 		{Name: "stop", Proves: "a planned stop fails no request", run: plannedStop},
 		{Name: "kill", Proves: "a killed edge is withdrawn by its session's end", run: killed},
+		{Name: "stopped", Proves: "an edge that hangs is withdrawn, and returns when it goes on", run: stopped},
+		{Name: "cut", Proves: "an edge behind a silent link is withdrawn, and returns with it", run: linkCut},
+		{Name: "ecmp", Proves: "two edges share a region's flows; when one dies only its flows break, and none leave the region", run: ecmp, pairs: true},
+		{Name: "drain", Proves: "an ordered drain fails no request, and can be taken back", run: played("drain")},
+		{Name: "return", Proves: "an edge that comes back fails no new request", run: played("return")},
+		{Name: "router-restart", Proves: "a router that restarts finds the edge's routes as they were", run: played("router-restart")},
+		{Name: "flap", Proves: "sessions that flap make the edge decide nothing", run: played("flap")},
+		{Name: "shared-origin", Proves: "when all regions lose a shared origin no route moves, and the cache serves on", run: played("shared-origin")},
+		{Name: "control-plane", Proves: "a router's flood of routes and of malformed messages does not reach requests", run: played("control-plane")},
 		{Name: "session-cleared", Proves: "an edge announces again after its router has reset the session", run: sessionCleared},
 		{Name: "wrong-password", Proves: "a wrong password is said once in the log, with the neighbor's address", run: wrongPassword},
 		{Name: "malformed-update", Proves: "malformed and oversized messages of a router stop neither the proxy nor the other session", run: malformedUpdates},
@@ -100,7 +111,7 @@ func choose(only []string) ([]Scenario, error) {
 func (l *Lab) runScenario(ctx context.Context, sc Scenario, roots *x509.CertPool) []Row {
 	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, fmt.Errorf("the scenario took more than %v", scenarioTime))
 	defer cancel()
-	s := &stage{lab: l, scenario: sc.Name, roots: roots}
+	s := &stage{lab: l, scenario: sc.Name, pairs: sc.pairs, roots: roots}
 	if sc.browser && browser.Available() != nil {
 		s.row("", errors.New("needs "+browser.Available().Error()))
 		return s.rows

@@ -44,8 +44,8 @@ func TestScenarios(t *testing.T) {
 				}
 			}
 			if t.Failed() {
-				for _, name := range Regions() {
-					t.Logf("%s: ...%s", edgeProgram(name), tail(l.LogFile(edgeProgram(name))))
+				for _, e := range allSites() {
+					t.Logf("%s: ...%s", e.Name(), tail(l.LogFile(edgeProgram(e.Name()))))
 				}
 			}
 			all.Rows, all.Took = append(all.Rows, report.Rows...), all.Took+report.Took

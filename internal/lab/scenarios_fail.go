@@ -26,7 +26,7 @@ func bothDaemons() []string { return []string{"nyc", "fra"} }
 // originsDead: the edge needs an origin in its own region, which dies and returns.
 func originsDead(ctx context.Context, s *stage) {
 	for _, name := range bothDaemons() {
-		err := s.replaceEdge(ctx, name, EdgeOptions{RegionalOrigins: 1})
+		err := s.replaceEdge(ctx, edgeName(name), EdgeOptions{RegionalOrigins: 1})
 		if err == nil {
 			err = s.reset(ctx)
 		}
@@ -43,11 +43,11 @@ func originsDead(ctx context.Context, s *stage) {
 	}
 }
 
-// restore stops the region's edge, so that the next one starts with the usual configuration, also when ctx has ended.
+// restore stops the region's first edge, so that the next one starts with the usual configuration, also when ctx has ended.
 func (s *stage) restore(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
 	defer cancel()
-	if err := s.lab.StopEdge(ctx, name); err != nil {
+	if err := s.lab.StopEdge(ctx, edgeName(name)); err != nil {
 		s.row(name, fmt.Errorf("afterwards: %w", err))
 	}
 }
@@ -58,14 +58,14 @@ func listenerDead(ctx context.Context, s *stage) {
 		s.disturb(ctx, disturbance{
 			region: name,
 			event:  func(ctx context.Context) error { return destroyListeners(ctx, name) },
-			repair: func(ctx context.Context) error { return s.replaceEdge(ctx, name, EdgeOptions{}) },
+			repair: func(ctx context.Context) error { return s.replaceEdge(ctx, edgeName(name), EdgeOptions{}) },
 		})
 	}
 }
 
 // destroyListeners closes the sockets that listen on port 443 in the region's edge namespace, through the kernel's socket diagnosis.
 func destroyListeners(ctx context.Context, name string) error {
-	n := Namespace(Edge, name)
+	n := Namespace(Edge, edgeName(name))
 	for _, args := range [][]string{{"-K", "-H", "-t", "-l", "-n", "sport = :443"}, {"-K", "-H", "-u", "-a", "-n", "sport = :443"}} {
 		if _, err := n.Command(ctx, "", "ss", args...); err != nil {
 			return err
@@ -83,12 +83,12 @@ func plannedStop(ctx context.Context, s *stage) {
 	for _, name := range bothDaemons() {
 		s.disturb(ctx, disturbance{
 			region: name, lossless: true,
-			event: func(context.Context) error { return s.lab.SignalEdge(name, sigterm) },
+			event: func(context.Context) error { return s.lab.SignalEdge(edgeName(name), sigterm) },
 			repair: func(ctx context.Context) error {
-				if err := s.lab.StopEdge(ctx, name); err != nil { // it may still be draining
+				if err := s.lab.StopEdge(ctx, edgeName(name)); err != nil { // it may still be draining
 					return err
 				}
-				return s.lab.StartEdge(name, EdgeOptions{})
+				return s.lab.StartEdge(edgeName(name), EdgeOptions{})
 			},
 		})
 	}
@@ -99,8 +99,8 @@ func killed(ctx context.Context, s *stage) {
 	for _, name := range bothDaemons() {
 		s.disturb(ctx, disturbance{
 			region: name,
-			event:  func(context.Context) error { return s.lab.SignalEdge(name, sigkill) },
-			repair: func(context.Context) error { return s.lab.StartEdge(name, EdgeOptions{}) },
+			event:  func(context.Context) error { return s.lab.SignalEdge(edgeName(name), sigkill) },
+			repair: func(context.Context) error { return s.lab.StartEdge(edgeName(name), EdgeOptions{}) },
 		})
 	}
 }
@@ -116,16 +116,16 @@ func sessionCleared(ctx context.Context, s *stage) {
 			if err := pause(ctx, calm); err != nil {
 				return err
 			}
-			before, err := s.lab.Session(ctx, name)
+			before, err := s.lab.Session(ctx, edgeName(name))
 			if err != nil {
 				return err
 			}
 			event := time.Now()
-			if err := s.lab.ClearSession(ctx, name); err != nil {
+			if err := s.lab.ClearSession(ctx, edgeName(name)); err != nil {
 				return err
 			}
 			err = await(ctx, "another session", func() (bool, string, error) {
-				now, err := s.lab.Session(ctx, name)
+				now, err := s.lab.Session(ctx, edgeName(name))
 				return err == nil && now.Established && !now.Same(before), "the session is " + now.State, err
 			})
 			if err != nil {
@@ -160,16 +160,16 @@ func judgeAfter(row *Row, load *running, event, after time.Time) error {
 func wrongPassword(ctx context.Context, s *stage) {
 	const most, watch = 3, 10 * time.Second
 	for _, name := range bothDaemons() {
-		_, offset, err := s.logSince(edgeProgram(name), 0)
+		_, offset, err := s.logSince(edgeProgram(edgeName(name)), 0)
 		if err == nil {
-			err = s.replaceEdge(ctx, name, EdgeOptions{Password: "not-the-key"})
+			err = s.replaceEdge(ctx, edgeName(name), EdgeOptions{Password: "not-the-key"})
 		}
 		r, _ := region(name)
-		router4, _, _, _ := r.addresses(Edge)
+		router4, _, _, _ := r.First().addresses()
 		lines := 0
 		if err == nil {
 			err = await(ctx, "a log line about the password of "+router4.String(), func() (bool, string, error) {
-				text, _, err := s.logSince(edgeProgram(name), offset)
+				text, _, err := s.logSince(edgeProgram(edgeName(name)), offset)
 				lines = passwordLines(text, router4)
 				return lines > 0, "the log has " + fmt.Sprint(strings.Count(text, "\n")) + " other lines", err
 			})
@@ -179,12 +179,12 @@ func wrongPassword(ctx context.Context, s *stage) {
 		}
 		if err == nil {
 			var text string
-			text, _, err = s.logSince(edgeProgram(name), offset)
+			text, _, err = s.logSince(edgeProgram(edgeName(name)), offset)
 			if lines = passwordLines(text, router4); lines > most {
 				err = errors.Join(err, fmt.Errorf("%d log lines about it in %v", lines, watch))
 			}
 		}
-		if session, serr := s.lab.Session(ctx, name); serr != nil || session.Established {
+		if session, serr := s.lab.Session(ctx, edgeName(name)); serr != nil || session.Established {
 			err = errors.Join(err, serr, fmt.Errorf("the session is %s with the wrong password", session.State))
 		}
 		s.row(name, err)
@@ -219,7 +219,7 @@ func malformedUpdates(ctx context.Context, s *stage) {
 		}
 		defer func() { _ = Namespace(Rogue, name).Delete(context.WithoutCancel(ctx)) }()
 		defer s.restore(ctx, name)
-		if err := s.replaceEdge(ctx, name, EdgeOptions{Rogue: true}); err != nil {
+		if err := s.replaceEdge(ctx, edgeName(name), EdgeOptions{Rogue: true}); err != nil {
 			return err
 		}
 		if err := s.reset(ctx); err != nil {
@@ -231,7 +231,7 @@ func malformedUpdates(ctx context.Context, s *stage) {
 
 // buildRogue makes the namespace of a second neighbor, straight at the edge.
 func buildRogue(ctx context.Context, r Region) error {
-	rogue, edge := Namespace(Rogue, r.Name), Namespace(Edge, r.Name)
+	rogue, edge := Namespace(Rogue, r.Name), Namespace(Edge, edgeName(r.Name))
 	if err := rogue.Create(ctx); err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func buildRogue(ctx context.Context, r Region) error {
 }
 
 func (s *stage) sendMalformed(ctx context.Context, r Region, row *Row) error {
-	process, err := s.lab.EdgeProcess(r.Name)
+	process, err := s.lab.EdgeProcess(edgeName(r.Name))
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func (s *stage) sendMalformed(ctx context.Context, r Region, row *Row) error {
 	}
 	load, began := start(ctx, s.usualLoads(r.Name, "/dynamic")), time.Now()
 	defer load.stop()
-	before, err := s.lab.Session(ctx, r.Name)
+	before, err := s.lab.Session(ctx, edgeName(r.Name))
 	if err != nil {
 		return err
 	}
@@ -274,13 +274,13 @@ func (s *stage) sendMalformed(ctx context.Context, r Region, row *Row) error {
 	if n := len(watch.Changes(Prefix4)) + len(watch.Changes(Prefix6)); n > 0 {
 		errs = append(errs, fmt.Errorf("the router changed the edge's routes %d times", n))
 	}
-	if after, err := s.lab.Session(ctx, r.Name); err != nil || !after.Same(before) {
+	if after, err := s.lab.Session(ctx, edgeName(r.Name)); err != nil || !after.Same(before) {
 		errs = append(errs, errors.Join(err, fmt.Errorf("the session with the router is %+v, it was %+v", after, before)))
 	}
 	if len(outcomes) != len(cases) {
 		errs = append(errs, fmt.Errorf("%d of %d messages were sent", len(outcomes), len(cases)))
 	}
-	if now, err := s.lab.EdgeProcess(r.Name); err != nil || now != process {
+	if now, err := s.lab.EdgeProcess(edgeName(r.Name)); err != nil || now != process {
 		errs = append(errs, errors.Join(err, fmt.Errorf("the edge is process %d, it was %d", now.PID, process.PID)))
 	}
 	if err := load.stop(); err != nil {

@@ -34,7 +34,7 @@ func reach(ctx context.Context, s *stage) {
 
 func (s *stage) reachOne(ctx context.Context, name string, p bench.Protocol, service netip.Addr) error {
 	r, err := bench.Once(ctx, s.request(name, p, service, "/dynamic"))
-	if err == nil && (r.Status != 200 || r.Edge != edgeName(name) || r.Field != name) {
+	if err == nil && (r.Status != 200 || !of(r, name) || r.Field != name) {
 		err = fmt.Errorf("status %d from edge %q and the origin of %q", r.Status, r.Edge, r.Field)
 	}
 	return err
@@ -46,7 +46,7 @@ func securedSessions(ctx context.Context, s *stage) {
 		if !r.Secured {
 			continue
 		}
-		session, err := s.lab.Session(ctx, r.Name)
+		session, err := s.lab.Session(ctx, edgeName(r.Name))
 		if err == nil && !session.Established {
 			err = fmt.Errorf("the session is %s", session.State)
 		}
@@ -64,7 +64,7 @@ func cacheOnce(ctx context.Context, s *stage) {
 		p := protocols()[i%3]
 		r, err := bench.Once(ctx, s.request(name, p, services()[i/3%2], path))
 		row.Requests++
-		if err == nil && (r.Status != 200 || r.Edge != edgeName(name) || r.Bytes != 1024) {
+		if err == nil && (r.Status != 200 || !of(r, name) || r.Bytes != 1024) {
 			err = fmt.Errorf("status %d, %d bytes from %s", r.Status, r.Bytes, r.Edge)
 		}
 		if err != nil {
@@ -163,7 +163,7 @@ func realBrowser(ctx context.Context, s *stage) {
 	s.fill(&row, func() error {
 		var keys []string
 		for _, other := range Regions() {
-			hash, err := pki.KeyHash(filepath.Join(regionDir(other), "edge.pem"))
+			hash, err := pki.KeyHash(filepath.Join(edgeDir(edgeName(other)), "edge.pem"))
 			if err != nil {
 				return err
 			}
@@ -181,7 +181,7 @@ func realBrowser(ctx context.Context, s *stage) {
 			return err
 		}
 		event := time.Now()
-		if err := s.lab.SignalEdge(name, sigterm); err != nil {
+		if err := s.lab.SignalEdge(edgeName(name), sigterm); err != nil {
 			return err
 		}
 		if err := s.lab.awaitRoutes(ctx, name, "the withdrawal", notOwn, Prefix4, Prefix6); err != nil {
@@ -195,7 +195,7 @@ func realBrowser(ctx context.Context, s *stage) {
 			return err
 		}
 		row.Elsewhere = time.Since(event)
-		return s.lab.StopEdge(ctx, name) // it may still be draining
+		return s.lab.StopEdge(ctx, edgeName(name)) // it may still be draining
 	})
 }
 

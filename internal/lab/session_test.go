@@ -43,7 +43,7 @@ func md5Signature(peer netip.Addr, key string) *tcpMD5Sig {
 
 // dial establishes a session and announces both prefixes.
 func (s speaker) dial(ctx context.Context) (net.Conn, error) {
-	router4, _, own4, own6 := s.region.addresses(Edge)
+	router4, _, own4, own6 := s.region.First().addresses()
 	control := func(_, _ string, c syscall.RawConn) error {
 		var err error
 		cerr := c.Control(func(fd uintptr) {
@@ -60,7 +60,7 @@ func (s speaker) dial(ctx context.Context) (net.Conn, error) {
 		return err
 	}
 	var conn net.Conn
-	err := Namespace(Edge, s.region.Name).Do(func() (err error) {
+	err := Namespace(Edge, s.region.First().Name()).Do(func() (err error) {
 		d := net.Dialer{Control: control, Timeout: 2 * time.Second}
 		d.SetMultipathTCP(false)
 		conn, err = d.DialContext(ctx, "tcp4", router4.String()+":179")
@@ -95,7 +95,7 @@ func TestSessionsAndRoutes(t *testing.T) {
 		if r.Secured {
 			for _, wrong := range []speaker{{r, "another-key", 255}, {r, "", 255}, {r, password, 1}} {
 				if conn, err := wrong.dial(ctx); err == nil {
-					if s, err := l.Session(ctx, r.Name); err != nil || s.Established {
+					if s, err := l.Session(ctx, edgeName(r.Name)); err != nil || s.Established {
 						t.Errorf("%s took a session of %+v: %+v %v", r.Daemon, wrong, s, err)
 					}
 					conn.Close()
@@ -123,10 +123,10 @@ func TestSessionsAndRoutes(t *testing.T) {
 		if err := l.awaitRoutes(ctx, r.Name, "the edge's routes", own, Prefix4, Prefix6); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := l.Session(ctx, r.Name); err != nil || !s.Established {
+		if s, err := l.Session(ctx, edgeName(r.Name)); err != nil || !s.Established {
 			t.Errorf("%s: session %+v, %v", r.Name, s, err)
 		}
-		_, _, edge4, edge6 := r.addresses(Edge)
+		_, _, edge4, edge6 := r.First().addresses()
 		for p, hop := range map[netip.Prefix]netip.Addr{Prefix4: edge4, Prefix6: edge6} {
 			route, err := l.Route(ctx, r.Name, p)
 			if best, ok := route.Best(); err != nil || !ok || best.NextHop != hop {

@@ -24,8 +24,12 @@ const clearTime = 20 * time.Second
 type stage struct {
 	lab      *Lab
 	scenario string
+	pairs    bool // every edge of a region runs, not only the first
 	roots    *x509.CertPool
+	rate     float64 // requests a second of each load, default usualRate
+	short    bool    // less of what takes long
 	rows     []Row
+	lost     error // of the event played last, what is to be said of failures that nothing excuses
 }
 
 // row adds a finished row.
@@ -52,33 +56,72 @@ func (s *stage) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
 	defer cancel()
 	var errs []error
+	for _, e := range allSites() {
+		errs = append(errs, s.lab.programs.Stop(ctx, edgeProgram(e.Name()), programGrace), s.lab.MendEdge(ctx, e.Name()))
+	}
 	for _, name := range Regions() {
-		errs = append(errs, s.lab.programs.Stop(ctx, edgeProgram(name), programGrace), Namespace(Rogue, name).Delete(ctx))
+		errs = append(errs, Namespace(Rogue, name).Delete(ctx))
 	}
 	return errors.Join(errs...)
 }
 
-// reset returns once every origin and every edge runs and announces. It starts only what is missing.
+// routers starts the routers that do not run, which a scenario that failed may have left.
+func (s *stage) routers(ctx context.Context) error {
+	for _, name := range Regions() {
+		programs, err := s.lab.routers[name].Prepare()
+		if err != nil {
+			return err
+		}
+		for _, p := range programs {
+			if _, err := s.lab.programs.Get(name + "-" + p.Name); err == nil {
+				continue
+			}
+			if err := s.lab.RestartRouter(ctx, name); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// reset returns once every origin and every wanted edge runs and announces, and no other. It starts only what is missing.
 func (s *stage) reset(ctx context.Context) error {
+	if err := s.routers(ctx); err != nil {
+		return err
+	}
 	for _, name := range Regions() {
 		if _, err := s.lab.programs.Get(originProgram(name)); err != nil {
 			if err := s.lab.StartOrigin(name); err != nil {
 				return err
 			}
 		}
-		if _, err := s.lab.EdgeProcess(name); err != nil {
-			if err := s.lab.StartEdge(name, EdgeOptions{}); err != nil {
-				return err
-			}
+	}
+	for _, e := range allSites() {
+		_, err := s.lab.EdgeProcess(e.Name())
+		switch wanted := e.Number == 1 || s.pairs; {
+		case wanted && err != nil:
+			err = s.lab.StartEdge(e.Name(), EdgeOptions{})
+		case !wanted && err == nil:
+			err = s.lab.StopEdge(ctx, e.Name())
+		default:
+			err = nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 	settle, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	for _, name := range Regions() {
-		if err := s.lab.awaitRoutes(settle, name, "the edge's routes", own, Prefix4, Prefix6); err != nil {
+	for _, r := range regions {
+		edges := 1
+		if s.pairs {
+			edges = int(r.Edges)
+		}
+		if err := s.lab.awaitRoutes(settle, r.Name, "the edges' routes", ownBy(edges), Prefix4, Prefix6); err != nil {
 			return err
 		}
-		if err := s.awaitOrigin(settle, name); err != nil {
+		if err := s.awaitOrigin(settle, r.Name); err != nil {
 			return err
 		}
 	}
@@ -88,7 +131,7 @@ func (s *stage) reset(ctx context.Context) error {
 // awaitOrigin returns once the region's own edge and own origin answer the region's client over both families.
 func (s *stage) awaitOrigin(ctx context.Context, name string) error {
 	return s.awaitAnswer(ctx, "an answer of the origin of "+name, name, func(r bench.Record) bool {
-		return r.Edge == edgeName(name) && r.Field == name
+		return of(r, name) && r.Field == name
 	})
 }
 
@@ -106,7 +149,7 @@ func (s *stage) awaitAnswer(ctx context.Context, what, name string, wanted func(
 	return nil
 }
 
-// replaceEdge restarts the region's edge with a varied configuration, without waiting for its routes.
+// replaceEdge restarts an edge with a varied configuration, without waiting for its routes.
 func (s *stage) replaceEdge(ctx context.Context, name string, o EdgeOptions) error {
 	if err := s.lab.StopEdge(ctx, name); err != nil {
 		return err
@@ -117,9 +160,16 @@ func (s *stage) replaceEdge(ctx context.Context, name string, o EdgeOptions) err
 // nextTo is the region that takes over when the named one withdraws.
 func nextTo(name string) string { return nearest(name)[0] }
 
+// edgeName is the name of the region's edge where one is meant.
 func edgeName(name string) string {
 	r, _ := region(name)
-	return r.EdgeName()
+	return r.First().Name()
+}
+
+// of reports whether an edge of the region answered.
+func of(r bench.Record, name string) bool {
+	s, err := site(r.Edge)
+	return err == nil && s.Region.Name == name
 }
 
 // counts asks a region's origin, past all edges, what it has been asked for.

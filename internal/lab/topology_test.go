@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"nearcast/bench"
 	"nearcast/internal/lab/router"
 )
 
@@ -38,11 +39,12 @@ func TestOnlyPrivateAndDocumentationNumbers(t *testing.T) {
 		if r.ASN < 64496 || r.ASN > 64511 {
 			t.Errorf("AS %d of %s is not for documentation (RFC 5398)", r.ASN, r.Name)
 		}
-		for _, role := range append(slices.Clone(behindRouter), Rogue) {
-			v4, v6 := r.subnet(role)
-			unique(v4)
-			unique(v6)
+		for _, p := range r.networks() {
+			unique(p)
 		}
+		v4, v6 := r.subnet(Rogue)
+		unique(v4)
+		unique(v6)
 	}
 	for _, p := range paths {
 		v4, v6 := p.subnet()
@@ -78,13 +80,62 @@ func TestBothDaemonsHaveASecuredSession(t *testing.T) {
 	secured := map[router.Daemon]bool{}
 	for _, r := range regions {
 		cfg := routerConfig(r, "/x", Options{HoldTime: 9 * time.Second})
-		if (cfg.Edge.Password != "") != cfg.Edge.TTLSecurity {
-			t.Errorf("%s: half secured: %+v", r.Name, cfg.Edge)
+		for _, e := range cfg.Edges {
+			if (e.Password != "") != e.TTLSecurity {
+				t.Errorf("%s: half secured: %+v", r.Name, e)
+			}
+			secured[r.Daemon] = secured[r.Daemon] || e.TTLSecurity
 		}
-		secured[r.Daemon] = secured[r.Daemon] || cfg.Edge.TTLSecurity
 	}
 	if !secured[router.BIRD] || !secured[router.FRR] {
 		t.Errorf("secured sessions: %v", secured)
+	}
+}
+
+// A second edge has names, networks and a session of its own, and the region's router announces its networks too.
+func TestSites(t *testing.T) {
+	var names []string
+	devices := map[string]bool{}
+	for _, s := range allSites() {
+		names = append(names, s.Name())
+		if found, err := site(s.Name()); err != nil || found != s {
+			t.Errorf("%s: found %+v, %v", s.Name(), found, err)
+		}
+		if devices[s.Region.Name+s.device()] {
+			t.Errorf("%s: its router has the device %s twice", s.Name(), s.device())
+		}
+		devices[s.Region.Name+s.device()] = true
+		cfg := routerConfig(s.Region, "/x", Options{HoldTime: 9 * time.Second})
+		v4, v6 := s.subnet()
+		router4, router6, own4, own6 := s.addresses()
+		if e := cfg.Edges[s.Number-1]; e.Address != own4 || !v4.Contains(router4) || !v6.Contains(router6) || !v6.Contains(own6) {
+			t.Errorf("%s at %s and %s, its session is %+v", s.Name(), own4, own6, e)
+		}
+		if !slices.Contains(cfg.Networks, v4) || !slices.Contains(cfg.Networks, v6) {
+			t.Errorf("%s: the other regions have no way to it: %v", s.Name(), cfg.Networks)
+		}
+	}
+	if want := []string{"nyc-1", "nyc-2", "fra-1", "tyo-1"}; !slices.Equal(names, want) {
+		t.Errorf("edges: %v", names)
+	}
+	if _, err := site("nyc-3"); err == nil || !strings.Contains(err.Error(), "nyc-3") {
+		t.Errorf("an edge that there is not: %v", err)
+	}
+	if !of(bench.Record{Edge: "nyc-2"}, "nyc") || of(bench.Record{Edge: "fra-1"}, "nyc") || of(bench.Record{}, "nyc") {
+		t.Error("who answered")
+	}
+}
+
+// So many edges announce: prepends of their own are no other router's.
+func TestOwnBy(t *testing.T) {
+	one, farther := router.Path{ASPath: []uint32{edgeASN}}, router.Path{ASPath: []uint32{64502, edgeASN}}
+	drained := router.Path{ASPath: []uint32{edgeASN, edgeASN, edgeASN}}
+	for n, r := range map[int]router.Route{0: {Paths: []router.Path{farther}}, 1: {Paths: []router.Path{one, farther}}, 2: {Paths: []router.Path{farther, drained, one}}} {
+		for edges := range 4 {
+			if got := ownBy(edges)(r); got != (edges == n) {
+				t.Errorf("%d edges, asked for %d: %v", n, edges, got)
+			}
+		}
 	}
 }
 
@@ -98,7 +149,7 @@ func TestEdgeConfig(t *testing.T) {
 		{
 			why: "a secured session in fra", region: "fra",
 			has: []string{"name: fra-1", "address: 10.2.0.1", "asn: 64502", `next_hop_ipv6: "fd00:2::2"`, "hold_time: 9s", "password_file: /d/bgp.key",
-				"ttl_security: true", "healthy_regional_origins: 0", "settle: 1s", `tyo: ["http://10.3.1.2:8080"]`, "location: [35.68, 139.69]"},
+				"ttl_security: true", "healthy_regional_origins: 0", "settle: 1s", "edges: [10.1.0.2, 10.1.11.2]", "address: 10.2.0.2:9181", "bfd: { interval: 300ms, multihop: true", `tyo: ["http://10.3.1.2:8080"]`, "location: [35.68, 139.69]"},
 			hasNot: []string{"64511", "debug"},
 		},
 		{why: "a plain one in tyo", region: "tyo", has: []string{"asn: 64503"}, hasNot: []string{"password_file", "ttl_security"}},
@@ -111,7 +162,7 @@ func TestEdgeConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conf, err := edgeConfig(r, "/d", 9*time.Second, c.options)
+		conf, err := edgeConfig(r.First(), "/d", 9*time.Second, c.options)
 		if err != nil {
 			t.Fatalf("%s: %v", c.why, err)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -81,7 +83,7 @@ func (l *Lab) build(ctx context.Context) error {
 	l.log.Info("programs are up", "took", time.Since(start))
 	settle, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	if err := l.eachRegion(func(r Region) error { return l.awaitRegion(settle, r) }); err != nil {
+	if err := l.eachRegion(func(r Region) error { return l.awaitRegion(settle, r, int(r.Edges)) }); err != nil {
 		return err
 	}
 	l.log.Info("every route is there", "took", time.Since(start))
@@ -126,23 +128,36 @@ func (l *Lab) buildRegion(ctx context.Context, r Region) error {
 		return err
 	}
 	for _, role := range behindRouter {
-		if err := buildHost(ctx, r, role); err != nil {
+		if role == Edge {
+			continue
+		}
+		v4, v6 := r.subnet(role)
+		if err := buildHost(ctx, hub, string(role)+"0", Namespace(role, r.Name), v4, v6); err != nil {
 			return err
 		}
 	}
-	return Namespace(Edge, r.Name).IP(ctx, // the service addresses, which every edge has
-		fmt.Sprintf("addr add %s/32 dev lo", Service4),
-		fmt.Sprintf("addr add %s/128 dev lo nodad", Service6))
+	for _, s := range r.Sites() {
+		v4, v6 := s.subnet()
+		own := Namespace(Edge, s.Name())
+		if err := buildHost(ctx, hub, s.device(), own, v4, v6); err != nil {
+			return err
+		}
+		err := own.IP(ctx, // the service addresses, which every edge has
+			fmt.Sprintf("addr add %s/32 dev lo", Service4),
+			fmt.Sprintf("addr add %s/128 dev lo nodad", Service6))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// buildHost makes the namespace of a role and its link to the router.
-func buildHost(ctx context.Context, r Region, role Role) error {
-	hub, own := Namespace(Router, r.Name), Namespace(role, r.Name)
+// buildHost makes a namespace behind the router and its link to it. The device is the router's end, which the routers' configurations name.
+func buildHost(ctx context.Context, hub netns.Namespace, device string, own netns.Namespace, v4, v6 netip.Prefix) error {
 	if err := own.Create(ctx); err != nil {
 		return err
 	}
-	router4, router6, own4, own6 := r.addresses(role)
-	device := string(role) + "0" // the routers' configurations name it
+	router4, router6, own4, own6 := pair(v4, v6)
 	if err := join(ctx, hub, device, own, "up0"); err != nil {
 		return err
 	}
@@ -193,7 +208,12 @@ func (l *Lab) startRegion(ctx context.Context, r Region) error {
 	if err := l.StartOrigin(r.Name); err != nil {
 		return err
 	}
-	return l.StartEdge(r.Name, EdgeOptions{})
+	for _, s := range r.Sites() {
+		if err := l.StartEdge(s.Name(), EdgeOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Lab) startRouter(ctx context.Context, r Region) error {
@@ -223,6 +243,30 @@ func (l *Lab) startRouter(ctx context.Context, r Region) error {
 		}
 	}
 	return l.routers[r.Name].Configure(ready)
+}
+
+// RestartRouter stops the daemons of a region's router and starts them anew. It returns once they answer their operator, which is before they have
+// their sessions.
+func (l *Lab) RestartRouter(ctx context.Context, name string) error {
+	r, err := region(name)
+	if err != nil {
+		return err
+	}
+	programs, err := l.routers[name].Prepare()
+	if err != nil {
+		return err
+	}
+	for i := len(programs) - 1; i >= 0; i-- {
+		if err := l.programs.Stop(ctx, name+"-"+programs[i].Name, 5*time.Second); err != nil {
+			return err
+		}
+		if ready := programs[i].Ready; ready != "" {
+			if err := os.Remove(ready); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return l.startRouter(ctx, r)
 }
 
 // start starts a program. An error quotes its log, which may go with the lab.
@@ -256,21 +300,18 @@ func tail(log string) string {
 	return strings.TrimSpace(string(data[max(0, len(data)-most):]))
 }
 
-// awaitRegion returns once the region's router knows the way to everything in the other regions and its own edge announces.
-func (l *Lab) awaitRegion(ctx context.Context, r Region) error {
+// awaitRegion returns once the region's router knows the way to everything in the other regions and so many of its own edges announce.
+func (l *Lab) awaitRegion(ctx context.Context, r Region, edges int) error {
 	for _, other := range regions {
 		if other.Name == r.Name {
 			continue
 		}
-		for _, role := range behindRouter {
-			v4, v6 := other.subnet(role)
-			if err := l.awaitRoutes(ctx, r.Name, "a way to "+other.Name, present, v4, v6); err != nil {
-				return err
-			}
+		if err := l.awaitRoutes(ctx, r.Name, "a way to "+other.Name, present, other.networks()...); err != nil {
+			return err
 		}
 	}
 	if l.options.NoEdges {
 		return nil
 	}
-	return l.awaitRoutes(ctx, r.Name, "its edge's routes", own, Prefix4, Prefix6)
+	return l.awaitRoutes(ctx, r.Name, "its edges' routes", ownBy(edges), Prefix4, Prefix6)
 }

@@ -113,7 +113,7 @@ func TestBGPWithRouters(t *testing.T) {
 			g := programs(t)
 			rt, err := router.New(d, router.Config{
 				Name: "trial", Dir: dir, Log: filepath.Join(dir, "router.log"), ASN: routerASN, RouterID: paths[0].router, Anycast: []netip.Prefix{prefix4, prefix6},
-				Edge: router.EdgeSession{Address: paths[0].own, ASN: edgeASN, HoldTime: 90 * time.Second, BFD: interval, TTLSecurity: c.as != plain},
+				Edges: []router.EdgeSession{{Address: paths[0].own, ASN: edgeASN, HoldTime: 90 * time.Second, BFD: interval, TTLSecurity: c.as != plain}},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -181,7 +181,7 @@ func (r *bgpTrial) allThere() bool {
 // clear: the router's operator resets the BGP session. Exactly one more comes, whatever the router does with its BFD session.
 func (r *bgpTrial) clear() {
 	before := r.status().Since
-	if err := r.router.ClearSession(r.t.Context()); err != nil {
+	if err := r.router.ClearSession(r.t.Context(), paths[0].own); err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Logf("session cleared: all back after %s", r.want("a new session, routes and BFD", func() bool { return !r.status().Since.Equal(before) && r.allThere() }))

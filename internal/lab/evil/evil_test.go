@@ -118,3 +118,62 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// A flood comes whole over one session to an edge that keeps it, and over several to one that does not.
+func TestFlood(t *testing.T) {
+	for _, c := range []struct {
+		why      string
+		refuse   func(updates int) bool
+		sessions func(int) bool
+	}{
+		{"it keeps the session", func(int) bool { return false }, func(n int) bool { return n == 1 }},
+		{"it ends one once", func(updates int) bool { return updates == 100 }, func(n int) bool { return n == 2 }},
+	} {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		updates, ended := 0, make(chan struct{})
+		go func() {
+			defer close(ended)
+			edge(ctx, l.Addr().String(), func(kind byte, _ error) bool {
+				if kind == TypeUpdate {
+					updates++
+				}
+				return kind == TypeUpdate && c.refuse(updates)
+			})
+		}()
+		sessions, err := Flood{Routes: 23_456, Malformed: 77}.Run(ctx, l, rogue)
+		cancel()
+		<-ended
+		if err != nil || !c.sessions(sessions) || sessions == 1 && updates != (23_456+routesEach-1)/routesEach+77 {
+			t.Errorf("%s: %d sessions, %d UPDATEs, %v", c.why, sessions, updates, err)
+		}
+	}
+}
+
+// Every route of a flood is another one, in private space, and every UPDATE is as long as its header says.
+func TestFloodedRoutesDiffer(t *testing.T) {
+	seen := map[netip.Prefix]bool{}
+	for r := bytes.NewReader(routes(rogue, 65_530, 12)); r.Len() > 0; {
+		kind, body, err := Read(r)
+		if err != nil || kind != TypeUpdate {
+			t.Fatalf("%d %v", kind, err)
+		}
+		attributes := int(body[2])<<8 | int(body[3])
+		for list := body[4+attributes:]; len(list) > 0; list = list[5:] {
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte(list[1:5])), int(list[0]))
+			if seen[p] || !netip.MustParsePrefix("10.0.0.0/8").Contains(p.Addr()) {
+				t.Errorf("%s is double or somebody's", p)
+			}
+			seen[p] = true
+		}
+	}
+	if len(seen) != 12 {
+		t.Errorf("%d routes", len(seen))
+	}
+	if n := len(malformed()); n < 30 {
+		t.Errorf("%d malformed messages", n)
+	}
+}

@@ -1,11 +1,13 @@
 package netns
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ type RouteChange struct {
 type RouteWatch struct {
 	socket *os.File
 	done   chan struct{}
+	wake   chan struct{} // capacity 1, after something was recorded
 
 	mu      sync.Mutex
 	changes []RouteChange
@@ -48,7 +51,7 @@ func (n Namespace) WatchRoutes() (*RouteWatch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch the routes of %s: %w", n, err)
 	}
-	w := &RouteWatch{socket: os.NewFile(uintptr(fd), "netlink"), done: make(chan struct{})}
+	w := &RouteWatch{socket: os.NewFile(uintptr(fd), "netlink"), done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go w.run()
 	return w, nil
 }
@@ -64,6 +67,30 @@ func (w *RouteWatch) Changes(prefix netip.Prefix) []RouteChange {
 		}
 	}
 	return found
+}
+
+// Await returns once each prefix has changed after a moment: when the last of them did so for the first time. Only one caller may wait.
+func (w *RouteWatch) Await(ctx context.Context, after time.Time, prefixes ...netip.Prefix) (time.Time, error) {
+	for {
+		last, missing := time.Time{}, 0
+		for _, p := range prefixes {
+			at := w.Changes(p)
+			i := slices.IndexFunc(at, func(c RouteChange) bool { return c.At.After(after) })
+			if i < 0 {
+				missing++
+			} else if at[i].At.After(last) {
+				last = at[i].At
+			}
+		}
+		if missing == 0 {
+			return last, nil
+		}
+		select {
+		case <-ctx.Done():
+			return last, fmt.Errorf("%d of %d routes have not changed: %w", missing, len(prefixes), context.Cause(ctx))
+		case <-w.wake:
+		}
+	}
 }
 
 // Close ends the watch.
@@ -91,6 +118,10 @@ func (w *RouteWatch) run() {
 			}
 		}
 		w.mu.Unlock()
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -50,5 +51,35 @@ func TestParseRouteChange(t *testing.T) {
 	}
 	if got := parseRouteChanges(message[:30]); len(got) != 0 {
 		t.Errorf("half a message: %+v", got)
+	}
+}
+
+// Await returns with the last first change after a moment, however many there were before.
+func TestAwaitRouteChanges(t *testing.T) {
+	n := fresh(t, "await")
+	w, err := n.WatchRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	v4, v6 := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8:53::/48")
+	if err := n.IP(t.Context(), "route add 192.0.2.0/24 dev lo", "route add 2001:db8:53::/48 dev lo"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Await(t.Context(), time.Time{}, v4, v6); err != nil {
+		t.Fatal(err)
+	}
+	after := time.Now()
+	if err := n.IP(t.Context(), "route del 2001:db8:53::/48 dev lo", "route del 192.0.2.0/24 dev lo"); err != nil {
+		t.Fatal(err)
+	}
+	at, err := w.Await(t.Context(), after, v4, v6)
+	if c := w.Changes(v4); err != nil || !at.After(after) || at.Before(c[len(c)-1].At) {
+		t.Errorf("%v after %v: %v; %+v", at, after, err, c)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.Await(ctx, time.Now(), v4); err == nil {
+		t.Error("a change that there was not")
 	}
 }

@@ -45,7 +45,7 @@ type Origin struct {
 // New returns an origin of that region:
 //
 //	/healthz          200
-//	/static/NAME      cacheable for an hour; ?size=N bytes, default 1024
+//	/static/NAME      cacheable for ?age=N seconds, default an hour; ?size=N bytes, default 1024
 //	/dynamic          never stored
 //	/slow?ms=N        as /dynamic, after N milliseconds
 //	/page             a page that writes the protocol it came over into itself
@@ -88,8 +88,17 @@ func (o *Origin) static(w http.ResponseWriter, r *http.Request) {
 		}
 		size = n
 	}
+	age := 3600
+	if s := r.URL.Query().Get("age"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			http.Error(w, "age must be a number of seconds", http.StatusBadRequest)
+			return
+		}
+		age = n
+	}
 	h := w.Header()
-	h.Set("Cache-Control", "public, max-age=3600")
+	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(age))
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Etag", `"`+strconv.Itoa(size)+`"`)
 	h.Set("Content-Length", strconv.Itoa(size))

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,17 +51,33 @@ func (b *bird) Route(ctx context.Context, prefix netip.Prefix) (Route, error) {
 	return parseBirdRoute(lines, prefix)
 }
 
-func (b *bird) Session(ctx context.Context) (Session, error) {
-	lines, err := b.command(ctx, "show protocols edge")
+func (b *bird) Session(ctx context.Context, edge netip.Addr) (Session, error) {
+	name, err := b.protocol(edge)
+	if err != nil {
+		return Session{}, err
+	}
+	lines, err := b.command(ctx, "show protocols "+name)
 	if err != nil {
 		return Session{}, err
 	}
 	return parseBirdSession(lines)
 }
 
-func (b *bird) ClearSession(ctx context.Context) error {
-	_, err := b.command(ctx, "restart edge")
+func (b *bird) ClearSession(ctx context.Context, edge netip.Addr) error {
+	name, err := b.protocol(edge)
+	if err == nil {
+		_, err = b.command(ctx, "restart "+name)
+	}
 	return err
+}
+
+// protocol is what the configuration calls the session with that edge.
+func (b *bird) protocol(edge netip.Addr) (string, error) {
+	i := slices.IndexFunc(b.cfg.Edges, func(e EdgeSession) bool { return e.Address == edge })
+	if i < 0 {
+		return "", fmt.Errorf("BIRD of %s has no edge %s", b.cfg.Name, edge)
+	}
+	return fmt.Sprintf("edge%d", i+1), nil
 }
 
 func (b *bird) Console() string { return "birdc -s " + b.file("bird.ctl") }
@@ -189,7 +206,7 @@ func parseBirdRoute(lines []birdLine, prefix netip.Prefix) (Route, error) {
 	return route, nil
 }
 
-// parseBirdSession reads the reply to "show protocols edge": name, protocol, table, state, since (two words), info.
+// parseBirdSession reads the reply to "show protocols NAME": name, protocol, table, state, since (two words), info.
 func parseBirdSession(lines []birdLine) (Session, error) {
 	for _, l := range lines {
 		if fields := strings.Fields(l.text); l.code == birdProtocolList && len(fields) >= 6 {

@@ -25,6 +25,7 @@ type view struct {
 	EdgeExport         string // BIRD's expression
 	EdgeDeny           bool
 	EdgeAddPath        bool
+	BFD                time.Duration
 	BFDMultiplier      int
 	Peers              []peerView
 }
@@ -37,7 +38,7 @@ type peerView struct {
 
 // render writes the configuration of a daemon.
 func render(daemon Daemon, cfg Config) ([]byte, error) {
-	v := view{Config: cfg, BFDMultiplier: BFDMultiplier, EdgeExport: "none", EdgeDeny: cfg.Edge.Export == ExportNone, EdgeAddPath: cfg.Edge.Export == ExportAddPath}
+	v := view{Config: cfg, BFD: cfg.bfd(), BFDMultiplier: BFDMultiplier, EdgeExport: "none", EdgeDeny: cfg.Export == ExportNone, EdgeAddPath: cfg.Export == ExportAddPath}
 	if !v.EdgeDeny {
 		v.EdgeExport = "where source ~ [ RTS_BGP, RTS_DEVICE ]"
 	}
@@ -55,6 +56,7 @@ func render(daemon Daemon, cfg Config) ([]byte, error) {
 	}
 	t, err := template.New(string(daemon)).Funcs(template.FuncMap{
 		"prefixes":     joinPrefixes,
+		"next":         func(i int) int { return i + 1 },
 		"seconds":      func(d time.Duration) int { return int(d.Seconds()) },
 		"milliseconds": func(d time.Duration) int64 { return d.Milliseconds() },
 		"keepalive":    func(d time.Duration) int { return int(d.Seconds()) / 3 },
@@ -67,6 +69,14 @@ func render(daemon Daemon, cfg Config) ([]byte, error) {
 		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+// bfd is the interval of the edges' BFD sessions, 0 without any.
+func (c Config) bfd() (interval time.Duration) {
+	for _, e := range c.Edges {
+		interval = max(interval, e.BFD)
+	}
+	return interval
 }
 
 func byFamily(prefixes []netip.Prefix) (v4, v6 []netip.Prefix) {

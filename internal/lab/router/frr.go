@@ -32,7 +32,7 @@ func (f *frr) Prepare() ([]Program, error) {
 		return nil, err
 	}
 	daemons := []frrDaemon{{name: "zebra", conf: []byte("hostname " + f.cfg.Name + "\n"), ready: f.file("vty/zebra.vty")}}
-	if f.cfg.Edge.BFD > 0 {
+	if f.cfg.bfd() > 0 {
 		daemons = append(daemons, f.bfdd())
 	}
 	daemons = append(daemons, frrDaemon{name: "bgpd", conf: conf})
@@ -61,14 +61,14 @@ type frrDaemon struct {
 
 // bfdd has the timers in a profile, which bgpd's sessions name.
 func (f *frr) bfdd() frrDaemon {
-	interval := f.cfg.Edge.BFD.Milliseconds()
+	interval := f.cfg.bfd().Milliseconds()
 	conf := fmt.Sprintf("hostname %s\nlog file %s informational\nlog timestamp precision 6\nbfd\n profile edge\n  detect-multiplier %d\n  receive-interval %d\n  transmit-interval %d\n",
 		f.cfg.Name, f.cfg.Log, BFDMultiplier, interval, interval)
 	return frrDaemon{name: "bfdd", conf: []byte(conf), args: []string{"--bfdctl", f.file("bfdd.sock")}, ready: f.file("vty/bfdd.vty")}
 }
 
 func (f *frr) Configure(ctx context.Context) error {
-	return poll(ctx, func() error { _, err := f.Session(ctx); return err })
+	return poll(ctx, func() error { _, err := f.vtysh(ctx, "-c", "show bgp summary json"); return err })
 }
 
 func (f *frr) Route(ctx context.Context, prefix netip.Prefix) (Route, error) {
@@ -83,16 +83,16 @@ func (f *frr) Route(ctx context.Context, prefix netip.Prefix) (Route, error) {
 	return parseFRRRoute(out, prefix)
 }
 
-func (f *frr) Session(ctx context.Context) (Session, error) {
-	out, err := f.vtysh(ctx, "-c", fmt.Sprintf("show bgp neighbors %s json", f.cfg.Edge.Address))
+func (f *frr) Session(ctx context.Context, edge netip.Addr) (Session, error) {
+	out, err := f.vtysh(ctx, "-c", fmt.Sprintf("show bgp neighbors %s json", edge))
 	if err != nil {
 		return Session{}, err
 	}
-	return parseFRRSession(out, f.cfg.Edge.Address)
+	return parseFRRSession(out, edge)
 }
 
-func (f *frr) ClearSession(ctx context.Context) error {
-	_, err := f.vtysh(ctx, "-c", fmt.Sprintf("clear bgp %s", f.cfg.Edge.Address))
+func (f *frr) ClearSession(ctx context.Context, edge netip.Addr) error {
+	_, err := f.vtysh(ctx, "-c", fmt.Sprintf("clear bgp %s", edge))
 	return err
 }
 

@@ -38,22 +38,22 @@ type Config struct {
 	RouterID netip.Addr
 	Anycast  []netip.Prefix // exactly what the edge may announce
 	Networks []netip.Prefix // what the router itself announces to other routers
-	Edge     EdgeSession
+	Edges    []EdgeSession
+	Export   Export // what the edges are told
 	Peers    []PeerSession
 }
 
-// EdgeSession is the session with the region's edge, which dials.
+// EdgeSession is the session with an edge of the region, which dials.
 type EdgeSession struct {
 	Address     netip.Addr
 	ASN         uint32
 	HoldTime    time.Duration // whole seconds, at least 3
 	Password    string        // TCP MD5; empty: none
 	TTLSecurity bool
-	BFD         time.Duration // interval of BFD, whole milliseconds; BFDMultiplier of them in silence are a failure; 0: no BFD
-	Export      Export
+	BFD         time.Duration // interval of BFD, whole milliseconds, the same for all edges; BFDMultiplier of them in silence are a failure; 0: no BFD
 }
 
-// BFDMultiplier is how many BFD packets in a row the routers miss before the edge counts as gone.
+// BFDMultiplier is how many BFD packets in a row the routers miss before an edge counts as gone. One that does not speak BFD keeps its session.
 const BFDMultiplier = 3
 
 // PeerSession is the pair of sessions with another router.
@@ -107,7 +107,7 @@ func (r Route) String() string {
 	return fmt.Sprintf("via %s path %v", best.NextHop, best.ASPath)
 }
 
-// Session is the state of the session with the edge.
+// Session is the state of the session with an edge.
 type Session struct {
 	Established bool
 	State       string    // in the daemon's own words
@@ -129,10 +129,10 @@ type Router interface {
 	Configure(ctx context.Context) error
 	// Route returns what the router holds for exactly this prefix.
 	Route(ctx context.Context, prefix netip.Prefix) (Route, error)
-	// Session returns the state of the session with the edge.
-	Session(ctx context.Context) (Session, error)
-	// ClearSession resets the session with the edge, as an operator would.
-	ClearSession(ctx context.Context) error
+	// Session returns the state of the session with the edge of that address.
+	Session(ctx context.Context, edge netip.Addr) (Session, error)
+	// ClearSession resets the session with that edge, as an operator would.
+	ClearSession(ctx context.Context, edge netip.Addr) error
 	// Console is the command with which an operator asks the daemon.
 	Console() string
 }

@@ -161,7 +161,8 @@ func config() Config {
 	return Config{
 		Name: "nyc", Dir: "/d", Log: "/l", ASN: 64501, RouterID: addr("10.1.0.1"), Anycast: []netip.Prefix{anycast4, anycast6},
 		Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/30"), netip.MustParsePrefix("fd00:1::/64")},
-		Edge:     EdgeSession{Address: addr("10.1.0.2"), ASN: 64500, HoldTime: 9 * time.Second},
+		Edges: []EdgeSession{{Address: addr("10.1.0.2"), ASN: 64500, HoldTime: 9 * time.Second},
+			{Address: addr("10.1.11.2"), ASN: 64500, HoldTime: 9 * time.Second}},
 		Peers: []PeerSession{{Name: "tyo", ASN: 64503, Prepend: 2, Passive: true, Local4: addr("10.255.13.1"), Remote4: addr("10.255.13.2"),
 			Local6: addr("fd00:ff00:d::1"), Remote6: addr("fd00:ff00:d::2")}},
 	}
@@ -170,17 +171,39 @@ func config() Config {
 // The lines that the safety of the real internet, or a scenario, hangs on.
 func TestConfiguration(t *testing.T) {
 	secured := config()
-	secured.Edge.Password, secured.Edge.TTLSecurity, secured.Edge.Export, secured.Edge.HoldTime = "k", true, ExportAll, 3*time.Second
-	allPaths := config()
-	allPaths.Edge.Export = ExportAddPath
+	secured.Export = ExportAll
+	secured.Edges = []EdgeSession{{Address: addr("10.1.0.2"), ASN: 64500, HoldTime: 3 * time.Second, Password: "k", TTLSecurity: true}}
 	bfd := config()
-	bfd.Edge.BFD = 300 * time.Millisecond
+	allPaths := config()
+	allPaths.Export = ExportAddPath
+	bfd.Edges[0].BFD, bfd.Edges[1].BFD = 300*time.Millisecond, 300*time.Millisecond
 	for _, c := range []struct {
 		why        string
 		daemon     Daemon
 		cfg        Config
 		has, hasNo []string
 	}{
+		{
+			"BIRD takes exactly the anycast prefixes and tells nothing", BIRD, config(),
+			[]string{"if (net !~ [ 192.0.2.0/24 ]) then reject;", "if (net !~ [ 2001:db8:53::/48 ]) then reject;", "passive on;", "hold time 9;",
+				"ipv4 { import filter edge_in4; export none; };", "graceful restart off;", "protocol bgp edge1 {", "neighbor 10.1.11.2 as 64500;", "merge paths on", "source address 10.255.13.1; passive on;", "bgp_path.prepend(64501);\n  bgp_path.prepend(64501);\n  accept"},
+			[]string{"password", "ttl security", "bfd"},
+		},
+		{
+			"BIRD secured, telling all", BIRD, secured,
+			[]string{`password "k";`, "ttl security on;", "hold time 3;", "export where source ~ [ RTS_BGP, RTS_DEVICE ];"}, []string{"export none; };\n  ipv6", "add paths"},
+		},
+		{
+			"FRR takes exactly the anycast prefixes and tells nothing", FRR, config(),
+			[]string{"ip prefix-list ANYCAST4 permit 192.0.2.0/24\n", "ipv6 prefix-list ANYCAST6 permit 2001:db8:53::/48\n", " neighbor 10.1.0.2 passive\n",
+				" neighbor 10.1.0.2 timers 3 9\n", " neighbor 10.1.11.2 remote-as 64500\n", "  neighbor 10.1.11.2 route-map EDGE-IN6 in\n", "  maximum-paths 8\n", "  neighbor 10.1.0.2 route-map EDGE-IN4 in\n", "  neighbor 10.1.0.2 route-map EDGE-IN6 in\n",
+				"  neighbor 10.1.0.2 route-map NOTHING out\n", " bgp graceful-restart-disable\n", " neighbor 10.255.13.2 passive\n", "set as-path prepend 64501 64501\n", "  network fd00:1::/64\n"},
+			[]string{"password", "ttl-security", " bfd "},
+		},
+		{
+			"FRR secured, telling all", FRR, secured,
+			[]string{" neighbor 10.1.0.2 password k\n", " neighbor 10.1.0.2 ttl-security hops 1\n", " neighbor 10.1.0.2 timers 1 3\n"}, []string{"NOTHING out"},
+		},
 		{
 			"BIRD tells every path", BIRD, allPaths,
 			[]string{"ipv4 { import filter edge_in4; export where source ~ [ RTS_BGP, RTS_DEVICE ]; add paths tx; };",
@@ -192,33 +215,10 @@ func TestConfiguration(t *testing.T) {
 				"  neighbor 10.1.0.2 route-map EDGE-IN6 in\n  neighbor 10.1.0.2 addpath-tx-all-paths\n"}, []string{"NOTHING out"},
 		},
 		{
-			"BIRD takes exactly the anycast prefixes and tells nothing", BIRD, config(),
-			[]string{"if (net !~ [ 192.0.2.0/24 ]) then reject;", "if (net !~ [ 2001:db8:53::/48 ]) then reject;", "passive on;", "hold time 9;",
-				"ipv4 { import filter edge_in4; export none; };", "graceful restart off;", "source address 10.255.13.1; passive on;", "bgp_path.prepend(64501);\n  bgp_path.prepend(64501);\n  accept"},
-			[]string{"password", "ttl security"},
-		},
-		{
-			"BIRD secured, telling all", BIRD, secured,
-			[]string{`password "k";`, "ttl security on;", "hold time 3;", "export where source ~ [ RTS_BGP, RTS_DEVICE ];"}, []string{"export none; };\n  ipv6", "add paths"},
-		},
-		{
-			"FRR takes exactly the anycast prefixes and tells nothing", FRR, config(),
-			[]string{"ip prefix-list ANYCAST4 permit 192.0.2.0/24\n", "ipv6 prefix-list ANYCAST6 permit 2001:db8:53::/48\n", " neighbor 10.1.0.2 passive\n",
-				" neighbor 10.1.0.2 timers 3 9\n", "  neighbor 10.1.0.2 route-map EDGE-IN4 in\n", "  neighbor 10.1.0.2 route-map EDGE-IN6 in\n",
-				"  neighbor 10.1.0.2 route-map NOTHING out\n", " bgp graceful-restart-disable\n", " neighbor 10.255.13.2 passive\n", "set as-path prepend 64501 64501\n", "  network fd00:1::/64\n"},
-			[]string{"password", "ttl-security"},
-		},
-		{
-			"FRR secured, telling all", FRR, secured,
-			[]string{" neighbor 10.1.0.2 password k\n", " neighbor 10.1.0.2 ttl-security hops 1\n", " neighbor 10.1.0.2 timers 1 3\n"}, []string{"NOTHING out"},
-		},
-		{
 			"BIRD with BFD", BIRD, bfd,
 			[]string{`interface "edge*" { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; };`, "  bfd on;\n"}, nil,
 		},
-		{"BIRD without BFD", BIRD, config(), nil, []string{"bfd"}},
-		{"FRR with BFD", FRR, bfd, []string{" neighbor 10.1.0.2 bfd\n neighbor 10.1.0.2 bfd profile edge\n"}, nil},
-		{"FRR without BFD", FRR, config(), nil, []string{"bfd"}},
+		{"FRR with BFD", FRR, bfd, []string{" neighbor 10.1.0.2 bfd\n neighbor 10.1.0.2 bfd profile edge\n", " neighbor 10.1.11.2 bfd profile edge\n"}, nil},
 	} {
 		got, err := render(c.daemon, c.cfg)
 		if err != nil {

@@ -177,7 +177,7 @@ func (nw *network) router(n int, d router.Daemon, export router.Export) {
 	r, err := router.New(d, router.Config{
 		Name: site(n), Dir: dir, Log: filepath.Join(dir, "log"), ASN: routerASN(n), RouterID: addr("10.9.%d.1", n),
 		Anycast: []netip.Prefix{prefix4, prefix6, beacon(n)},
-		Edge:    router.EdgeSession{Address: addr("10.9.%d.2", n), ASN: 64500, HoldTime: 9 * time.Second, Export: export},
+		Edges:   []router.EdgeSession{{Address: addr("10.9.%d.2", n), ASN: 64500, HoldTime: 9 * time.Second}}, Export: export,
 		Peers: []router.PeerSession{{Name: site(other), ASN: routerASN(other), Local4: addr("10.9.9.%d", n), Remote4: addr("10.9.9.%d", other),
 			Local6: addr("fd09:9::%d", n), Remote6: addr("fd09:9::%d", other), Passive: n == 2}},
 	})
