@@ -26,6 +26,18 @@ import (
 // speakerEnv makes the test's program a speaker: what it says is a speakerConfig.
 const speakerEnv = "NEARCAST_TEST_SPEAKER"
 
+// TestMain is the speaker when it is started as one.
+func TestMain(m *testing.M) {
+	if text := os.Getenv(speakerEnv); text != "" {
+		if err := speak(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
 // speakerConfig is one edge: of the site numbered Site, whose router has the AS number 64500 more than that.
 type speakerConfig struct {
 	Site     int
