@@ -6,7 +6,9 @@ LDFLAGS   = -s -w -X main.version=$(VERSION)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The lab's packages need root, network namespaces and real routing daemons; they run after the rest, alone, because they measure time.
-LAB_PKGS  = nearcast/internal/lab/... nearcast/internal/demo/...
+# The trials with those daemons in namespaces of their own measure none, and mostly wait: they run beside the unit tests.
+TRIAL_PKGS = nearcast/internal/lab/router nearcast/internal/lab/viewtest nearcast/internal/lab/bfdtrial
+LAB_PKGS  = $(shell $(GO) list ./internal/lab/... ./internal/demo/... | grep -v -x $(TRIAL_PKGS:%=-e %))
 UNIT_PKGS = $(shell $(GO) list ./... | grep -v -e '^nearcast/internal/lab' -e '^nearcast/internal/demo')
 FUZZTIME ?= 20s
 
@@ -27,12 +29,12 @@ build: ## build bin/nearcast, static
 setup: ## install BIRD, FRR, Chromium and the tools that the lab tests use (Debian, root), and the suite of cache tests
 	./scripts/setup.sh
 
-unit: ## unit tests
+unit: ## unit tests, and trials with BIRD and FRR (root)
 	@./scripts/setup.sh --suite-missing
-	$(GO) test $(UNIT_PKGS)
+	$(GO) test -p 4 $(UNIT_PKGS) $(TRIAL_PKGS)
 
 race: ## the same under the race detector
-	$(GO) test -race -count=1 $(UNIT_PKGS)
+	$(GO) test -race -count=1 -p 4 $(UNIT_PKGS)
 
 labtest: ## scenarios in the miniature internet (root) and the demo
 	@[ "$$(id -u)" = 0 ] || echo "SKIPPED: the lab's tests need root, network namespaces, BIRD and FRR; run make test as root for them"

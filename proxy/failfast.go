@@ -71,3 +71,15 @@ func (p *Proxy) reached(s *service, status int, now time.Time) {
 		s.trials.answered.Store(now.Add(trialHolds).UnixNano())
 	}
 }
+
+// unreachable is what a client is told of a failed try while the edge fails fast: that it may come back, as everybody else is told, and not what
+// this one try came to.
+func (p *Proxy) unreachable(s *service, err error) error {
+	if p.shedding.word.Load()&failFastBit == 0 || !p.allDown(s) {
+		return err
+	}
+	if e := asError(err); e.Blame == message.BlameOrigin {
+		return &message.Error{Blame: errUnreachable.Blame, Status: errUnreachable.Status, Reason: noneUp, Err: e}
+	}
+	return err
+}

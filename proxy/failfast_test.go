@@ -195,3 +195,26 @@ func TestWrongChecksDoNotTakeAServiceDown(t *testing.T) {
 		t.Errorf("after it: %d", c.status)
 	}
 }
+
+// TestAFailedTrialSaysTheSameAsAllOthers: its client is to come back, not to take the edge for broken.
+func TestAFailedTrialSaysTheSameAsAllOthers(t *testing.T) {
+	e := newEdge(t, map[string][]string{"fra": {deadOrigin(t)}}, nil)
+	e.probedAs(new(atomic.Bool))()
+	e.SetFailFast(true)
+	for i := range 3 { // the first is the trial
+		if c := e.get("/"); c.status != 503 || !c.fields.Has("retry-after") || !strings.Contains(c.fields.Get("proxy-status"), noneUp) {
+			t.Errorf("request %d: %d %v", i, c.status, c.fields)
+		}
+	}
+	tried := 0
+	for _, o := range e.table.services[0].origins {
+		tried += int(o.meters.requests.Get())
+	}
+	if tried != 1 {
+		t.Errorf("%d tries, want 1", tried)
+	}
+	e.SetFailFast(false)
+	if c := e.get("/"); c.status != 502 {
+		t.Errorf("afterwards: %d", c.status)
+	}
+}

@@ -31,7 +31,7 @@ func (p *Proxy) forward(ctx context.Context, x *exchange, fields message.Fields,
 			break
 		}
 	}
-	return nil, last
+	return nil, p.unreachable(x.service, last)
 }
 
 // noOrigin is the reason when there is none to ask.

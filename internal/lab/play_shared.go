@@ -22,9 +22,6 @@ const (
 	freshFor   = 1               // seconds that the cached object is fresh
 	noticed    = 4 * time.Second // more than it takes to find every origin dead and no region better off, and than freshFor
 	withoutAny = 2 * time.Second // how long that state is watched
-	// tried are the requests in that time, of all regions, with which an edge may ask an origin whether it is as dead as the probes say: one a second
-	// each, and one more.
-	tried = 9
 )
 
 // shared is a run of the event in which every region loses its origins at once.
