@@ -128,6 +128,17 @@ func TestLeaveWaitsForAFirstRequest(t *testing.T) {
 				if <-rests || len(s.conns) > 0 {
 					t.Error("it goes on after that")
 				}
+				idle, old, rests := stretches(t.Context(), s)
+				if !<-rests {
+					t.Fatal("it did not rest")
+				}
+				time.Sleep(newcomer - idleSoon)
+				go func() { rests <- old.Serve() }()
+				synctest.Wait()
+				s.Leave()
+				if _, err := idle.br.ReadByte(); <-rests || err != io.EOF {
+					t.Errorf("whoever has sent nothing for %v is waited for: %v", newcomer, err)
+				}
 				y, late, rests := stretches(t.Context(), s)
 				synctest.Wait()
 				s.Leave()

@@ -17,6 +17,10 @@ const leaveWait = time.Second
 // leavePing marks that PING.
 var leavePing = [8]byte{'g', 'o', 'i', 'n', 'g'}
 
+// newcomer is how old a connection may be whose first request has not come and must be on its way. A client that is told to leave before it has
+// sent it may take that for an error of a connection that it has just made.
+const newcomer = time.Second
+
 // leave tells the client to leave: at once, or with its first request when it is only beginning.
 func (c *conn) leave() {
 	c.mu.Lock()
@@ -28,6 +32,17 @@ func (c *conn) leave() {
 	default:
 		c.beginLeave()
 		c.flush(0)
+	}
+}
+
+// leaveSoon is leave for a server that lives on: a newcomer is told with its first request.
+func (c *conn) leaveSoon() {
+	c.mu.Lock()
+	fresh := !c.served && time.Since(c.begun) < newcomer
+	c.leaveFirst = c.leaveFirst || fresh && c.leaving == staying
+	c.mu.Unlock()
+	if !fresh {
+		c.leave()
 	}
 }
 

@@ -42,6 +42,7 @@ func TestLeaveWaitsForItsPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(ok, Config{IdleTimeout: time.Hour})
 		x := serve(t, t.Context(), s)
+		time.Sleep(newcomer)
 		began := time.Now()
 		s.Leave()
 		want(t, x.next(), leaves, "the first GOAWAY")
@@ -60,6 +61,7 @@ func TestLaterConnectionsAreServedAfterLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(ok, Config{IdleTimeout: time.Hour})
 		old := serve(t, t.Context(), s)
+		time.Sleep(newcomer)
 		s.Leave()
 		x := serve(t, t.Context(), s)
 		x.request(1, "/", true)
@@ -99,5 +101,31 @@ func TestConnectionsAreForgotten(t *testing.T) {
 		if n := len(s.conns); n != 0 {
 			t.Errorf("%d connections are held", n)
 		}
+	})
+}
+
+// TestLeaveSparesANewcomer: some clients take a GOAWAY before their first request for a connection that can't be used, and the request fails.
+func TestLeaveSparesANewcomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(ok, Config{IdleTimeout: time.Hour})
+		x := serve(t, t.Context(), s)
+		time.Sleep(newcomer - time.Millisecond)
+		s.Leave()
+		synctest.Wait()
+		x.request(1, "/", true)
+		answered, told := false, false
+		for range 2 { // they come in either order
+			switch got := x.next().(type) {
+			case *response:
+				answered = got.status == "200"
+			case *goAway:
+				told = leaves(got)
+			}
+		}
+		if !answered || !told {
+			t.Errorf("response %v, GOAWAY %v; want both, and none before the request", answered, told)
+		}
+		x.Close()
+		<-x.done
 	})
 }

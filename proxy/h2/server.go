@@ -128,9 +128,9 @@ func (s *Server) Drain() {
 }
 
 // Leave sends GOAWAY on the connections that there are: the streams in flight are finished, then the connection is closed.
-// One that is just beginning gets it with its first response; later ones are served as usual. It does not block.
+// One that has just begun gets it with its first response; later ones are served as usual. It does not block.
 func (s *Server) Leave() {
-	s.all((*conn).leave)
+	s.all((*conn).leaveSoon)
 }
 
 // CloseIdle ends the connections without streams at once, with a GOAWAY. It does not block.
