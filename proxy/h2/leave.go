@@ -38,7 +38,7 @@ func (c *conn) leave() {
 // leaveSoon is leave for a server that lives on: a newcomer is told with its first request.
 func (c *conn) leaveSoon() {
 	c.mu.Lock()
-	fresh := !c.served && time.Since(c.begun) < newcomer
+	fresh := c.lastID == 0 && time.Since(c.begun) < newcomer
 	c.leaveFirst = c.leaveFirst || fresh && c.leaving == staying
 	c.mu.Unlock()
 	if !fresh {

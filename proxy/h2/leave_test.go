@@ -125,6 +125,14 @@ func TestLeaveSparesANewcomer(t *testing.T) {
 		if !answered || !told {
 			t.Errorf("response %v, GOAWAY %v; want both, and none before the request", answered, told)
 		}
+		y := serve(t, t.Context(), s)
+		y.request(1, "/", true)
+		want(t, y.next(), func(r *response) bool { return r.status == "200" }, "a response")
+		synctest.Wait()
+		s.Leave()
+		want(t, y.next(), leaves, "GOAWAY at once for one as young that has had its request")
+		y.Close()
+		<-y.done
 		x.Close()
 		<-x.done
 	})
