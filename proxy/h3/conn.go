@@ -49,6 +49,7 @@ type conn struct {
 	kill     func(code uint64, why string)
 	ctx      context.Context // the server's: its end cuts
 	base     context.Context // the connection's
+	began    time.Time
 	info     message.ConnInfo
 	earlyTLS message.TLS    // of requests that may have been replayed
 	work     sync.WaitGroup // all its goroutines but serveConn itself
@@ -75,7 +76,7 @@ type conn struct {
 
 func (s *Server) newConn(ctx context.Context, qc *quic.Conn) *conn {
 	c := &conn{
-		server: s, qc: qc, ctx: ctx, base: qc.Context(), goAway: noGoAway, budget: allowance, idleAt: time.Now(), info: connInfo(qc),
+		server: s, qc: qc, ctx: ctx, base: qc.Context(), goAway: noGoAway, budget: allowance, idleAt: time.Now(), began: time.Now(), info: connInfo(qc),
 		kill: func(code uint64, why string) { _ = qc.CloseWithError(quic.ApplicationErrorCode(code), why) },
 	}
 	c.earlyTLS = *c.info.TLS

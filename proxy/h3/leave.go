@@ -18,6 +18,50 @@ func (c *conn) leave() {
 	c.work.Go(c.closeWhenQuiet)
 }
 
+// newcomer is how old a connection may be whose first request has not come and must be on its way. A client that is told to leave before it has
+// sent it may take that for an error of a connection that it has just made.
+const newcomer = time.Second
+
+// leaveSoon is leave for a server that lives on: a newcomer is told when its first request has come.
+func (c *conn) leaveSoon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.open || c.left {
+		return
+	}
+	c.left = true
+	c.work.Go(func() {
+		c.awaitFirst(newcomer - time.Since(c.began))
+		c.closeWhenQuiet()
+	})
+}
+
+// awaitFirst waits for the first request, though not for longer than that.
+func (c *conn) awaitFirst(most time.Duration) {
+	if most <= 0 {
+		return
+	}
+	late := time.NewTimer(most)
+	defer late.Stop()
+	tick := time.NewTicker(quietPoll)
+	defer tick.Stop()
+	for {
+		c.mu.Lock()
+		asked := c.next > 0
+		c.mu.Unlock()
+		if asked {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late.C:
+			return
+		case <-c.base.Done():
+			return
+		}
+	}
+}
+
 // closeWhenQuiet warns the client first, then, a round trip later, says which requests are served (RFC 9114 §5.2): what the client sends
 // before it has heard is not lost.
 func (c *conn) closeWhenQuiet() {

@@ -218,8 +218,8 @@ func (s *Server) Drain() {
 	s.each(func(c *conn) { c.leave() })
 }
 
-// Leave tells the clients that there are to leave, as Drain does. Later ones are served as usual.
-func (s *Server) Leave() { s.each(func(c *conn) { c.leave() }) }
+// Leave tells the clients that there are to leave, as Drain does, those that have just come with their first request. Later ones are served as usual.
+func (s *Server) Leave() { s.each(func(c *conn) { c.leaveSoon() }) }
 
 // Pause leaves the first packets of new clients unanswered until Resume: they send them again, within a second or so. Handshakes that
 // have been answered go on.
