@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"nearcast/bgp"
@@ -69,18 +70,31 @@ func addBeacons(edges []bgp.OtherEdge, regions []bgp.RegionView, prefixes []neti
 
 // told takes a decision's outcome to those who act by it: the other edges, and the proxy.
 func (e *edge) told(prefixes []bgp.PrefixStatus) {
-	now, last := time.Now(), false
-	report := fleet.Report{Load: e.load.Snapshot().Level.String()}
-	for _, p := range prefixes {
-		report.Draining = report.Draining || p.Reason == bgp.ReasonDraining || p.Reason == bgp.ReasonStopping
-		var level fleet.Level
-		_ = level.UnmarshalText([]byte(p.Level.String())) // the words are the same
-		report.Prefixes = append(report.Prefixes, fleet.PrefixReport{Prefix: p.Prefix, Level: level, Reason: p.Reason.String(), For: now.Sub(p.Since)})
-		if p.WantsToLeave {
-			report.Intents = append(report.Intents, fleet.Intent{Prefix: p.Prefix, Reason: p.Reason.String(), For: now.Sub(p.Since)})
-		}
-		last = last || p.LastRegion
-	}
+	report := newReport(prefixes, e.speaker.Status(), time.Now())
+	report.Load = e.load.Snapshot().Level.String()
 	e.fleet.Publish(report)
-	e.proxy.SetFailFast(last)
+	e.proxy.SetFailFast(slices.ContainsFunc(prefixes, func(p bgp.PrefixStatus) bool { return p.LastRegion }))
+}
+
+// newReport is what the other edges are told. They withdraw or drain because this one holds a route, so only what a neighbor has been sent
+// counts as held, whatever was decided.
+func newReport(prefixes []bgp.PrefixStatus, neighbors []bgp.NeighborStatus, now time.Time) (r fleet.Report) {
+	for _, p := range prefixes {
+		r.Draining = r.Draining || p.Reason == bgp.ReasonDraining || p.Reason == bgp.ReasonStopping
+		said := fleet.PrefixReport{Prefix: p.Prefix, Reason: p.Reason.String(), For: now.Sub(p.Since)}
+		_ = said.Level.UnmarshalText([]byte(p.Level.String())) // the words are the same
+		if p.Announced && !sentToAny(neighbors, p.Prefix) {
+			said.Level, said.Reason, said.For = fleet.LevelWithdrawn, "no neighbor has been sent it", 0
+		}
+		r.Prefixes = append(r.Prefixes, said)
+		if p.WantsToLeave {
+			r.Intents = append(r.Intents, fleet.Intent{Prefix: p.Prefix, Reason: p.Reason.String(), For: now.Sub(p.Since)})
+		}
+	}
+	return r
+}
+
+// sentToAny says whether some neighbor has been sent the prefix on the session that it has now.
+func sentToAny(neighbors []bgp.NeighborStatus, p netip.Prefix) bool {
+	return slices.ContainsFunc(neighbors, func(n bgp.NeighborStatus) bool { return slices.Contains(n.Prefixes, p) })
 }

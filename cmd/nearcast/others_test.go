@@ -48,6 +48,36 @@ func TestWhatOtherEdgesSay(t *testing.T) {
 	}
 }
 
+// TestARouteThatNoNeighborHasIsNotHeld: another edge that believed it would withdraw the last one that there is.
+func TestARouteThatNoNeighborHasIsNotHeld(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	prefix := bgp.PrefixStatus{Prefix: somePrefix, Announced: true, Level: bgp.LevelFull, Reason: bgp.ReasonServing, Since: now.Add(-time.Hour), WantsToLeave: true}
+	for _, c := range []struct {
+		what      string
+		announced bool
+		level     bgp.Level
+		sent      [][]netip.Prefix // by neighbor
+		want      fleet.Level
+		says      string
+	}{
+		{"one of two neighbors has it", true, bgp.LevelFull, [][]netip.Prefix{nil, {somePrefix}}, fleet.LevelFull, "serving"},
+		{"no session", true, bgp.LevelFull, [][]netip.Prefix{nil, nil}, fleet.LevelWithdrawn, "no neighbor has been sent it"},
+		{"a session without its family", true, bgp.LevelDegraded, [][]netip.Prefix{{netip.MustParsePrefix("2001:db8:53::/48")}}, fleet.LevelWithdrawn, "no neighbor has been sent it"},
+		{"withdrawn", false, bgp.LevelWithdrawn, [][]netip.Prefix{nil}, fleet.LevelWithdrawn, "serving"},
+	} {
+		p := prefix
+		p.Announced, p.Level = c.announced, c.level
+		neighbors := make([]bgp.NeighborStatus, len(c.sent))
+		for i, sent := range c.sent {
+			neighbors[i].Prefixes = sent
+		}
+		r := newReport([]bgp.PrefixStatus{p}, neighbors, now)
+		if len(r.Prefixes) != 1 || r.Prefixes[0].Level != c.want || r.Prefixes[0].Reason != c.says || len(r.Intents) != 1 {
+			t.Errorf("%s: %+v", c.what, r)
+		}
+	}
+}
+
 // TestBeaconsSpeakForRegionsThatAreNotHeard.
 func TestBeaconsSpeakForRegionsThatAreNotHeard(t *testing.T) {
 	edges := []bgp.OtherEdge{{Name: "nyc-1", Region: "nyc", Heard: true}, {Name: "tyo-1", Region: "tyo"}}

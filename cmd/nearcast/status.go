@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -115,7 +114,7 @@ func announced(prefixes []bgp.PrefixStatus, neighbors []bgp.NeighborStatus) (boo
 		if p.Level < bgp.LevelDegraded {
 			return false, strings.TrimSpace(fmt.Sprintf("%s is %s: %s %s", p.Prefix, p.Level, p.Reason, p.Detail))
 		}
-		if !slices.ContainsFunc(neighbors, func(n bgp.NeighborStatus) bool { return slices.Contains(n.Prefixes, p.Prefix) }) {
+		if !sentToAny(neighbors, p.Prefix) {
 			return false, fmt.Sprintf("%s has been sent to no neighbor: %s", p.Prefix, sessions(neighbors))
 		}
 	}
