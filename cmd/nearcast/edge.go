@@ -85,7 +85,8 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 		if e.speaker, err = bgp.NewSpeaker(cfg.Anycast, log, set); err != nil {
 			return nil, err
 		}
-		e.routes = newRoutes(e.speaker)
+		beacon, _ := cfg.Anycast.Beacon()
+		e.routes = newRoutes(e.speaker, beacon)
 		e.announcer = bgp.NewAnnouncer(cfg.Anycast, e.routes, e.inputs, log, set)
 		e.announcer.Gate, e.announcer.Told = e.gate, e.told
 		if err = e.prepareAddresses(set); err != nil {

@@ -15,12 +15,13 @@ const leaveAfter = 300 * time.Millisecond
 // routes hands the announcer's declarations on to the speaker, and notices when they send clients elsewhere.
 type routes struct {
 	bgp.RouteSetter
+	beacon   netip.Prefix               // this region's: it leads nobody here; the zero value: there is none
 	declared map[netip.Prefix]bgp.Route // owned by the announcer
 	moved    chan struct{}              // capacity one
 }
 
-func newRoutes(to bgp.RouteSetter) *routes {
-	return &routes{RouteSetter: to, moved: make(chan struct{}, 1)}
+func newRoutes(to bgp.RouteSetter, beacon netip.Prefix) *routes {
+	return &routes{RouteSetter: to, beacon: beacon, moved: make(chan struct{}, 1)}
 }
 
 // SetRoutes implements bgp.RouteSetter.
@@ -29,7 +30,9 @@ func (r *routes) SetRoutes(all []bgp.Route) {
 	was := r.declared
 	r.declared = make(map[netip.Prefix]bgp.Route, len(all))
 	for _, route := range all {
-		r.declared[route.Prefix] = route
+		if route.Prefix != r.beacon {
+			r.declared[route.Prefix] = route
+		}
 	}
 	for prefix, before := range was {
 		if now, there := r.declared[prefix]; !there || repels(before, now) {

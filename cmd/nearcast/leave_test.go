@@ -17,7 +17,8 @@ func (d *declared) Renew(time.Time)             {}
 
 func TestOnlyARouteThatMovesAwaySendsClientsOn(t *testing.T) {
 	to := &declared{}
-	r := newRoutes(to)
+	beacon := bgp.Route{Prefix: netip.MustParsePrefix("198.51.100.129/32")}
+	r := newRoutes(to, beacon.Prefix)
 	some := []bgp.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}
 	prepended, graceful := []bgp.Route{some[0]}, []bgp.Route{some[0]}
 	prepended[0].Prepend, graceful[0].GracefulShutdown = 4, true
@@ -36,6 +37,8 @@ func TestOnlyARouteThatMovesAwaySendsClientsOn(t *testing.T) {
 		{some, false, "not any more"},
 		{graceful, true, "drained"},
 		{some, false, "not any more"},
+		{append(some[:1:1], beacon), false, "at full preference"},
+		{some, false, "the beacon leads no clients here"},
 		{nil, true, "and withdrawn again"},
 	} {
 		r.SetRoutes(c.set)
