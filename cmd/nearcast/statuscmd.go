@@ -49,8 +49,11 @@ type statusView struct {
 	Prefixes  []prefixView   `json:"prefixes"`
 	Drain     *drainView     `json:"drain"`
 	Neighbors []neighborView `json:"neighbors"`
+	Addresses []addressView  `json:"addresses"`
 	Listeners []targetStatus `json:"listeners"`
 	Origins   []targetStatus `json:"origins"`
+	Fleet     *fleetView     `json:"fleet"`
+	Load      *loadView      `json:"load"`
 }
 
 type prefixView struct {
@@ -83,15 +86,6 @@ type drainView struct {
 		Prefixes []string  `json:"prefixes"` // none: all
 	} `json:"order"`
 	Ladder []drainStep `json:"ladder"`
-}
-
-type neighborView struct {
-	Address  string    `json:"address"`
-	ASN      uint32    `json:"asn"`
-	State    string    `json:"state"`
-	Since    time.Time `json:"since"`
-	Prefixes []string  `json:"prefixes"`
-	LastDown string    `json:"last_down"`
 }
 
 // askStatus gets an edge's status. raw is its answer as it came.
@@ -137,16 +131,16 @@ func (st *statusView) write(to io.Writer, now time.Time) error {
 		o := st.Drain.Order
 		fmt.Fprintf(w, "DRAINING%s, ordered %s ago by %s: %s\n", strings.TrimRight(" "+strings.Join(o.Prefixes, " "), " "), since(now, o.At), o.By, cmp.Or(o.Why, "no reason given"))
 	}
+	st.writeLoad(w, now)
+	st.writeMissing(w)
 	if len(st.Prefixes) > 0 {
 		fmt.Fprintln(w, "\nPREFIX\tLEVEL\tREASON\tFOR\tUNTIL\tFLAPS\tDETAIL")
 		for _, p := range st.Prefixes {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", p.Prefix, p.Level, p.Reason, since(now, p.Since), left(now, p.Until), p.Flaps, cmp.Or(p.Detail, "-"))
 		}
-		fmt.Fprintln(w, "\nNEIGHBOR\tASN\tSESSION\tFOR\tSENT\tLAST LOSS")
-		for _, n := range st.Neighbors {
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\n", n.Address, n.ASN, n.State, since(now, n.Since), len(n.Prefixes), cmp.Or(n.LastDown, "-"))
-		}
+		st.writeNeighbors(w, now)
 	}
+	st.writeOthers(w, now)
 	writeTargets(w, now, "LISTENER\tPROTOCOL", st.Listeners, func(t targetStatus) string {
 		return strings.TrimSuffix(t.Name+" at "+t.Address, " at ") + "\t" + t.Protocol
 	})
