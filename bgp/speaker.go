@@ -198,6 +198,13 @@ func (s *Speaker) Stop(ctx context.Context, reason string) error {
 	}
 }
 
+// Close frees what NewSpeaker has taken, for a speaker that is not run.
+func (s *Speaker) Close() {
+	if s.bfd != nil {
+		s.bfd.Close()
+	}
+}
+
 // reason is the shutdown communication.
 func (s *Speaker) reason() string {
 	s.mu.Lock()

@@ -70,6 +70,11 @@ type running struct {
 func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *edge, err error) {
 	e := &edge{cfg: cfg, log: log, started: time.Now(), failed: make(chan error, 1)}
 	e.hurried, e.hurry = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			e.abandon()
+		}
+	}()
 	if cfg.Geo.DatabaseFile != "" {
 		if e.places, err = geo.Open(cfg.Geo.DatabaseFile); err != nil {
 			return nil, fmt.Errorf("geo.database_file: %w", err)
@@ -92,11 +97,6 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 		if err = e.prepareAddresses(set); err != nil {
 			return nil, err
 		}
-		defer func() {
-			if err != nil {
-				e.addresses.Undo()
-			}
-		}()
 	}
 	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
@@ -116,6 +116,26 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 	e.monitor.SetTargets(append(e.proxy.Targets(), e.selfTargets()...))
 	e.list(access)
 	return e, nil
+}
+
+// abandon closes what build had opened when it failed.
+func (e *edge) abandon() {
+	e.hurry()
+	ended, end := context.WithCancel(context.Background())
+	end()
+	_ = e.admin.Run(ended) // whoever runs for no time closes its sockets
+	_ = e.fleet.Run(ended)
+	if e.front != nil {
+		_ = e.front.Run(ended, e.proxy)
+	}
+	if e.speaker != nil {
+		e.speaker.Close()
+	}
+	e.addresses.Undo() // after the listeners that have them
+	if e.proxy != nil {
+		e.proxy.Close()
+	}
+	_ = e.places.Close()
 }
 
 // list is the order of the start; a stop goes the other way.

@@ -3,7 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,4 +87,54 @@ func TestWhatTheAnnouncementIsDecidedFrom(t *testing.T) {
 			t.Errorf("%s: it does not say what fails", c.what)
 		}
 	}
+}
+
+// TestAStartThatFailsLeavesNothingOpen: the admin listener is the last that can fail for a port.
+func TestAStartThatFailsLeavesNothingOpen(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	front, others := freeAddress(t), freeAddress(t)
+	file := writeConfig(t, strings.Replace(good, `"127.0.0.1:443"`, `"`+front+`"`, 1)+`
+fleet: { address: "`+others+`", secret_file: fleet.key }
+admin: { address: "`+busy.Addr().String()+`" }
+anycast:
+  prefixes: [192.0.2.0/24]
+  bgp: { asn: 64500, router_id: 127.0.0.1, neighbors: [{ address: 127.0.0.1, port: 9, asn: 64501, bfd: {} }] }
+`)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "fleet.key"), []byte("0123456789abcdefghijklmnopqrstuvwxyz"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := openFiles(t)
+	e, err := build(cfg, std{io.Discard, io.Discard}, slog.New(slog.DiscardHandler), metrics.NewSet())
+	if e != nil || err == nil || !strings.Contains(err.Error(), "admin.address") {
+		t.Fatalf("%v, %v", e, err)
+	}
+	for _, a := range []string{front, others} {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			t.Errorf("still open: %v", err)
+			continue
+		}
+		l.Close()
+	}
+	if after := openFiles(t); after > before {
+		t.Errorf("%d files are open, and %d were before", after, before)
+	}
+}
+
+// openFiles counts this process's descriptors; 0 where the system does not tell.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Log("the open files can't be counted here: ", err)
+	}
+	return len(entries)
 }

@@ -45,8 +45,11 @@ func check(cfg *config.Config) error {
 		errs = append(errs, err)
 	}
 	if cfg.Anycast != nil {
-		if _, err := bgp.NewSpeaker(cfg.Anycast, slog.New(slog.DiscardHandler), metrics.NewSet()); err != nil {
+		s, err := bgp.NewSpeaker(cfg.Anycast, slog.New(slog.DiscardHandler), metrics.NewSet())
+		if err != nil {
 			errs = append(errs, err)
+		} else {
+			s.Close()
 		}
 	}
 	if cfg.Fleet != nil {
