@@ -103,6 +103,9 @@ func drainPlan(w io.Writer, st *statusView, prefixes []string) error {
 	if len(st.Prefixes) == 0 {
 		return fmt.Errorf("%s announces nothing", st.Edge)
 	}
+	if st.Drain == nil {
+		return fmt.Errorf("%s is nearcast %s, which can't be drained by an order", st.Edge, st.Version)
+	}
 	var steps []string
 	for _, step := range st.Drain.Ladder {
 		var what []string

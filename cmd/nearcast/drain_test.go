@@ -149,6 +149,17 @@ func TestDrainAsksAndObeysGuards(t *testing.T) {
 	}
 }
 
+// TestAnEdgeThatKnowsNoDrainIsNotOrderedTo: one of a version before.
+func TestAnEdgeThatKnowsNoDrainIsNotOrderedTo(t *testing.T) {
+	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"edge":"fra-1","version":"0.3","prefixes":[{"prefix":"192.0.2.0/24","announced":true,"reason":"serving"}]}`)
+	}))
+	defer edge.Close()
+	if code, _, errs := run("drain", "--yes", "--admin", strings.TrimPrefix(edge.URL, "http://")); code != exitFailed || !strings.Contains(errs, "nearcast 0.3, which can't be drained") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+}
+
 // TestUndrainShowsWhatCameOfIt and not how it was when the order was given: an edge in the middle of a step takes a moment.
 func TestUndrainShowsWhatCameOfIt(t *testing.T) {
 	var asked atomic.Int32
