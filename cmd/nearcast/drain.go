@@ -98,13 +98,21 @@ func (c *drainCmd) Run(s std) error {
 	return c.follow(s, address)
 }
 
+// drainable says why an edge takes no orders, if it takes none.
+func (st *statusView) drainable() error {
+	switch {
+	case st.Drain != nil:
+		return nil
+	case len(st.Prefixes) == 0:
+		return fmt.Errorf("%s announces nothing: it has no anycast section", st.Edge)
+	}
+	return fmt.Errorf("%s is nearcast %s, which can't be drained by an order", st.Edge, st.Version)
+}
+
 // drainPlan says what the order comes to.
 func drainPlan(w io.Writer, st *statusView, prefixes []string) error {
-	if len(st.Prefixes) == 0 {
-		return fmt.Errorf("%s announces nothing", st.Edge)
-	}
-	if st.Drain == nil {
-		return fmt.Errorf("%s is nearcast %s, which can't be drained by an order", st.Edge, st.Version)
+	if err := st.drainable(); err != nil {
+		return err
 	}
 	var steps []string
 	for _, step := range st.Drain.Ladder {
@@ -183,10 +191,17 @@ func (c *undrainCmd) Run(s std) error {
 	if err != nil {
 		return err
 	}
+	st, _, err := askStatus(address)
+	if err != nil {
+		return err
+	}
+	if err := st.drainable(); err != nil {
+		return err
+	}
 	if _, err := tellAdmin(address, "/undrain", struct{}{}, orderTimeout, maxOrderAnswer); err != nil {
 		return err
 	}
-	st, err := c.settled(address)
+	st, err = c.settled(address)
 	if err != nil {
 		return err
 	}

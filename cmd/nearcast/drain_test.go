@@ -149,14 +149,24 @@ func TestDrainAsksAndObeysGuards(t *testing.T) {
 	}
 }
 
-// TestAnEdgeThatKnowsNoDrainIsNotOrderedTo: one of a version before.
-func TestAnEdgeThatKnowsNoDrainIsNotOrderedTo(t *testing.T) {
-	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, `{"edge":"fra-1","version":"0.3","prefixes":[{"prefix":"192.0.2.0/24","announced":true,"reason":"serving"}]}`)
-	}))
-	defer edge.Close()
-	if code, _, errs := run("drain", "--yes", "--admin", strings.TrimPrefix(edge.URL, "http://")); code != exitFailed || !strings.Contains(errs, "nearcast 0.3, which can't be drained") {
-		t.Errorf("exit %d, %s", code, errs)
+// TestAnEdgeThatTakesNoOrdersIsGivenNone: one that announces nothing, or one of an older version.
+func TestAnEdgeThatTakesNoOrdersIsGivenNone(t *testing.T) {
+	for answer, says := range map[string]string{
+		`{"edge":"fra-1","version":"0.3","prefixes":[{"prefix":"192.0.2.0/24","announced":true,"reason":"serving"}]}`: "nearcast 0.3, which can't be drained",
+		`{"edge":"fra-1","version":"0.5"}`: "fra-1 announces nothing",
+	} {
+		edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				t.Errorf("it was given the order %s", r.URL.Path)
+			}
+			io.WriteString(w, answer)
+		}))
+		for _, args := range [][]string{{"drain", "--yes"}, {"undrain"}} {
+			if code, _, errs := run(append(args, "--admin", strings.TrimPrefix(edge.URL, "http://"))...); code != exitFailed || !strings.Contains(errs, says) {
+				t.Errorf("%s: exit %d, %s", args[0], code, errs)
+			}
+		}
+		edge.Close()
 	}
 }
 

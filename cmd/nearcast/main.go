@@ -28,7 +28,7 @@ const (
 type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
 	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
-	Status   statusCmd   `cmd:"" help:"Show how a running edge stands: its routes and why, its BGP sessions, listeners and origins."`
+	Status   statusCmd   `cmd:"" help:"Show how a running edge stands: its routes and why, its BGP and BFD sessions, the other edges, listeners and origins."`
 	Drain    drainCmd    `cmd:"" help:"Take a running edge's routes away step by step, while it serves on; undrain brings them back."`
 	Undrain  undrainCmd  `cmd:"" help:"Take a drain back, and forgive the flaps that hold routes down."`
 	Purge    purgeCmd    `cmd:"" help:"Have a running edge forget URLs, prefixes, tags or everything that it has cached."`
