@@ -123,10 +123,10 @@ func (e *edge) abandon() {
 	e.hurry()
 	ended, end := context.WithCancel(context.Background())
 	end()
-	_ = e.admin.Run(ended) // whoever runs for no time closes its sockets
+	_ = e.admin.Run(ended) // which closes the socket
 	_ = e.fleet.Run(ended)
 	if e.front != nil {
-		_ = e.front.Run(ended, e.proxy)
+		e.front.Close(ended)
 	}
 	if e.speaker != nil {
 		e.speaker.Close()
