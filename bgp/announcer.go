@@ -72,7 +72,7 @@ func NewAnnouncer(c *Config, routes RouteSetter, inputs func() Inputs, log *slog
 	holdDownGauge(set, a.heldUntil)
 	a.stalls = set.NewCounter("nearcast_bgp_stalls_total")
 	if c.StateFile != "" {
-		a.keeper = newKeeper(c.StateFile, log)
+		a.keeper = newKeeper(c.StateFile, log, set)
 		a.remember(a.keeper.load(), time.Now())
 	}
 	return a

@@ -224,6 +224,7 @@ func TestMetricsHaveHelp(t *testing.T) {
 	set := metrics.NewSet()
 	c := testConfig(netip.MustParseAddrPort("198.51.100.1:179"))
 	withView(c, ViewBest)
+	c.StateFile = filepath.Join(t.TempDir(), "state.json")
 	s, err := NewSpeaker(c, slog.Default(), set)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 const (
@@ -121,16 +123,18 @@ func (a *Announcer) keep(o Orders, gone bool) {
 
 // keeper writes the state file. A disk that hangs must not hold up a decision, so it has a goroutine of its own, the Announcer's.
 type keeper struct {
-	path string
-	log  *slog.Logger
+	path   string
+	log    *slog.Logger
+	failed *metrics.Counter
 
 	last *savedState      // owned by whoever calls save
 	next chan *savedState // capacity one: the newest
 	done chan struct{}
 }
 
-func newKeeper(path string, log *slog.Logger) *keeper {
-	return &keeper{path: path, log: log, next: make(chan *savedState, 1), done: make(chan struct{})}
+func newKeeper(path string, log *slog.Logger, set *metrics.Set) *keeper {
+	return &keeper{path: path, log: log, failed: set.NewCounter("nearcast_bgp_state_file_failures_total"),
+		next: make(chan *savedState, 1), done: make(chan struct{})}
 }
 
 // load reads the file; nil when there is none, or none that can be used: an edge serves without its past.
@@ -144,6 +148,7 @@ func (k *keeper) load() *savedState {
 		s, err = parseState(data)
 	}
 	if err != nil {
+		k.failed.Inc()
 		aside := k.path + ".unusable"
 		k.log.Error("anycast.state_file can't be used: orders and hold-downs from before are forgotten", "file", k.path, "error", err, "kept_as", aside,
 			"rename", os.Rename(k.path, aside))
@@ -187,6 +192,7 @@ func (k *keeper) run() {
 		case <-again.C:
 		}
 		if err := writeState(k.path, s); err != nil {
+			k.failed.Inc()
 			k.log.Error("anycast.state_file can't be written; trying again. A restart would forget orders and hold-downs", "file", k.path, "error", err)
 			again.Reset(stateAgain)
 		} else {
@@ -203,6 +209,7 @@ func (k *keeper) close() {
 	select {
 	case <-k.done:
 	case <-t.C:
+		k.failed.Inc()
 		k.log.Error("anycast.state_file could not be written in time", "file", k.path)
 	}
 }
