@@ -84,7 +84,7 @@ func (st *statusView) writeMissing(w io.Writer) {
 	}
 }
 
-// writeNeighbors prints a line for each neighbor, and what they have otherwise than they should below.
+// writeNeighbors prints a line for each neighbor, and below what is to be said of BFD and what they have otherwise than they should.
 func (st *statusView) writeNeighbors(w io.Writer, now time.Time) {
 	fmt.Fprintln(w, "\nNEIGHBOR\tASN\tSESSION\tFOR\tSENT\tBFD\tLAST LOSS")
 	for i := range st.Neighbors {
@@ -92,7 +92,11 @@ func (st *statusView) writeNeighbors(w io.Writer, now time.Time) {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\t%s\t%s\n", n.Address, n.ASN, n.State, since(now, n.Since), len(n.Prefixes), n.BFD.line(now), cmp.Or(n.LastDown, "-"))
 	}
 	for i := range st.Neighbors {
-		writeMismatches(w, now, &st.Neighbors[i])
+		n := &st.Neighbors[i]
+		if n.BFD != nil && n.BFD.Detail != "" {
+			fmt.Fprintf(w, "BFD at %s: %s\n", n.Address, n.BFD.Detail)
+		}
+		writeMismatches(w, now, n)
 	}
 }
 
@@ -101,11 +105,7 @@ func (b *bfdView) line(now time.Time) string {
 	if b == nil {
 		return "-"
 	}
-	s := b.State + " " + since(now, b.Since)
-	if b.Detail != "" {
-		s += " (" + b.Detail + ")"
-	}
-	return s
+	return b.State + " " + since(now, b.Since)
 }
 
 // writeMismatches prints a line for each kind.

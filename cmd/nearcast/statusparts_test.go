@@ -62,7 +62,8 @@ func TestStatusShowsWhatIsWrongAroundTheEdge(t *testing.T) {
 	for _, want := range []string{
 		"LOAD high for 4s: cpu 0.95",
 		"ADDRESS MISSING 192.0.2.1: packets to it do not stay on this machine",
-		"198.51.100.1 0 established 0s 1 down 7s (no packets from the neighbor yet) -",
+		"198.51.100.1 0 established 0s 1 down 7s -",
+		"BFD at 198.51.100.1: no packets from the neighbor yet",
 		"198.51.100.3 0 connect 0s 0 - hold timer expired",
 		"MISMATCH at 198.51.100.1 for 3s: family not agreed: 192.0.2.0/24 and 1 more",
 		"MISMATCH at 198.51.100.1 for 9s: not acknowledged: 192.0.2.0/24",
