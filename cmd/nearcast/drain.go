@@ -101,6 +101,8 @@ func (c *drainCmd) Run(s std) error {
 // drainable says why an edge takes no orders, if it takes none.
 func (st *statusView) drainable() error {
 	switch {
+	case st.Drain != nil && len(st.Prefixes) == 0:
+		return fmt.Errorf("%s has only just started; ask it again in a moment", st.Edge)
 	case st.Drain != nil:
 		return nil
 	case len(st.Prefixes) == 0:

@@ -149,11 +149,12 @@ func TestDrainAsksAndObeysGuards(t *testing.T) {
 	}
 }
 
-// TestAnEdgeThatTakesNoOrdersIsGivenNone: one that announces nothing, or one of an older version.
+// TestAnEdgeThatTakesNoOrdersIsGivenNone: one that announces nothing, or has decided nothing yet, or is of an older version.
 func TestAnEdgeThatTakesNoOrdersIsGivenNone(t *testing.T) {
 	for answer, says := range map[string]string{
 		`{"edge":"fra-1","version":"0.3","prefixes":[{"prefix":"192.0.2.0/24","announced":true,"reason":"serving"}]}`: "nearcast 0.3, which can't be drained",
-		`{"edge":"fra-1","version":"0.5"}`: "fra-1 announces nothing",
+		`{"edge":"fra-1","version":"0.5"}`:                       "fra-1 announces nothing",
+		`{"edge":"fra-1","version":"0.5","drain":{"ladder":[]}}`: "only just started",
 	} {
 		edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
