@@ -226,6 +226,22 @@ func TestUnusableState(t *testing.T) {
 	}
 }
 
+// TestAStateFileThatCanNotBeKept is said before the first order is lost.
+func TestAStateFileThatCanNotBeKept(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[string]string{"": "", file: "", filepath.Join(dir, "new"): "", filepath.Join(dir, "absent", "state.json"): "does not exist; make it",
+		dir: "is a directory", filepath.Join(file, "state.json"): "no directory"} {
+		err := (&Config{StateFile: at}).CheckStateFile()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", at, err, want)
+		}
+	}
+}
+
 func FuzzParseState(f *testing.F) {
 	for _, s := range []string{`{"version":1,"clean":true,"prefixes":[{"prefix":"192.0.2.0/24","announced":true,"penalty_ns":30000000000,"flaps":2,"hold_down_until":"2026-11-28T12:00:00Z"}]}`,
 		`{"version":1,"drain":{"at":"2026-11-28T12:00:00Z","by":"ops","prefixes":["2001:db8:53::/48"]}}`, `{}`, `[]`} {

@@ -121,6 +121,26 @@ func (a *Announcer) keep(o Orders, gone bool) {
 	a.keeper.save(s)
 }
 
+// CheckStateFile says what keeps the state file from being kept, as far as that can be told without writing it.
+func (c *Config) CheckStateFile() error {
+	if c.StateFile == "" {
+		return nil
+	}
+	dir := filepath.Dir(c.StateFile)
+	switch st, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("anycast.state_file: the directory %s does not exist; make it", dir)
+	case err != nil:
+		return fmt.Errorf("anycast.state_file: %w", err)
+	case !st.IsDir():
+		return fmt.Errorf("anycast.state_file: %s is no directory", dir)
+	}
+	if st, err := os.Stat(c.StateFile); err == nil && st.IsDir() {
+		return fmt.Errorf("anycast.state_file: %s is a directory; name a file in it", c.StateFile)
+	}
+	return nil
+}
+
 // keeper writes the state file. A disk that hangs must not hold up a decision, so it has a goroutine of its own, the Announcer's.
 type keeper struct {
 	path   string

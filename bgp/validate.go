@@ -21,6 +21,7 @@ const (
 	minBitsIPv6     = 16
 	maxZone         = 15 // IFNAMSIZ
 	minWatchdog     = 2 * time.Second
+	maxHoldDown     = 24 * time.Hour
 	minDegradedFor  = 2 * time.Second // more than it takes to hear of another edge, or that it is silent
 	maxWait         = time.Hour       // longer is a slip, and would keep a route for good that should go, or away that should come
 )
@@ -297,6 +298,9 @@ func (c *Config) validateNumbers(report func(key, fault string)) {
 	}
 	if c.HoldDown.Max < c.HoldDown.First {
 		report("hold_down.max", fmt.Sprintf("must be at least hold_down.first, which is %s", c.HoldDown.First))
+	}
+	if c.HoldDown.Max > maxHoldDown {
+		report("hold_down.max", fmt.Sprintf("must be at most %s; what flaps for longer freezes (hold_down.freeze_after)", maxHoldDown))
 	}
 	if c.HoldDown.FreezeAfter < 0 || c.HoldDown.FreezeAfter > maxConsecutive {
 		report("hold_down.freeze_after", fmt.Sprintf("must be from 0, which is never, to %d", maxConsecutive))

@@ -191,6 +191,7 @@ func TestValidate(t *testing.T) {
 		{"a prefix twice", func(c *Config) {
 			n(c).PerPrefix = []NeighborPrefixConfig{{Prefix: testPrefix4}, {Prefix: testPrefix6}, {Prefix: testPrefix4}}
 		}, []string{"bgp.neighbors[0].per_prefix[2].prefix 192.0.2.0/24 is bgp.neighbors[0].per_prefix[0] again"}},
+		{"hold-down for good", func(c *Config) { c.HoldDown.Max = 25 * time.Hour }, []string{"hold_down.max must be at most 24h0m0s"}},
 		{"hold-down upside down", func(c *Config) { c.HoldDown.Max = time.Second }, []string{"hold_down.max must be at least hold_down.first, which is 30s"}},
 	}
 	for _, c := range cases {

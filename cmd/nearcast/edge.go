@@ -87,6 +87,9 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 		return nil, err
 	}
 	if cfg.Anycast != nil {
+		if err = cfg.Anycast.CheckStateFile(); err != nil {
+			return nil, err
+		}
 		if e.speaker, err = bgp.NewSpeaker(cfg.Anycast, log, set); err != nil {
 			return nil, err
 		}

@@ -45,6 +45,9 @@ func check(cfg *config.Config) error {
 		errs = append(errs, err)
 	}
 	if cfg.Anycast != nil {
+		if err := cfg.Anycast.CheckStateFile(); err != nil {
+			errs = append(errs, err)
+		}
 		s, err := bgp.NewSpeaker(cfg.Anycast, slog.New(slog.DiscardHandler), metrics.NewSet())
 		if err != nil {
 			errs = append(errs, err)
