@@ -73,14 +73,13 @@ func serviceHealth(name, region string, origins []*health.State) bgp.ServiceHeal
 }
 
 // firstToExpire is the certificate whose time is over first.
-func firstToExpire(all []front.CertificateState, now time.Time) (first bgp.Certificate) {
-	for i := range all {
-		c := &all[i]
-		if left := c.NotAfter.Sub(now); !first.Known || left < first.Left {
-			first = bgp.Certificate{Known: true, Left: left, Detail: fmt.Sprintf("%s (%s) is valid until %s", c.File, strings.Join(c.Names, ", "), c.NotAfter.UTC().Format(time.RFC3339))}
-		}
+func firstToExpire(all []front.CertificateState, now time.Time) bgp.Certificate {
+	if len(all) == 0 {
+		return bgp.Certificate{}
 	}
-	return first
+	c := slices.MinFunc(all, func(a, b front.CertificateState) int { return a.NotAfter.Compare(b.NotAfter) })
+	return bgp.Certificate{Known: true, Left: c.NotAfter.Sub(now),
+		Detail: fmt.Sprintf("%s (%s) is valid until %s", c.File, strings.Join(c.Names, ", "), c.NotAfter.UTC().Format(time.RFC3339))}
 }
 
 // loadLevel is a level as package bgp has it. Unknown is no load.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -80,6 +81,24 @@ func (c labTestCmd) Run(s std) error {
 	if err := lab.CheckScenarios(c.Scenarios...); err != nil {
 		return err
 	}
+	return c.inLab(s, errScenarios, func(ctx context.Context, l *lab.Lab) (outcome, error) {
+		report, err := l.RunScenarios(ctx, c.Scenarios...)
+		write := report.WriteTable
+		if c.Output == "json" {
+			write = report.WriteJSON
+		}
+		return outcome{write, report.Failed()}, err
+	})
+}
+
+// outcome is what came of a lab, and how to print it.
+type outcome struct {
+	write func(io.Writer) error
+	bad   bool
+}
+
+// inLab plays something in a lab of its own and prints what came of it. bad is the error when all could be played, and was not as it must be.
+func (c labTestCmd) inLab(s std, bad error, play func(context.Context, *lab.Lab) (outcome, error)) error {
 	ctx, stop := untilLabSignal()
 	defer stop()
 	l, err := labUp(ctx, s, c.LogDir)
@@ -89,17 +108,13 @@ func (c labTestCmd) Run(s std) error {
 	if err != nil {
 		return err
 	}
-	report, err := l.RunScenarios(ctx, c.Scenarios...)
+	came, err := play(ctx, l)
 	if errors.Is(err, context.Canceled) {
 		err = errInterrupted
 	}
-	write := report.WriteTable
-	if c.Output == "json" {
-		write = report.WriteJSON
-	}
-	err = errors.Join(err, labClose(l), write(s.out)) // what reads the output may be gone already; the lab must not stay for that
-	if err == nil && report.Failed() {
-		err = errScenarios
+	err = errors.Join(err, labClose(l), came.write(s.out)) // what reads the output may be gone already; the lab must not stay for that
+	if err == nil && came.bad {
+		err = bad
 	}
 	return err
 }
@@ -115,31 +130,17 @@ func (c labTestCmd) failover(s std) error {
 	if err := lab.CheckEvents(c.Events...); err != nil {
 		return err
 	}
-	ctx, stop := untilLabSignal()
-	defer stop()
-	l, err := labUp(ctx, s, c.LogDir)
-	if errors.Is(err, context.Canceled) {
-		return errInterrupted
-	}
-	if err != nil {
-		return err
-	}
-	report, err := l.MeasureFailover(ctx, lab.FailoverOptions{Runs: c.Runs, Events: c.Events, Rate: c.Rate})
-	if errors.Is(err, context.Canceled) {
-		err = errInterrupted
-	}
-	write := report.WriteTable
-	switch c.Output {
-	case "json":
-		write = report.WriteJSON
-	case "markdown":
-		write = report.WriteMarkdown
-	}
-	err = errors.Join(err, labClose(l), write(s.out))
-	if err == nil && report.Missed() {
-		err = errTargets
-	}
-	return err
+	return c.inLab(s, errTargets, func(ctx context.Context, l *lab.Lab) (outcome, error) {
+		report, err := l.MeasureFailover(ctx, lab.FailoverOptions{Runs: c.Runs, Events: c.Events, Rate: c.Rate})
+		write := report.WriteTable
+		switch c.Output {
+		case "json":
+			write = report.WriteJSON
+		case "markdown":
+			write = report.WriteMarkdown
+		}
+		return outcome{write, report.Missed()}, err
+	})
 }
 
 type labDownCmd struct{}

@@ -53,20 +53,16 @@ func (e *edge) hurryOnSignal(signals <-chan os.Signal) {
 // withdraw takes the routes back, and says whether every neighbor was told.
 func (e *edge) withdraw() bool {
 	begun := time.Now()
-	skip := context.AfterFunc(e.hurried, e.announcer.Hurry)
-	defer skip()
 	// Each step goes through the gate.
 	ladder := e.cfg.Anycast.DrainTime() + time.Duration(len(e.cfg.Anycast.Drain)+1)*e.cfg.Shutdown.Pause
 	ctx, done := context.WithTimeout(context.Background(), ladder+withdrawTimeout)
 	defer done()
-	go func() { // in a hurry there is no ladder to wait for
-		select {
-		case <-e.hurried.Done():
-			sleep(ctx, withdrawTimeout)
-			done()
-		case <-ctx.Done():
-		}
-	}()
+	skip := context.AfterFunc(e.hurried, func() { // in a hurry there is no ladder to wait for
+		e.announcer.Hurry()
+		sleep(ctx, withdrawTimeout)
+		done()
+	})
+	defer skip()
 	if err := e.announcer.Stop(ctx); err != nil {
 		e.log.Warn("the withdrawal may not have reached every neighbor; closing the sessions at once", "error", err)
 		return false

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"nearcast/proxy/message"
 )
 
 // stretches serves a session as the sockets do, each stretch on a goroutine of its own, and tells of the ends of them.
@@ -132,12 +134,12 @@ func TestLeaveWaitsForAFirstRequest(t *testing.T) {
 				if !<-rests {
 					t.Fatal("it did not rest")
 				}
-				time.Sleep(newcomer - idleSoon)
+				time.Sleep(message.Newcomer - idleSoon)
 				go func() { rests <- old.Serve() }()
 				synctest.Wait()
 				s.Leave()
 				if _, err := idle.br.ReadByte(); <-rests || err != io.EOF {
-					t.Errorf("whoever has sent nothing for %v is waited for: %v", newcomer, err)
+					t.Errorf("whoever has sent nothing for %v is waited for: %v", message.Newcomer, err)
 				}
 				y, late, rests := stretches(t.Context(), s)
 				synctest.Wait()

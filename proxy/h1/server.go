@@ -133,16 +133,13 @@ func (s *Server) CloseIdle() {
 	})
 }
 
-// newcomer is how old a connection may be whose first request has not come and must be on its way.
-const newcomer = time.Second
-
 // Leave ends the connections that there are: those that wait for their next request at once, the others with their response, and those whose
-// first request has yet to come, for no longer than newcomer, with the response to that: it is on its way, and its client has no reason to repeat it. Later ones are
+// first request has yet to come, for no longer than message.Newcomer, with the response to that: it is on its way, and its client has no reason to repeat it. Later ones are
 // served as usual. It is for when the route moves: what an idle client sends from then on goes elsewhere and comes to nothing, unless it
 // learns in time to connect anew.
 func (s *Server) Leave() {
 	s.each(func(c *conn) {
-		if c.met.Load() || time.Since(c.info.Accepted) >= newcomer {
+		if c.met.Load() || time.Since(c.info.Accepted) >= message.Newcomer {
 			c.leave()
 		} else {
 			c.leaving.Store(true)

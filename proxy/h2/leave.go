@@ -1,6 +1,10 @@
 package h2
 
-import "time"
+import (
+	"time"
+
+	"nearcast/proxy/message"
+)
 
 // leaving is how far GOAWAY has come (RFC 9113 §6.8).
 type leaving uint8
@@ -16,10 +20,6 @@ const leaveWait = time.Second
 
 // leavePing marks that PING.
 var leavePing = [8]byte{'g', 'o', 'i', 'n', 'g'}
-
-// newcomer is how old a connection may be whose first request has not come and must be on its way. A client that is told to leave before it has
-// sent it may take that for an error of a connection that it has just made.
-const newcomer = time.Second
 
 // leave tells the client to leave: at once, or with its first request when it is only beginning.
 func (c *conn) leave() {
@@ -38,7 +38,7 @@ func (c *conn) leave() {
 // leaveSoon is leave for a server that lives on: a newcomer is told with its first request.
 func (c *conn) leaveSoon() {
 	c.mu.Lock()
-	fresh := c.lastID == 0 && time.Since(c.begun) < newcomer
+	fresh := c.lastID == 0 && time.Since(c.begun) < message.Newcomer
 	c.leaveFirst = c.leaveFirst || fresh && c.leaving == staying
 	c.mu.Unlock()
 	if !fresh {

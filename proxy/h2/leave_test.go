@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"nearcast/proxy/message"
 )
 
 // TestAConnectionThatBeginsInTheMomentOfLeave: its client has sent nothing yet, or only the preface, and is served once before it goes.
@@ -42,7 +44,7 @@ func TestLeaveWaitsForItsPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(ok, Config{IdleTimeout: time.Hour})
 		x := serve(t, t.Context(), s)
-		time.Sleep(newcomer)
+		time.Sleep(message.Newcomer)
 		began := time.Now()
 		s.Leave()
 		want(t, x.next(), leaves, "the first GOAWAY")
@@ -61,7 +63,7 @@ func TestLaterConnectionsAreServedAfterLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(ok, Config{IdleTimeout: time.Hour})
 		old := serve(t, t.Context(), s)
-		time.Sleep(newcomer)
+		time.Sleep(message.Newcomer)
 		s.Leave()
 		x := serve(t, t.Context(), s)
 		x.request(1, "/", true)
@@ -109,7 +111,7 @@ func TestLeaveSparesANewcomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(ok, Config{IdleTimeout: time.Hour})
 		x := serve(t, t.Context(), s)
-		time.Sleep(newcomer - time.Millisecond)
+		time.Sleep(message.Newcomer - time.Millisecond)
 		s.Leave()
 		synctest.Wait()
 		x.request(1, "/", true)

@@ -4,26 +4,19 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"nearcast/proxy/message"
 )
 
 // leave sends GOAWAY and closes the connection once it has nothing more to say.
 // The caller holds the server's lock, or runs below serveConn: so nothing is added to work once serveConn waits for it.
-func (c *conn) leave() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.open || c.left {
-		return
-	}
-	c.left = true
-	c.work.Go(c.closeWhenQuiet)
-}
-
-// newcomer is how old a connection may be whose first request has not come and must be on its way. A client that is told to leave before it has
-// sent it may take that for an error of a connection that it has just made.
-const newcomer = time.Second
+func (c *conn) leave() { c.leaveAfter(0) }
 
 // leaveSoon is leave for a server that lives on: a newcomer is told when its first request has come.
-func (c *conn) leaveSoon() {
+func (c *conn) leaveSoon() { c.leaveAfter(message.Newcomer - time.Since(c.began)) }
+
+// leaveAfter tells the client to leave when its first request has come, or after that time.
+func (c *conn) leaveAfter(most time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.open || c.left {
@@ -31,7 +24,7 @@ func (c *conn) leaveSoon() {
 	}
 	c.left = true
 	c.work.Go(func() {
-		c.awaitFirst(newcomer - time.Since(c.began))
+		c.awaitFirst(most)
 		c.closeWhenQuiet()
 	})
 }

@@ -5,18 +5,20 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"nearcast/proxy/message"
 )
 
-// TestANewcomerIsToldWithItsFirstRequest, after newcomer at the latest, and nobody is waited for who has gone.
+// TestANewcomerIsToldWithItsFirstRequest, after message.Newcomer at the latest, and nobody is waited for who has gone.
 func TestANewcomerIsToldWithItsFirstRequest(t *testing.T) {
 	for what, c := range map[string]struct {
 		happens func(c *conn, gone context.CancelFunc)
 		most    time.Duration
 		want    time.Duration
 	}{
-		"no request comes":     {func(*conn, context.CancelFunc) {}, newcomer, newcomer},
-		"a request comes":      {func(c *conn, _ context.CancelFunc) { c.mu.Lock(); c.next = 4; c.mu.Unlock() }, newcomer, 300 * time.Millisecond},
-		"the client goes":      {func(_ *conn, gone context.CancelFunc) { gone() }, newcomer, 275 * time.Millisecond},
+		"no request comes":     {func(*conn, context.CancelFunc) {}, message.Newcomer, message.Newcomer},
+		"a request comes":      {func(c *conn, _ context.CancelFunc) { c.mu.Lock(); c.next = 4; c.mu.Unlock() }, message.Newcomer, 300 * time.Millisecond},
+		"the client goes":      {func(_ *conn, gone context.CancelFunc) { gone() }, message.Newcomer, 275 * time.Millisecond},
 		"it is no newcomer":    {func(*conn, context.CancelFunc) {}, -time.Second, 0},
 		"it is one by a blink": {func(*conn, context.CancelFunc) {}, time.Millisecond, time.Millisecond},
 	} {

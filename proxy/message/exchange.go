@@ -132,6 +132,10 @@ type Handler interface {
 	Serve(ctx context.Context, w ResponseWriter, r *Request)
 }
 
+// Newcomer is how old a connection may be whose first request has not come and must be on its way. A client that is told to leave before it has
+// sent it may take that for an error of a connection that it has just made.
+const Newcomer = time.Second
+
 // ConnInfo is what a front end is told of a connection that it is to serve.
 type ConnInfo struct {
 	Client netip.AddrPort // the peer, never an IPv4-mapped address
