@@ -119,15 +119,16 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// A flood comes whole over one session to an edge that keeps it, and over several to one that does not.
+// A flood comes whole over one session to an edge that keeps it, and an edge that ends one is noticed wherever it does.
 func TestFlood(t *testing.T) {
 	for _, c := range []struct {
-		why      string
-		refuse   func(updates int) bool
-		sessions func(int) bool
+		why    string
+		refuse int // the UPDATE that it ends the session on
+		ended  int
 	}{
-		{"it keeps the session", func(int) bool { return false }, func(n int) bool { return n == 1 }},
-		{"it ends one once", func(updates int) bool { return updates == 100 }, func(n int) bool { return n == 2 }},
+		{"it keeps the session", 0, 0},
+		{"it ends one once", 100, 1},
+		{"it ends it on the last", (23_456+routesEach-1)/routesEach + 77, 1},
 	} {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
@@ -141,14 +142,14 @@ func TestFlood(t *testing.T) {
 				if kind == TypeUpdate {
 					updates++
 				}
-				return kind == TypeUpdate && c.refuse(updates)
+				return kind == TypeUpdate && updates == c.refuse
 			})
 		}()
-		sessions, err := Flood{Routes: 23_456, Malformed: 77}.Run(ctx, l, rogue)
+		refused, err := Flood{Routes: 23_456, Malformed: 77}.Run(ctx, l, rogue)
 		cancel()
 		<-ended
-		if err != nil || !c.sessions(sessions) || sessions == 1 && updates != (23_456+routesEach-1)/routesEach+77 {
-			t.Errorf("%s: %d sessions, %d UPDATEs, %v", c.why, sessions, updates, err)
+		if err != nil || refused != c.ended || refused == 0 && updates != (23_456+routesEach-1)/routesEach+77 {
+			t.Errorf("%s: %d sessions ended, %d UPDATEs, %v", c.why, refused, updates, err)
 		}
 	}
 }

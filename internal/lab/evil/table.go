@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -22,30 +23,29 @@ type Flood struct {
 // routesEach is how many routes one UPDATE has, about as in a real table.
 const routesEach = 5
 
-// Run accepts sessions from the edge on l and sends it everything. When a session ends before, the next one goes on from there. It returns how many sessions
-// there were; more than one is a session that the edge or the network has ended. It ends with ctx at the latest, and closes l.
-func (f Flood) Run(ctx context.Context, l net.Listener, id Identity) (sessions int, err error) {
+// Run accepts sessions from the edge on l and sends it everything. When a session ends before, the next one goes on from there. It returns how many of
+// them the edge or the network has ended, the last one until the edge has read all of it. It ends with ctx at the latest, and closes l.
+func (f Flood) Run(ctx context.Context, l net.Listener, id Identity) (ended int, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	defer l.Close()
 	for part, parts := 0, f.parts(); part < parts; {
 		conn, err := l.Accept()
 		if err != nil {
-			return sessions, fmt.Errorf("waiting for the edge: %w", errors.Join(err, context.Cause(ctx)))
+			return ended, fmt.Errorf("waiting for the edge: %w", errors.Join(err, context.Cause(ctx)))
 		}
 		closing := context.AfterFunc(ctx, func() { _ = conn.Close() })
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		if Establish(conn, id, holdTime) == nil {
-			sessions++
-			part = f.send(ctx, conn, id, part)
-		}
-		if part == parts {
-			_, _ = conn.Write(Message(TypeNotification, []byte{6, 4})) // administrative reset, RFC 4486
+			var kept bool
+			if part, kept = f.send(ctx, conn, id, part); !kept {
+				ended++
+			}
 		}
 		closing()
 		_ = conn.Close()
 	}
-	return sessions, nil
+	return ended, nil
 }
 
 // parts is the number of writes that the whole takes.
@@ -54,24 +54,16 @@ func (f Flood) parts() int { return 1 + f.Routes/partRoutes }
 // partRoutes is how many routes are written at once.
 const partRoutes = 5000
 
-// send sends parts, beginning with one, until all are sent or the session ends. It returns the next one.
-func (f Flood) send(ctx context.Context, conn net.Conn, id Identity, part int) int {
+// send sends parts, beginning with one, until all are sent or the session ends. It returns the next one, and whether the edge has read everything
+// without ending the session.
+func (f Flood) send(ctx context.Context, conn net.Conn, id Identity, part int) (next int, kept bool) {
 	bad := malformed()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			if kind, _, err := Read(conn); err != nil || kind == TypeNotification {
-				if !errors.Is(err, os.ErrDeadlineExceeded) {
-					_ = conn.Close()
-				}
-				return
-			}
-		}
-	}()
+	ended := make(chan bool, 1)
+	go func() { ended <- f.listen(conn) }()
 	tick := time.NewTicker(max(f.Pause, 1))
 	defer tick.Stop()
-	for parts := f.parts(); part < parts; part++ {
+	parts := f.parts()
+	for ; part < parts; part++ {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
@@ -85,9 +77,26 @@ func (f Flood) send(ctx context.Context, conn net.Conn, id Identity, part int) i
 			break
 		}
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(observe)) // what the edge says to the last of it
-	<-ended
-	return part
+	if part == parts { // whoever has read to the end of this closes: what it says before that is about what came before it
+		_, _ = conn.Write(Message(TypeNotification, []byte{6, 4})) // administrative reset, RFC 4486
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+	}
+	return part, <-ended && part == parts
+}
+
+// listen reads what the edge says until the connection's end, and says whether that came without a complaint.
+func (f Flood) listen(conn net.Conn) bool {
+	for {
+		switch kind, _, err := Read(conn); {
+		case errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded):
+			return true
+		case err != nil || kind == TypeNotification:
+			_ = conn.Close()
+			return false
+		}
+	}
 }
 
 // malformed are the UPDATEs that are wrong inside a right header, on a session of four-byte AS numbers.
