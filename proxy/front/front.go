@@ -14,9 +14,11 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"nearcast/fleet/keys"
 	"nearcast/proxy/h1"
 	"nearcast/proxy/h2"
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
 
@@ -41,6 +43,7 @@ type Front struct {
 	// immutable
 	log    *slog.Logger
 	limits LimitsConfig
+	fleet  Fleet
 	m      *frontMetrics
 	certs  *certificates // nil when no listener has TLS
 	tcp    []*tcpListener
@@ -89,10 +92,21 @@ type quicListener struct {
 // Open reads the certificates and opens every socket. All that can fail, fails here: the error joins one sentence for each problem.
 // TCP connections wait in the kernel until Run.
 func Open(cfg []ListenConfig, tlsCfg TLSConfig, limits LimitsConfig, log *slog.Logger, set *metrics.Set) (*Front, error) {
+	return OpenInFleet(Fleet{}, cfg, tlsCfg, limits, log, set)
+}
+
+// Fleet is what the listeners share with those of other edges. The zero value: nothing.
+type Fleet struct {
+	Keys   func() *keys.Ring // of session tickets, address tokens and Encrypted Client Hello
+	Rescue *rescue.Config    // for each QUIC port; nil: their connections end when the route moves
+}
+
+// OpenInFleet is Open for an edge that is not alone.
+func OpenInFleet(fleet Fleet, cfg []ListenConfig, tlsCfg TLSConfig, limits LimitsConfig, log *slog.Logger, set *metrics.Set) (*Front, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	f := &Front{log: log, limits: limits, dead: map[string]error{}, stopping: make(chan struct{}), done: make(chan struct{})}
+	f := &Front{log: log, limits: limits, fleet: fleet, dead: map[string]error{}, stopping: make(chan struct{}), done: make(chan struct{})}
 	f.addresses = newAddresses(&f.limits, time.Now)
 	f.m = newFrontMetrics(set, f.requestsInFlight, f.addresses.size)
 	var errs []error

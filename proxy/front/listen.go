@@ -71,6 +71,7 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		Name: cfg.Address, Address: message.AddrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
 	q.srv, err = h3.Listen(pc.(*net.UDPConn), h3.Config{
 		TLS:              f.certs.quic,
+		Fleet:            f.h3Fleet(),
 		HandshakeTimeout: f.limits.HeaderTimeout,
 		HeaderTimeout:    f.limits.HeaderTimeout,
 		IdleTimeout:      f.limits.IdleTimeout,
@@ -92,6 +93,14 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		return nil, err
 	}
 	return q, nil
+}
+
+// h3Fleet is what a QUIC listener shares; nil when that is nothing.
+func (f *Front) h3Fleet() *h3.Fleet {
+	if f.fleet.Keys == nil {
+		return nil
+	}
+	return &h3.Fleet{Keys: f.fleet.Keys, Rescue: f.fleet.Rescue}
 }
 
 // network restricts a literal unspecified address to its own family; Go would take both. Without a host, both are meant.

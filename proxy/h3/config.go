@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"nearcast/fleet/keys"
+	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
 
@@ -15,6 +17,9 @@ type Config struct {
 	// a week, unless SessionTicketKey, WrapSession or SessionTicketsDisabled is set.
 	TLS   *tls.Config
 	Place Place // goes into every connection ID
+
+	// Fleet is what the server shares with those of other edges. Nil: nothing; its keys live and die with it.
+	Fleet *Fleet
 
 	HandshakeTimeout time.Duration // 0: 10 s
 	HeaderTimeout    time.Duration // from a request's first octet to the end of its header section; 0: 10 s
@@ -31,6 +36,15 @@ type Config struct {
 	// CountError is told of each breach of the protocol, and each client that was too slow, by one of ErrorKinds. It may be nil.
 	CountError func(kind string)
 	Log        *slog.Logger // nil discards
+}
+
+// Fleet is what the servers of all edges share.
+type Fleet struct {
+	// Keys are the secrets that keys of tickets and address tokens come from, and with Rescue those of connection IDs and resets.
+	Keys func() *keys.Ring
+	// Rescue sends packets of other edges' connections on to them. Without it the keys of connection IDs and resets are the server's own: a reset key
+	// that another edge knew would let an attacker use that edge to end connections here (RFC 9000 §21.11).
+	Rescue *rescue.Config
 }
 
 // withDefaults fills in what is not set.

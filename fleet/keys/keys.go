@@ -1,0 +1,111 @@
+// Package keys derives the keys that the edges of a fleet share from its secrets, for each use and each day, so that they are the same everywhere
+// and change everywhere without a word between the edges.
+package keys
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Length is how long an epoch takes. Clocks of edges may differ by a small part of it: whoever reads accepts the epochs next to its own.
+const Length = 24 * time.Hour
+
+// Epoch numbers the days since the beginning of 1970, UTC.
+type Epoch uint32
+
+// At is the epoch of that time.
+func At(t time.Time) Epoch { return Epoch(t.Unix() / int64(Length/time.Second)) }
+
+// Start is when the epoch begins.
+func (e Epoch) Start() time.Time { return time.Unix(int64(e)*int64(Length/time.Second), 0) }
+
+// Use is what a key is for. A key of one use is of no use for another.
+type Use string
+
+// The uses.
+const (
+	ConnectionID Use = "connection id"   // encrypts QUIC connection IDs
+	Reset        Use = "stateless reset" // RFC 9000 §10.3.2
+	Token        Use = "address token"   // RFC 9000 §8.1.2
+	Ticket       Use = "session ticket"  // RFC 8446 §4.6.1
+	Tunnel       Use = "tunnel"          // seals what edges send each other about QUIC connections
+	Hello        Use = "client hello"    // the private key of Encrypted Client Hello, RFC 9849
+)
+
+// Key is key material of 256 bits. No formatting shows it.
+type Key [32]byte
+
+// String hides the key.
+func (Key) String() string { return "(key)" }
+
+// GoString hides the key.
+func (Key) GoString() string { return "(key)" }
+
+// Secret is one line of the fleet's file.
+type Secret struct {
+	text []byte
+
+	mu   sync.Mutex
+	keys map[wanted]Key // derived so far
+}
+
+type wanted struct {
+	use     Use
+	epoch   Epoch
+	context string
+}
+
+// maxKept bounds the derived keys that are kept: a handful for each use, epoch and peer.
+const maxKept = 4096
+
+// Key derives the key for a use in an epoch (HKDF with SHA-256, RFC 5869). context tells keys of one use apart, such as those of two pairs of edges.
+func (s *Secret) Key(use Use, e Epoch, context string) Key {
+	w := wanted{use, e, context}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k, ok := s.keys[w]; ok {
+		return k
+	}
+	info := "nearcast fleet v1 " + string(use) + "\x00" + string(binary.BigEndian.AppendUint32(nil, uint32(e))) + context
+	b, err := hkdf.Key(sha256.New, s.text, nil, info, len(Key{}))
+	if err != nil {
+		panic("keys: " + err.Error()) // not with that length and hash
+	}
+	if len(s.keys) >= maxKept {
+		clear(s.keys)
+	}
+	k := Key(b)
+	s.keys[w] = k
+	return k
+}
+
+// String hides the secret.
+func (*Secret) String() string { return "(secret)" }
+
+// GoString hides the secret.
+func (*Secret) GoString() string { return "(secret)" }
+
+// Ring are the secrets that are accepted, that which is used first.
+type Ring struct{ secrets []*Secret }
+
+// New makes a ring of at least one secret.
+func New(secrets []string) (*Ring, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("there is no secret")
+	}
+	r := new(Ring)
+	for _, s := range secrets {
+		r.secrets = append(r.secrets, &Secret{text: []byte(s), keys: map[wanted]Key{}})
+	}
+	return r, nil
+}
+
+// First is the secret that new keys are made of.
+func (r *Ring) First() *Secret { return r.secrets[0] }
+
+// All are the secrets that are accepted, the first one first. Do not modify.
+func (r *Ring) All() []*Secret { return r.secrets }
