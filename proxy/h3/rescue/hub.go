@@ -84,6 +84,9 @@ func (h *Hub) Tunnelled(worker uint8, m *ipv4.Message) bool { return false }
 // dropped. id is its destination connection ID, and p and by what that says.
 func (h *Hub) Foreign(worker uint8, m *ipv4.Message, id []byte, p cid.Place, by *keys.Secret) {}
 
+// Flush sends what Tunnelled and Foreign have left to be sent since the last call. Call it after each batch.
+func (h *Hub) Flush(worker uint8) {}
+
 // Write sends what QUIC wants to send to a client, when that has to go through the tunnel; ok is false when it has not.
 func (h *Hub) Write(worker uint8, b, oob []byte, to *net.UDPAddr) (n, oobn int, err error, ok bool) {
 	return 0, 0, nil, false
