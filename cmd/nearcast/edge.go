@@ -101,10 +101,10 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 			return nil, err
 		}
 	}
-	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
+	if e.fleet, err = openFleet(cfg, log, set); err != nil {
 		return nil, err
 	}
-	if e.fleet, err = openFleet(cfg, log, set); err != nil {
+	if e.front, err = front.OpenInFleet(e.shared(log, set), cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
 	}
 	e.load = e.loadMonitor(log, set)
