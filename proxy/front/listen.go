@@ -69,7 +69,7 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 	}
 	q := &quicListener{m: l.m, info: Listener{
 		Name: cfg.Address, Address: message.AddrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
-	q.srv, err = h3.Listen(pc.(*net.UDPConn), h3.Config{
+	q.srv, err = h3.Listen([]*net.UDPConn{pc.(*net.UDPConn)}, h3.Config{
 		TLS:              f.certs.quic,
 		Fleet:            f.h3Fleet(),
 		HandshakeTimeout: f.limits.HeaderTimeout,
@@ -81,6 +81,8 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		EarlyData:        f.certs.earlyData,
 		CountError:       f.m.breaches[message.HTTP3],
 		Log:              f.log,
+		Metrics:          f.m.set,
+		Name:             cfg.Address,
 		Events: h3.Events{
 			Admit:           func(client netip.AddrPort) bool { return f.admit(q.m, client.Addr(), true) },
 			Accepted:        func() { q.m.accepted[message.HTTP3].Inc() },
