@@ -63,13 +63,13 @@ func plainTCP() *net.ListenConfig {
 
 func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*quicListener, error) {
 	address := net.JoinHostPort(host, strconv.Itoa(int(l.info.Address.Port())))
-	pc, err := net.ListenPacket(network("udp", host), address)
+	sockets, err := listenUDP(network("udp", host), address, cfg.quicSockets())
 	if err != nil {
 		return nil, err
 	}
 	q := &quicListener{m: l.m, info: Listener{
-		Name: cfg.Address, Address: message.AddrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
-	q.srv, err = h3.Listen([]*net.UDPConn{pc.(*net.UDPConn)}, h3.Config{
+		Name: cfg.Address, Address: message.AddrPort(sockets[0].LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
+	q.srv, err = h3.Listen(sockets, h3.Config{
 		TLS:              f.certs.quic,
 		Fleet:            f.h3Fleet(),
 		HandshakeTimeout: f.limits.HeaderTimeout,
@@ -91,10 +91,16 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		},
 	})
 	if err != nil {
-		pc.Close()
+		closeAll(sockets)
 		return nil, err
 	}
 	return q, nil
+}
+
+func closeAll(sockets []*net.UDPConn) {
+	for _, s := range sockets {
+		s.Close()
+	}
 }
 
 // h3Fleet is what a QUIC listener shares; nil when that is nothing.

@@ -102,6 +102,12 @@ func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.joinFleet()
+	if len(sockets) > 1 {
+		if err := steer(sockets); err != nil {
+			s.log.Warn("the kernel does not steer datagrams to the socket of their connection; they are handed on within the process, which costs more",
+				"listener", cfg.Name, "error", err)
+		}
+	}
 	silenceBufferWarning()
 	for _, sock := range s.sockets {
 		if _, err := newGeneration(sock, keys.At(now), true); err != nil {

@@ -90,12 +90,18 @@ func start(t testing.TB, h message.Handler, cfg Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startOn(t, []*net.UDPConn{udp}, h, cfg)
+}
+
+func startOn(t testing.TB, sockets []*net.UDPConn, h message.Handler, cfg Config) *running {
+	t.Helper()
+	var err error
 	r := &running{ended: make(chan error, 1)}
 	cfg.TLS = testTLS(t)
 	if cfg.Events.Admit == nil {
 		cfg.Events = r.counts.events()
 	}
-	if r.Server, err = Listen([]*net.UDPConn{udp}, cfg); err != nil {
+	if r.Server, err = Listen(sockets, cfg); err != nil {
 		t.Fatal(err)
 	}
 	var ctx context.Context
