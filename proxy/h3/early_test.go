@@ -81,7 +81,7 @@ func TestEarlyData(t *testing.T) {
 	g := &gate{PacketConn: udp, open: make(chan struct{})}
 	tr := &quic.Transport{Conn: g}
 	defer func() { tr.Close(); udp.Close() }()
-	qc, err = tr.DialEarly(patient(t), r.udp.LocalAddr(), s.config(), nil)
+	qc, err = tr.DialEarly(patient(t), r.udp().LocalAddr(), s.config(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
