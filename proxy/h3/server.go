@@ -88,10 +88,11 @@ func Listen(udp *net.UDPConn, cfg Config) (*Server, error) {
 		RequireStreamCreditRelease:     true, // a stream counts until its exchange is over, however fast it was reset
 		Allow0RTT:                      cfg.EarlyData,
 	}
+	tlsCfg := serverTLS(cfg.TLS, cfg.tickets(time.Now))
 	if cfg.EarlyData {
-		s.ln, err = early(tr.ListenEarly(serverTLS(cfg.TLS, time.Now), qcfg))
+		s.ln, err = early(tr.ListenEarly(tlsCfg, qcfg))
 	} else {
-		s.ln, err = late(tr.Listen(serverTLS(cfg.TLS, time.Now), qcfg))
+		s.ln, err = late(tr.Listen(tlsCfg, qcfg))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("starting QUIC: %w", err)
