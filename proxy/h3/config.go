@@ -16,8 +16,8 @@ import (
 
 // Config is what a Server needs to know before it opens.
 type Config struct {
-	// TLS has the certificates; its NextProtos are not used. The keys of session tickets are the server's own, new every day and kept for
-	// a week, unless SessionTicketKey, WrapSession or SessionTicketsDisabled is set.
+	// TLS has the certificates; its NextProtos are not used. The keys of session tickets are the fleet's or the server's own, new every day and
+	// kept for a week, unless SessionTicketKey, WrapSession or SessionTicketsDisabled is set.
 	TLS *tls.Config
 
 	// Fleet is what the server shares with those of other edges. Nil: nothing; its keys live and die with it.
