@@ -10,7 +10,7 @@ import (
 // Every client asks at its rate over one connection, and no request fails.
 func TestClients(t *testing.T) {
 	s := newStage(t)
-	protocols := map[string]string{"h2": "h2"}
+	protocols := map[string]string{"h2": "h2", "chromium-h2": "h2"}
 	for _, c := range Clients() {
 		t.Run(c.Name(), func(t *testing.T) {
 			if err := c.Available(); err != nil {
