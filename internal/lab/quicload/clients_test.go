@@ -21,7 +21,7 @@ func TestClients(t *testing.T) {
 			run, err := c.Start(ctx, s.target)
 			must(t, err)
 			started := time.Now()
-			time.Sleep(2 * time.Second) // that much load
+			time.Sleep(time.Second) // that much load
 			records, err := run.Stop(ctx)
 			if err != nil {
 				t.Error(err)
@@ -58,4 +58,33 @@ func (s *stage) check(t *testing.T, records []Record, started time.Time) {
 		t.Errorf("%d connections", n)
 	}
 	t.Logf("%d requests, longest gap %v, edges %s", len(records), LongestGap(records, started), strings.Join(Edges(records), ", "))
+}
+
+// A server whose place another takes resets what it does not know; the client goes on with that one.
+func TestServerReplaced(t *testing.T) {
+	s := newStage(t)
+	for _, c := range Clients() {
+		t.Run(c.Name(), func(t *testing.T) {
+			if err := c.Available(); err != nil {
+				t.Skipf("SKIPPED: needs %v; make setup installs it", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			defer cancel()
+			s.edge.Store("edge-1")
+			run, err := c.Start(ctx, s.target)
+			must(t, err)
+			time.Sleep(500 * time.Millisecond) // that much load
+			event := time.Now()
+			s.replace("edge-2")
+			time.Sleep(1000 * time.Millisecond) // and that much afterwards
+			records, err := run.Stop(ctx)
+			if err != nil {
+				t.Error(err)
+			}
+			t.Logf("%d requests, longest gap %v, edges %s, %d connections", len(records), LongestGap(records, event), strings.Join(Edges(records), ", "), Connections(records, time.Time{}))
+			for _, r := range Failed(records) {
+				t.Logf("failed after %v: %s", r.End.Sub(r.Start), r.Err)
+			}
+		})
+	}
 }

@@ -3,15 +3,19 @@
 (() => {
   const clock = () => performance.timeOrigin + performance.now();
   const records = [], open = new Map(), byURL = new Map();
-  let made = 0, connections = 0, timer;
+  let made = 0, connections = 1, connected = 0, timer; // the first connection is the page's
 
-  // The protocol and the connection are in the timings, which come after the answer. Only a connection that is new has the time of its setup.
+  // The protocol and the connection are in the timings, which come after the answer. All requests that waited for a new connection have the
+  // time of its setup, later ones have none.
   const learn = entries => {
     for (const e of entries) {
       const r = byURL.get(e.name);
       if (!r) continue;
       byURL.delete(e.name);
-      if (e.connectEnd > e.connectStart) connections++;
+      if (e.connectEnd > e.connectStart && e.connectEnd > connected + 1) {
+        connections++;
+        connected = e.connectEnd;
+      }
       r.protocol = e.nextHopProtocol;
       r.connection = connections;
     }

@@ -81,7 +81,7 @@ type Mover interface {
 
 // Clients returns all clients, installed or not.
 func Clients() []Client {
-	return []Client{quicGo{}, chromium{}, firefox{}, chromium{onlyTCP: true}, http2Client{}}
+	return []Client{quicGo{}, chromium{}, firefox{}, ngtcp2{}, chromium{onlyTCP: true}, http2Client{}}
 }
 
 // ByName returns the client of that name.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,8 @@ const testHost = "www.lab.example"
 type stage struct {
 	client, server netns.Namespace
 	target         Target
+	edge           atomic.Value      // the server's name, a string
+	replace        func(name string) // gives the server a successor with the same keys
 }
 
 // newStage brings up a server of the lab's origin over HTTP/3 and HTTP/2.
@@ -69,26 +72,46 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	must(t, err)
+	conf := &tls.Config{Certificates: []tls.Certificate{pair}}
+	conf.SetSessionTicketKeys([][32]byte{{1}})
 	from := origin.New("tyo")
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Via", "1.1 other, 3.0 edge-1 (nearcast)")
+		w.Header().Set("Via", "1.1 other, 3.0 "+s.edge.Load().(string)+" (nearcast)")
 		from.ServeHTTP(w, r)
 	})
+	var end func()
+	s.replace = func(name string) {
+		t.Helper()
+		if end != nil {
+			end()
+		}
+		s.edge.Store(name)
+		end = s.serveOnce(t, ctx, conf, handler)
+	}
+	s.replace("edge-1")
+	t.Cleanup(func() { end() })
+}
+
+// serveOnce serves until the function that it returns is called, which ends all without a word to anybody.
+func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, handler http.Handler) func() {
+	t.Helper()
 	socket, err := s.server.ListenUDP("udp4", &net.UDPAddr{Port: 443})
 	must(t, err)
-	over3 := &http3.Server{Handler: handler, TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: []tls.Certificate{pair}}),
-		QUICConfig: &quic.Config{Allow0RTT: true}}
+	tr := &quic.Transport{Conn: socket, StatelessResetKey: &quic.StatelessResetKey{2}}
+	quicListener, err := tr.ListenEarly(http3.ConfigureTLSConfig(conf), &quic.Config{Allow0RTT: true})
+	must(t, err)
+	over3 := &http3.Server{Handler: handler}
 	listener, err := s.server.Listen(ctx, "tcp4", ":443")
 	must(t, err)
-	over2 := &http.Server{Handler: handler, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}}
+	over2 := &http.Server{Handler: handler, TLSConfig: conf.Clone()}
 	done := make(chan error, 2)
-	go func() { done <- over3.Serve(socket) }()
+	go func() { done <- over3.ServeListener(quicListener) }()
 	go func() { done <- over2.ServeTLS(listener, "", "") }()
-	t.Cleanup(func() {
-		_, _, _ = over3.Close(), over2.Close(), socket.Close()
+	return func() {
+		_, _, _, _, _ = socket.Close(), over3.Close(), quicListener.Close(), tr.Close(), over2.Close()
 		<-done
 		<-done
-	})
+	}
 }
 
 func must(t *testing.T, err error) {
