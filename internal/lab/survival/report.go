@@ -48,7 +48,7 @@ func (r Report) cell(e Event, client string) cell {
 func (r Report) cells(e Event) []cell {
 	var all []cell
 	for _, client := range r.Clients {
-		if e.has(client) {
+		if e.Has(client) {
 			all = append(all, r.cell(e, client))
 		}
 	}
@@ -141,7 +141,7 @@ func (r Report) rows() [][]string {
 	for _, e := range r.Events {
 		row := []string{e.Name}
 		for _, client := range r.Clients {
-			if e.has(client) {
+			if e.Has(client) {
 				row = append(row, r.cell(e, client).text())
 			} else {
 				row = append(row, "")
@@ -200,8 +200,8 @@ func (r Report) lines(e Event) []string {
 			lines = append(lines, c.client+": "+aside)
 		}
 		for i, run := range c.runs {
-			if run.Err != nil {
-				lines = append(lines, fmt.Sprintf("%s, run %d: %s", c.client, i+1, oneLine(run.Err)))
+			for _, what := range run.notes() {
+				lines = append(lines, fmt.Sprintf("%s, run %d: %s", c.client, i+1, what))
 			}
 		}
 		if len(c.runs) == 0 {
@@ -247,8 +247,8 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 				fmt.Fprintf(w, "- %s, %s: %s\n", e.Name, c.client, aside)
 			}
 			for i, run := range c.runs {
-				if run.Err != nil {
-					fmt.Fprintf(w, "- %s, %s, run %d: %s\n", e.Name, c.client, i+1, oneLine(run.Err))
+				for _, what := range run.notes() {
+					fmt.Fprintf(w, "- %s, %s, run %d: %s\n", e.Name, c.client, i+1, what)
 				}
 			}
 		}

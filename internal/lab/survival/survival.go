@@ -23,7 +23,8 @@ const (
 	Renewed    Metric = "connections_begun"  // after the event
 	Unanswered Metric = "unanswered"         // 1: the gap had not ended when the run did
 	Early      Metric = "early_connections"  // begun after the event with requests that did not wait for the handshake (0-RTT)
-	Took       Metric = "took"               // by a transfer
+	Took       Metric = "took"               // by the transfers
+	Stall      Metric = "stall"              // longest time without progress in a transfer
 	Forwarded  Metric = "forwarded"          // datagrams from edge to edge, all clients
 	Resets     Metric = "resets"             // stateless resets sent by edges, all clients
 	Sender     Metric = "forwarding_sender"  // microseconds of CPU for a datagram at the edge that sends it on
@@ -54,7 +55,8 @@ var facts = []struct {
 	{Renewed, "connections begun", count, false},
 	{Unanswered, "unanswered at the end", count, false},
 	{Early, "connections begun with 0-RTT", count, true},
-	{Took, "took", milliseconds, true},
+	{Took, "took", milliseconds, false},
+	{Stall, "longest stall", milliseconds, true},
 	{Forwarded, "datagrams forwarded", count, true},
 	{Resets, "stateless resets", count, true},
 	{Sender, "CPU to send a datagram on", microseconds, true},
@@ -104,8 +106,8 @@ type Event struct {
 	Targets []Target
 }
 
-// has reports whether the client takes part. Without a list all do.
-func (e Event) has(client string) bool {
+// Has reports whether the client takes part. Without a list all do.
+func (e Event) Has(client string) bool {
 	return len(e.Clients) == 0 || slices.Contains(e.Clients, client)
 }
 
@@ -130,7 +132,20 @@ func (t Target) String() string {
 type Run struct {
 	Event, Client string
 	Sample        Sample
-	Err           error // why there is no whole sample, or what must not have happened besides the targets
+	Lost          string // of the requests that failed the first, in words
+	Err           error  // why there is no whole sample, or what must not have happened besides the targets
+}
+
+// notes are what is to be said of the run besides its figures.
+func (r Run) notes() []string {
+	var notes []string
+	if r.Err != nil {
+		notes = append(notes, oneLine(r.Err))
+	}
+	if r.Lost != "" {
+		notes = append(notes, r.Lost)
+	}
+	return notes
 }
 
 // Verdict is what became of a target with a client.
