@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // Lead has a region's router send packets for a service address another way than its daemon has learned: to another region's router, or to one
@@ -73,9 +74,18 @@ const (
 	// rebindTable is a home router that gives each UDP flow to the service a port of its own. What comes to a port that it has
 	// forgotten is not for anyone, and not answered.
 	rebindTable = `table inet rebind {
+	set ports {
+		type inet_service
+		size 65535
+		flags dynamic
+	}
 	chain out {
 		type nat hook postrouting priority srcnat
 		udp dport 443 masquerade fully-random
+	}
+	chain after {
+		type filter hook postrouting priority srcnat + 1
+		udp dport 443 add @ports { udp sport }
 	}
 	chain in {
 		type filter hook input priority 0
@@ -116,6 +126,19 @@ func (l *Lab) strict(edge string, on bool) error {
 func (l *Lab) translate(ctx context.Context, name string) error {
 	_, err := Namespace(Client, name).Command(ctx, fmt.Sprintf(noTable+rebindTable, "rebind"), "nft", "-f", "-")
 	return err
+}
+
+// translated counts the ports that translate has given out.
+func (l *Lab) translated(ctx context.Context, name string) (int, error) {
+	out, err := Namespace(Client, name).Command(ctx, "", "nft", "list", "set", "inet", "rebind", "ports")
+	if err != nil {
+		return 0, err
+	}
+	_, elements, ok := strings.Cut(out, "elements = {")
+	if !ok {
+		return 0, nil
+	}
+	return strings.Count(elements, ",") + 1, nil
 }
 
 // undo removes whatever deafen, strict, translate and Lead have left.

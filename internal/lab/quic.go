@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"runtime"
 	"time"
@@ -115,7 +116,7 @@ func (s *stage) survive(ctx context.Context, e quicEvent, clients []quicload.Cli
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the run took more than %v", limit))
 	defer cancel()
 	begun := time.Now()
-	r := &quicRun{stage: s, service: e.service, patience: o.Patience}
+	r := &quicRun{stage: s, service: e.service, patience: o.Patience, common: survival.Sample{}}
 	if !r.service.IsValid() {
 		r.service = Service4
 	}
@@ -178,11 +179,7 @@ func (s *stage) surviveOn(ctx context.Context, e quicEvent, r *quicRun, clients 
 			continue
 		}
 		sample, err := readSurvival(m.records, r.event, interval)
-		for metric, v := range r.common {
-			if sample != nil {
-				sample[metric] = v
-			}
-		}
+		maps.Copy(sample, r.common)
 		runs[i].Sample, runs[i].Err, runs[i].Lost = sample, errors.Join(m.err, err), lostRequests(m.records, r.event)
 	}
 	return runs, nil
@@ -200,7 +197,7 @@ func (r *quicRun) happen(ctx context.Context, e quicEvent) error {
 	if err := pause(ctx, r.patience); err != nil {
 		return err
 	}
-	r.common = grown(before, r.said(ctx))
+	maps.Copy(r.common, grown(before, r.said(ctx)))
 	return nil
 }
 

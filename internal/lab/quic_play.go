@@ -147,7 +147,7 @@ func playFlipped(ctx context.Context, r *quicRun) error {
 	return nil
 }
 
-// playRebound gives every QUIC client other ports again and again.
+// playRebound gives every QUIC client other ports again and again, and counts them: that nothing happened would prove nothing.
 func playRebound(ctx context.Context, r *quicRun) error {
 	r.mark()
 	if err := r.lab.translate(ctx, quicRegion); err != nil {
@@ -161,7 +161,12 @@ func playRebound(ctx context.Context, r *quicRun) error {
 			return err
 		}
 	}
-	return nil
+	if err := pause(ctx, calm); err != nil {
+		return err
+	}
+	ports, err := r.lab.translated(ctx, quicRegion)
+	r.common[survival.Ports] = float64(ports)
+	return err
 }
 
 // beStrict has the router drop what the edge sends from an address that the way to does not lead back to it.

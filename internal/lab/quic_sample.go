@@ -14,11 +14,15 @@ import (
 // answeredBefore is how shortly before the event a client must have had an answer. What was silent already proves nothing.
 const answeredBefore = time.Second
 
-// readSurvival reads what a client has seen of an event. interval is the time between its requests.
+// readSurvival reads what a client has seen of an event. interval is the time between its requests. There is a sample also beside an error.
 func readSurvival(records []quicload.Record, event time.Time, interval time.Duration) (survival.Sample, error) {
+	var err error
 	from := lastAnswer(records, event)
 	if event.Sub(from) > answeredBefore {
-		return nil, fmt.Errorf("no answer in the %v before the event", answeredBefore)
+		err = fmt.Errorf("no answer in the %v before the event", answeredBefore)
+	}
+	if from.IsZero() {
+		return survival.Sample{}, err
 	}
 	gap := quicload.LongestGap(records, from)
 	s := survival.Sample{
@@ -32,7 +36,7 @@ func readSurvival(records []quicload.Record, event time.Time, interval time.Dura
 	if begun, told := begunAfter(records, event); told {
 		s[survival.Renewed] = float64(begun)
 	}
-	return s, nil
+	return s, err
 }
 
 // lastAnswer is when the last success ended that did so at a moment at the latest; the zero time without any.

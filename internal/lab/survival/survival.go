@@ -25,6 +25,7 @@ const (
 	Early      Metric = "early_connections"  // begun after the event with requests that did not wait for the handshake (0-RTT)
 	Took       Metric = "took"               // by the transfers
 	Stall      Metric = "stall"              // longest time without progress in a transfer
+	Ports      Metric = "ports"              // that the clients had, all clients
 	Forwarded  Metric = "forwarded"          // datagrams from edge to edge, all clients
 	Resets     Metric = "resets"             // stateless resets sent by edges, all clients
 	Sender     Metric = "forwarding_sender"  // microseconds of CPU for a datagram at the edge that sends it on
@@ -57,6 +58,7 @@ var facts = []struct {
 	{Early, "connections begun with 0-RTT", count, true},
 	{Took, "took", milliseconds, false},
 	{Stall, "longest stall", milliseconds, true},
+	{Ports, "ports of all clients", count, true},
 	{Forwarded, "datagrams forwarded", count, true},
 	{Resets, "stateless resets", count, true},
 	{Sender, "CPU to send a datagram on", microseconds, true},
