@@ -27,8 +27,8 @@ const (
 	quicRuns     = 3
 	quicRate     = 30
 	quicPatience = 3 * time.Second
-	// warm is how long the clients ask before anything happens: a browser's first second is not its usual one.
-	warm = 1500 * time.Millisecond
+	// warm is how long the clients ask before anything happens: a browser's first seconds are not its usual ones.
+	warm = 2 * time.Second
 	// quicRegion is where the clients are, and two edges; away is where their packets go instead.
 	quicRegion, away, farther = "nyc", "fra", "tyo"
 )
@@ -178,7 +178,11 @@ func (s *stage) surviveOn(ctx context.Context, e quicEvent, r *quicRun, clients 
 		if runs[i].Err = m.err; m.records == nil {
 			continue
 		}
-		sample, err := readSurvival(m.records, r.event, interval)
+		between := interval
+		if m.client.Name() == streamClient {
+			between = 0 // its records are from line to line
+		}
+		sample, err := readSurvival(m.records, r.event, between)
 		maps.Copy(sample, r.common)
 		runs[i].Sample, runs[i].Err, runs[i].Lost = sample, errors.Join(m.err, err), lostRequests(m.records, r.event)
 	}

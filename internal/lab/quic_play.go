@@ -189,8 +189,9 @@ var counted = []struct {
 	metric survival.Metric
 	name   string
 }{
-	{survival.Forwarded, "nearcast_quic_forwarded_total"},
-	{survival.Resets, "nearcast_quic_resets_total"},
+	{survival.Forwarded, "nearcast_rescue_forwarded_total"},
+	{survival.Returned, "nearcast_rescue_returned_total"},
+	{survival.Resets, "nearcast_rescue_resets_total"},
 	{survival.Early, "nearcast_quic_early_connections_total"},
 }
 

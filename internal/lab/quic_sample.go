@@ -30,7 +30,7 @@ func readSurvival(records []quicload.Record, event time.Time, interval time.Dura
 		survival.Gap: ms(gap), survival.Beyond: ms(max(0, gap-interval-usualTime(records, event))), survival.Unanswered: 0,
 	}
 	end := slices.MaxFunc(records, func(a, b quicload.Record) int { return a.End.Compare(b.End) }).End
-	if silent := end.Sub(lastAnswer(records, end)); silent == gap && silent > 2*interval {
+	if silent := end.Sub(lastAnswer(records, end)); silent == gap && silent > answeredBefore/2 {
 		s[survival.Unanswered] = 1
 	}
 	if begun, told := begunAfter(records, event); told {

@@ -6,21 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"nearcast/internal/lab/quicload"
 	"nearcast/internal/lab/survival"
 )
 
 // gatePatience is short: what is not back by then is not back within any bound.
 const gatePatience = 2 * time.Second
-
-// allClients are the names of the clients, installed or not.
-func allClients() []string {
-	var names []string
-	for _, c := range quicload.Clients() {
-		names = append(names, c.Name())
-	}
-	return names
-}
 
 // survived is a scenario that plays events once under real clients, and judges them by those targets that do not depend on how fast the machine
 // is. It has a row for each event.

@@ -37,7 +37,7 @@ func (r Report) cell(e Event, client string) cell {
 		}
 	}
 	for _, t := range e.Targets {
-		if slices.Contains(t.Of, client) {
+		if e.Has(client) && slices.Contains(t.Of, client) {
 			c.verdicts = append(c.verdicts, t.Judge(client, c.runs))
 		}
 	}
