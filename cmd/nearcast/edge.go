@@ -23,8 +23,8 @@ import (
 	"nearcast/internal/loopback"
 	"nearcast/proxy"
 	"nearcast/proxy/front"
-	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/rescue"
 )
 
 // edge is one process's parts, wired.

@@ -23,7 +23,7 @@ type routes struct {
 	declared map[netip.Prefix]bgp.Route // owned by the announcer
 	held     atomic.Pointer[[]netip.Prefix]
 	tell     func(rescue.State) // what becomes of the routes; set before the first declaration
-	moved    chan struct{}              // capacity one
+	moved    chan struct{}      // capacity one
 }
 
 func newRoutes(to bgp.RouteSetter, beacon netip.Prefix) *routes {
