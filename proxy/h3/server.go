@@ -88,7 +88,7 @@ func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
 	if len(sockets) == 0 || len(sockets) > cid.MaxWorkers {
 		return nil, fmt.Errorf("starting QUIC: %d sockets, and there can be from 1 to %d", len(sockets), cid.MaxWorkers)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(time.Now)), quic: cfg.quic(), counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
+	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(cfg.now)), quic: cfg.quic(), counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
 	now := cfg.now()
 	if err := s.takeKeys(now); err != nil {
 		return nil, err
