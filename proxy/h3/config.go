@@ -40,6 +40,8 @@ type Config struct {
 	Log        *slog.Logger // nil discards
 	Metrics    *metrics.Set // nil: none are kept
 	Name       string       // of the listener, for the metrics and the log
+
+	now func() time.Time // nil: time.Now
 }
 
 // quic is the configuration of the QUIC layer.
@@ -82,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxStreams <= 0 {
 		c.MaxStreams = 100
+	}
+	if c.now == nil {
+		c.now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

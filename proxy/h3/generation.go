@@ -1,6 +1,7 @@
 package h3
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -44,7 +45,9 @@ func newGeneration(s *socket, epoch keys.Epoch, first bool) (*generation, error)
 		StatelessResetKey:     &reset,
 		TokenGeneratorKey:     &token,
 		VerifySourceAddress:   func(net.Addr) bool { return srv.halfOpen.Load() >= retryAbove },
-		ConnContext:           srv.admit,
+		ConnContext: func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+			return srv.admit(ctx, info, g)
+		},
 	}
 	if first {
 		s.generations.Store(&[]*generation{g}) // before it reads

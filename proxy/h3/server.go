@@ -46,9 +46,6 @@ type listener interface {
 	Close() error
 }
 
-// upkeepInterval is how often a server looks at the time and at the secrets, for its keys.
-const upkeepInterval = 5 * time.Second
-
 // Server serves HTTP/3 on one port. Its life is Listen, Serve, Drain, CloseIdle, StopAccepting; Serve returns after that
 // when the last connection has ended.
 type Server struct {
@@ -63,6 +60,7 @@ type Server struct {
 	hub     *rescue.Hub  // nil: packets of other edges' connections stay here
 	sockets []*socket
 	counts  counters
+	stop    sync.Once
 
 	// set by Serve
 	handler message.Handler
@@ -80,7 +78,7 @@ type Server struct {
 
 	opening sync.Mutex // held while generations come or go
 	serving *serving   // nil before Serve
-	stopped bool       // nothing is accepted any more
+	sealed  bool       // none comes or goes any more
 }
 
 // Listen opens a server on the sockets, which are all of one address and the server's from then on. Handshakes begin at once, so Serve should
@@ -90,8 +88,8 @@ func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
 	if len(sockets) == 0 || len(sockets) > cid.MaxWorkers {
 		return nil, fmt.Errorf("starting QUIC: %d sockets, and there can be from 1 to %d", len(sockets), cid.MaxWorkers)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(time.Now)), quic: cfg.quic(), counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
-	now := time.Now()
+	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(cfg.now)), quic: cfg.quic(), counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
+	now := cfg.now()
 	if err := s.takeKeys(now); err != nil {
 		return nil, err
 	}
@@ -116,6 +114,7 @@ func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
 		}
 	}
 	s.checkBuffers()
+	s.gauge(cfg.Metrics)
 	return s, nil
 }
 
@@ -166,12 +165,18 @@ func (s *Server) joinFleet() {
 // Rescue is the part of the port that talks with other edges; nil when there is none.
 func (s *Server) Rescue() *rescue.Hub { return s.hub }
 
-type acceptedKey struct{}
+// admission is what a connection's context knows of its beginning.
+type admission struct {
+	to       *generation
+	accepted atomic.Bool // the handshake is complete, or has failed
+}
+
+type admissionKey struct{}
 
 var errRefused = errors.New("connection limit")
 
 // admit is asked for each client that begins a handshake. ctx ends with the connection.
-func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+func (s *Server) admit(ctx context.Context, info *quic.ClientInfo, to *generation) (context.Context, error) {
 	ev := &s.cfg.Events
 	client := message.AddrPort(info.RemoteAddr)
 	if ev.Admit != nil && !ev.Admit(client) {
@@ -179,10 +184,10 @@ func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Cont
 	}
 	s.halfOpen.Add(1)
 	s.admitted.Add(1)
-	accepted := new(atomic.Bool)
+	a := &admission{to: to}
 	context.AfterFunc(ctx, func() {
 		defer s.admitted.Done()
-		if accepted.CompareAndSwap(false, true) {
+		if a.accepted.CompareAndSwap(false, true) {
 			s.halfOpen.Add(-1)
 			if ev.HandshakeFailed != nil {
 				ev.HandshakeFailed(context.Cause(ctx))
@@ -192,12 +197,12 @@ func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Cont
 			ev.Closed(client)
 		}
 	})
-	return context.WithValue(ctx, acceptedKey{}, accepted), nil
+	return context.WithValue(ctx, admissionKey{}, a), nil
 }
 
 // accepted notes that a handshake is complete.
 func (s *Server) accepted(qc *quic.Conn) {
-	if !qc.Context().Value(acceptedKey{}).(*atomic.Bool).CompareAndSwap(false, true) {
+	if !qc.Context().Value(admissionKey{}).(*admission).accepted.CompareAndSwap(false, true) {
 		return // it ended before we saw it begin
 	}
 	s.halfOpen.Add(-1)
@@ -224,7 +229,10 @@ func (s *Server) Serve(ctx context.Context, h message.Handler) error {
 	defer context.AfterFunc(ctx, s.StopAccepting)()
 	var once sync.Once
 	var dead error
-	v := &serving{ctx: ctx, die: func(err error) { once.Do(func() { dead = err; cut(err) }) }}
+	v := &serving{ctx: ctx, die: func(err error) {
+		once.Do(func() { dead = err; cut(err) })
+		s.seal()
+	}}
 	s.opening.Lock()
 	s.serving = v
 	for _, sock := range s.sockets {
@@ -259,20 +267,6 @@ func (s *Server) keepUp() (leave func()) {
 		}
 		cancel()
 		work.Wait()
-	}
-}
-
-// upkeep keeps to the epoch and the secrets of the time.
-func (s *Server) upkeep(ctx context.Context) {
-	tick := time.NewTicker(upkeepInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			s.codec.Refresh(now)
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 
@@ -334,14 +328,20 @@ func (s *Server) CloseIdle() {
 	s.Drain()
 }
 
-// StopAccepting refuses new connections. It waits for the handshakes in progress.
-func (s *Server) StopAccepting() {
+// seal keeps generations from coming and going, so that nothing is added to the work of Serve any more.
+func (s *Server) seal() {
 	s.opening.Lock()
 	defer s.opening.Unlock()
-	if s.stopped {
-		return
-	}
-	s.stopped = true
+	s.sealed = true
+}
+
+// StopAccepting refuses new connections. It waits for the handshakes in progress.
+func (s *Server) StopAccepting() {
+	s.stop.Do(s.stopAccepting)
+}
+
+func (s *Server) stopAccepting() {
+	s.seal()
 	var work sync.WaitGroup
 	for g := range s.generations {
 		work.Go(func() { g.ln.Close() })
