@@ -64,7 +64,8 @@ func (l *Link) hello(at time.Duration, echo nonce, w what) []byte {
 	o, t := &l.own, &l.theirs
 	o.number++
 	m := message{process: o.process, session: o.sessions[0].id, challenge: o.challenge, echo: echo, holds: t.sessions[0].id, hello: *l.said}
-	m.ask = w.ask || t.sessions[0].trunk == nil || t.holds != m.session
+	// When nothing fresh comes although both believe to know each other's session, one of them is wrong.
+	m.ask = w.ask || t.sessions[0].trunk == nil || t.holds != m.session || !l.up(at)
 	m.probe, m.probed = w.size > 0, t.probed
 	m.heard, m.held = t.newest, uint32(min(max(at-t.newestAt, 0).Microseconds(), maxHeldMicros))
 	m.hello.Number, m.hello.Epoch, m.hello.Source = o.number, o.sessions[0].trunk.epoch, w.source
