@@ -47,6 +47,10 @@ func (h *Hub) Foreign(worker uint8, m *ipv4.Message, id []byte, p cid.Place, by 
 		f.control.local = l.local
 	}
 	if p.Edge == h.cfg.Self.Number {
+		if p.Instance == h.cfg.Instance {
+			h.drop(dropMalformed) // it is at home, and lives
+			return
+		}
 		h.end(l, &f, replaced)
 		return
 	}

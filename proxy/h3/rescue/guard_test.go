@@ -2,7 +2,9 @@ package rescue
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"net"
 	"net/netip"
 	"strings"
@@ -421,6 +423,62 @@ func TestStatus(t *testing.T) {
 	for name := range MetricHelp {
 		if !strings.Contains(b.String(), "\n"+name+"{") && !strings.HasPrefix(b.String(), name+"{") {
 			t.Errorf("there is help for %s, which is not", name)
+		}
+	}
+}
+
+// However many clients a dead edge had, each is told, once, a few at a time; but not those who have been silent for long, nor those of the process
+// that took its place.
+func TestManyDeaths(t *testing.T) {
+	k := pairOf(t, nil)
+	b := k.hubs[1]
+	start := b.now()
+	at := start
+	b.now = func() time.Time { return at }
+	push := func(instance uint8, from, to int) {
+		for i := from; i < to; i++ {
+			m, id, p, by := k.packet(0, 100)
+			p.Instance = instance
+			m.Addr = &net.UDPAddr{IP: net.IP{127, 77, byte(i >> 8), byte(i)}, Port: 9}
+			b.Foreign(0, m, id, p, by)
+		}
+		b.Flush(0)
+	}
+	push(10, 0, 100)
+	at = start.Add(mournLife + time.Second)
+	push(10, 100, 2100)
+	push(11, 2100, 2200)
+	v := &view{reach: up, heard: true, instance: 11, past: [4]uint64{1 << 10}}
+	b.mournOne(t.Context(), b.peers[0], v)
+	if n := b.metrics.resets[replaced].Get(); n != 2000 {
+		t.Errorf("%d were told", n)
+	}
+	if n := b.Status().Flows; n != 100 {
+		t.Errorf("%d flows are left", n)
+	}
+	b.mournOne(t.Context(), b.peers[0], v)
+	if n := b.metrics.resets[replaced].Get(); n != 2000 {
+		t.Errorf("%d were told twice", n-2000)
+	}
+}
+
+// The key is that of the day on which the connection's transport began.
+func TestResetOfEarlierDay(t *testing.T) {
+	ring, err := keys.New([]string{"a secret of the tests that is long enough"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 3, 5, 12, 0, 0, 0, time.UTC)
+	id := [cid.Len]byte{1, 2, 3}
+	for _, ago := range []int{0, 1, 3} {
+		e := keys.At(now) - keys.Epoch(ago)
+		var b [maxReset]byte
+		reset := resetFor(&b, 100, id, cid.Place{Generation: uint16(e)}, ring.First(), now)
+		key := ring.First().Key(keys.Reset, e, "")
+		mac := hmac.New(sha256.New, key[:])
+		mac.Write(id[:])
+		if !bytes.HasSuffix(reset, mac.Sum(nil)[:16]) {
+			t.Errorf("that of %d days ago has another token", ago)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (h *Hub) greet(now time.Time) {
 			}
 		}
 	}
-	h.send(b, l)
+	b.send(l.conn) // that some are too large for the path is what a link wants to know
 	for _, s := range *h.sources.Load() {
 		s.check(h.peers, h.announced(s.addr), 3*h.interval, now)
 	}
@@ -111,7 +111,7 @@ func (h *Hub) greet(now time.Time) {
 // put adds what a link has made to a batch.
 func (h *Hub) put(b *batch, l *lane, data []byte, p *peer, from control) {
 	if !b.room(1) {
-		h.send(b, l)
+		b.send(l.conn)
 	}
 	b.add(data, p.addr, from)
 }
