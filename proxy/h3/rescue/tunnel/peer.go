@@ -11,7 +11,7 @@ type Peer struct {
 	Dead      bool          // see [Link.Dead]; before the peer was ever heard it may be neither
 	Ready     bool          // it can open what is sealed for it
 	HearsUs   bool          // it has reported to have heard what was sent within DeadAfter and a round trip
-	Hello     Hello         // the latest; Heard is from the latest that had it
+	Hello     Hello         // the latest, without Source; Heard is from the latest that had it
 	RTT       time.Duration // 0: unknown
 	MTU       int           // the largest datagram that the path to it carries, in octets of UDP payload
 	LastHeard time.Time     // zero: never

@@ -2,10 +2,13 @@ package tunnel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
+
+	"nearcast/fleet/keys"
 )
 
 // replay gives an edge all that it was ever sent: what it has taken, and all from before either side's latest start. Nothing may be taken
@@ -182,5 +185,42 @@ func TestOldSession(t *testing.T) {
 	n.run(2 * n.delay)
 	if b.delivered["at once"] != 1 {
 		t.Fatal("what was sealed at once can't be opened")
+	}
+}
+
+// What is for one edge is of no use at another, nor what was said in one direction in the other.
+func TestThreeEdges(t *testing.T) {
+	r := ring(t, "secret")
+	links := map[[2]uint32]*Link{}
+	for _, p := range [][2]uint32{{1, 2}, {2, 1}, {1, 3}, {3, 1}, {2, 3}, {3, 2}} {
+		links[p] = NewLink(LinkConfig{Self: p[0], Peer: p[1], Keys: func() *keys.Ring { return r }}, base)
+	}
+	meet(t, links[[2]uint32{1, 2}], links[[2]uint32{2, 1}], base)
+	meet(t, links[[2]uint32{1, 3}], links[[2]uint32{3, 1}], base)
+	meet(t, links[[2]uint32{2, 3}], links[[2]uint32{3, 2}], base)
+	var into [2]Buffer
+	for p, l := range links {
+		l.Seal(base, Forward, 0, client4, []byte("packet"), &into)
+		packet := bytes.Clone(into[0].Bytes())
+		for _, d := range [][]byte{packet, l.Tick(base, Hello{})[0]} {
+			for q, to := range links {
+				want := error(ErrOther)
+				if q[0] == p[1] && q[1] == p[0] {
+					want = nil
+				}
+				f := bytes.Clone(d)
+				if want != nil { // with another's name on it
+					binary.BigEndian.PutUint32(f[4:], q[1])
+					binary.BigEndian.PutUint32(f[8:], q[0])
+					if o, err := to.Open(base, f); !errors.Is(err, ErrForged) && !errors.Is(err, ErrSession) {
+						t.Fatalf("%v opens what was for %v: %+v, %v", q, p, o, err)
+					}
+					f = bytes.Clone(d)
+				}
+				if _, err := to.Open(base, f); !errors.Is(err, want) {
+					t.Fatalf("%v opens what was for %v: %v", q, p, err)
+				}
+			}
+		}
 	}
 }

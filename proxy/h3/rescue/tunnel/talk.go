@@ -178,6 +178,7 @@ func (l *Link) note(at time.Duration, m *message) {
 	t.newest, t.newestAt, t.challenge = m.hello.Number, at, m.challenge
 	heard := t.hello.Heard
 	t.hello = m.hello
+	t.hello.Source = netip.Addr{}
 	if m.hello.Heard == nil {
 		t.hello.Heard = heard
 	}
@@ -228,9 +229,13 @@ func (l *Link) learn(at time.Duration, m *message) {
 	}
 }
 
+// maxRTT is longer than any path: a sample above it has a standstill of one of us in it.
+const maxRTT = 2 * time.Second
+
 // measure takes a sample of the round trip: a shorter one at once, for what is longer had to wait somewhere, and that little by little.
 func (t *theirs) measure(sample time.Duration) {
 	switch sample = max(sample, time.Microsecond); {
+	case sample > maxRTT:
 	case t.rtt == 0 || sample < t.rtt:
 		t.rtt = sample
 	default:
