@@ -58,7 +58,9 @@ func TestNoOracle(t *testing.T) {
 	nodes := fleetOf(t, families[0], fleetOptions{n: 2})
 	r := newRouter(t, families[0], nodes)
 	qc := r.dial(t)
-	ask(t, r, qc, "hello", nil)
+	for r.seen.Load() == nil { // the first may be behind a packet with a long header
+		ask(t, r, qc, "hello", nil)
+	}
 	seen := *r.seen.Load()
 	a := newAttacker(t, nodes[1])
 	forged := make([]byte, 78)
@@ -371,7 +373,7 @@ func TestAllocations(t *testing.T) {
 		m.N = 1200
 		b.Foreign(0, m, id, p, by)
 		b.Flush(0)
-	}); n >= 1 {
+	}); n >= 1 && !underRace {
 		t.Errorf("to send a packet on allocates %v times", n)
 	}
 	i = 0
@@ -381,7 +383,7 @@ func TestAllocations(t *testing.T) {
 		if !a.Tunnelled(0, m) {
 			t.Fatal("refused")
 		}
-	}); n >= 1 {
+	}); n >= 1 && !underRace {
 		t.Errorf("to take one from the tunnel allocates %v times", n)
 	}
 	to := m.Addr.(*net.UDPAddr)
@@ -390,7 +392,7 @@ func TestAllocations(t *testing.T) {
 		if _, _, _, ok := a.Write(0, body, oob, to); !ok {
 			t.Fatal("not written")
 		}
-	}); n >= 1 {
+	}); n >= 1 && !underRace {
 		t.Errorf("to answer through the tunnel allocates %v times", n)
 	}
 	if n := testing.AllocsPerRun(100, func() { a.Home(b.peers[0].addr) }); n != 0 {

@@ -366,10 +366,6 @@ func await(t *testing.T, what string, so func() bool) {
 	}
 }
 
-func (n *node) count(name string) int {
-	return int(n.set.GetOrCreateCounter(name).Get())
-}
-
 func (n *node) dropped(d drop) uint64 { return n.hub.metrics.dropped[d].Get() }
 
 var certificate = sync.OnceValues(func() (tls.Certificate, error) {

@@ -34,8 +34,10 @@ func TestMove(t *testing.T) {
 			if len(moves) != 1 || moves[0].Client.Addr().Is4() != !strings.Contains(f.client, ":") || moves[0].From != a.hub.cfg.Self.Address || moves[0].Packets < 100 {
 				t.Errorf("the moves are %v", moves)
 			}
-			if n := a.dropped(dropForged) + a.dropped(dropReplayed) + a.dropped(dropMalformed); n != 0 {
-				t.Errorf("%d datagrams were refused", n)
+			for d := range drops { // greetings may overtake each other
+				if n := a.dropped(d) + b.dropped(d); n != 0 && d != dropReplayed {
+					t.Errorf("%d datagrams were dropped: %v", n, d)
+				}
 			}
 		})
 	}
@@ -49,7 +51,9 @@ func TestDeath(t *testing.T) {
 			r := newRouter(t, f, nodes)
 			qc := r.dial(t)
 			r.to.Store(1)
-			ask(t, r, qc, "hello", nil)
+			for range 5 { // a client takes up another connection ID after the handshake
+				ask(t, r, qc, "hello", nil)
+			}
 			await(t, "flow", func() bool { return nodes[1].hub.Status().Flows == 1 })
 			r.lose.Store(true)
 			nodes[0].kill()
@@ -129,7 +133,9 @@ func TestStartedAnew(t *testing.T) {
 	r := newRouter(t, families[0], nodes)
 	qc := r.dial(t)
 	r.to.Store(1)
-	ask(t, r, qc, "hello", nil)
+	for range 5 {
+		ask(t, r, qc, "hello", nil)
+	}
 	await(t, "flow", func() bool { return nodes[1].hub.Status().Flows == 1 })
 	old := nodes[0]
 	old.kill()
@@ -195,7 +201,9 @@ func TestOneWay(t *testing.T) {
 	stays, moves := newRouter(t, families[0], nodes), newRouter(t, families[0], nodes)
 	home, away := stays.dial(t), moves.dial(t)
 	moves.to.Store(1)
-	ask(t, moves, away, "hello", nil)
+	for range 5 {
+		ask(t, moves, away, "hello", nil)
+	}
 	await(t, "flow", func() bool { return nodes[1].hub.Status().Flows == 1 })
 	moves.lose.Store(true)
 	nodes[0].deaf.Store(true)

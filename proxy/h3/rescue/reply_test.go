@@ -28,7 +28,9 @@ func TestReplyThroughTunnel(t *testing.T) {
 				t.Errorf("%d packets went back, %d were given back", out, in)
 			}
 			r.to.Store(0)
-			ask(t, r, qc, "hello", nil)
+			for range 3 { // what was on its way through the other edge may come after what came directly
+				ask(t, r, qc, "hello", nil)
+			}
 			if n := a.hub.Status().Clients; n != 0 {
 				t.Errorf("%d clients are still taken for elsewhere", n)
 			}
