@@ -36,7 +36,7 @@ func (h *Hub) Foreign(worker uint8, m *ipv4.Message, id []byte, p cid.Place, by 
 	f := forward{packet: m.Buffers[0][:m.N], id: id, place: p, by: by}
 	m.N = 0
 	l := h.lane(worker)
-	if f.client = addrPort(m.Addr); l == nil || !f.client.IsValid() || len(id) != cid.Len {
+	if f.client = addrPort(m.Addr); l == nil || !f.client.IsValid() || len(id) != cid.Len || len(f.packet) == 0 {
 		h.drop(dropMalformed)
 		return
 	}

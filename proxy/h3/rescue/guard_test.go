@@ -484,3 +484,37 @@ func TestResetOfEarlierDay(t *testing.T) {
 		}
 	}
 }
+
+// Whatever arrives, from a client or from who says to be an edge, nothing panics, and what does not come from an edge is consumed without an answer.
+func FuzzDatagram(f *testing.F) {
+	k := pairOf(f, func(c *Config) { c.MaxRate = maxRate })
+	m, _, _, _ := k.packet(0, 100)
+	f.Add(m.Buffers[0][:100], m.OOB[:m.NN], uint8(10))
+	f.Add([]byte{0xc0, 0, 0, 0, 1, 0}, []byte{}, uint8(9))
+	var pair [2]tunnel.Buffer
+	c := tunnel.Client{Remote: addrPort(m.Addr), Local: netip.MustParseAddrPort("127.0.0.9:443")}
+	k.hubs[0].peers[0].link.Seal(time.Now(), tunnel.Return, 0, c, []byte("x"), &pair)
+	f.Add(pair[0].Bytes(), []byte{}, uint8(0))
+	f.Add(k.hubs[0].peers[0].link.Tick(time.Now(), tunnel.Hello{})[0], []byte{}, uint8(0))
+	to := &net.UDPAddr{IP: net.IP{127, 0, 0, 1}, Port: 9}
+	f.Fuzz(func(t *testing.T, b, oob []byte, instance uint8) {
+		m := &ipv4.Message{Buffers: [][]byte{make([]byte, 1452)}, OOB: append(make([]byte, 0, 128), oob[:min(len(oob), 128)]...)[:min(len(oob), 128)], Addr: to}
+		m.N, m.NN = copy(m.Buffers[0], b), len(m.OOB)
+		h := k.hubs[1]
+		defer h.Flush(0)
+		if IsTunnel(b) {
+			if h.Tunnelled(0, m) || m.N != 0 {
+				t.Error("a datagram that no edge made was taken")
+			}
+			return
+		}
+		for _, edge := range []uint32{1, 2, 3} {
+			id := k.ids[1].Encode(cid.Place{Edge: edge, Instance: instance}, 0)
+			p, by, _ := k.ids[1].Decode(id[:])
+			m.N = copy(m.Buffers[0], b)
+			if h.Foreign(0, m, id[:], p, by); m.N != 0 {
+				t.Error("a datagram was not consumed")
+			}
+		}
+	})
+}

@@ -168,9 +168,9 @@ func (h *Hub) told(p *peer, old, v *view) {
 	log := h.log.With("edge", p.edge.Address, "region", p.edge.Region, "port", h.port)
 	switch {
 	case v.reach == dead && old.reach != dead && !v.deaf.IsZero():
-		log.Warn("another edge's QUIC listener does not hear us: its clients who come here are told to connect anew", "since", h.cfg.DeadAfter)
+		log.Warn("another edge's QUIC listener does not hear us: its clients who come here are told to connect anew", "for", h.cfg.DeadAfter)
 	case v.reach == dead && old.reach != dead:
-		log.Warn("another edge's QUIC listener is not heard: its clients who come here are told to connect anew", "since", h.cfg.DeadAfter)
+		log.Warn("another edge's QUIC listener is not heard: its clients who come here are told to connect anew", "for", h.cfg.DeadAfter)
 	case v.reach == up && old.reach != up:
 		log.Info("another edge's QUIC listener is heard", "state", v.state)
 	case v.instance != old.instance:
