@@ -62,6 +62,7 @@ type node struct {
 	work  sync.WaitGroup
 	nonce atomic.Uint32
 	ended sync.Once
+	deaf  atomic.Bool // what other edges send it is lost
 }
 
 // fleetOptions are what the tests choose.
@@ -227,6 +228,10 @@ func (s *testSocket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 func (n *node) take(m *ipv4.Message) {
 	b := m.Buffers[0][:m.N]
 	if IsTunnel(b) {
+		if n.deaf.Load() {
+			m.N = 0
+			return
+		}
 		n.hub.Tunnelled(0, m)
 		return
 	}
@@ -359,10 +364,6 @@ func await(t *testing.T, what string, so func() bool) {
 			t.Fatal("there is no ", what)
 		}
 	}
-}
-
-func (n *node) count(name string) int {
-	return int(n.set.GetOrCreateCounter(name).Get())
 }
 
 func (n *node) dropped(d drop) uint64 { return n.hub.metrics.dropped[d].Get() }
