@@ -55,7 +55,15 @@ type ProxyProtocolConfig struct {
 type TLSConfig struct {
 	MinVersion   string              `yaml:"min_version"` // "1.2" or "1.3", default "1.2"
 	EarlyData    bool                `yaml:"early_data"`  // take requests in 0-RTT over HTTP/3 (RFC 8470), default false
+	ECH          *ECHConfig          `yaml:"ech"`         // nil: the name that a client wants can be read on its way
 	Certificates []CertificateConfig `yaml:"certificates"`
+}
+
+// ECHConfig is Encrypted Client Hello (RFC 9849). Its keys come from the fleet's secret.
+type ECHConfig struct {
+	// PublicName is what everybody can read instead of the name that a client wants. Clients with an outdated key come to it, so that every edge
+	// needs a certificate for it, and the same name.
+	PublicName string `yaml:"public_name"`
 }
 
 // SetDefaults fills in the defaults.

@@ -106,8 +106,8 @@ func OpenInFleet(fleet Fleet, cfg []ListenConfig, tlsCfg TLSConfig, limits Limit
 		var err error
 		if f.certs, err = loadCertificates(tlsCfg, time.Now(), log, f.m.set); err != nil {
 			errs = append(errs, err)
-		} else if fleet.Keys != nil {
-			f.certs.share(fleet.Keys, time.Now)
+		} else if err := f.certs.join(fleet); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	for i := range cfg {

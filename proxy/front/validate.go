@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"nearcast/proxy/front/ech"
 	"nearcast/proxy/h3/cid"
 )
 
@@ -51,6 +52,13 @@ func (c *ProxyProtocolConfig) Validate(report func(key, fault string)) {
 func (c *TLSConfig) Validate(report func(key, fault string)) {
 	if c.MinVersion != "1.2" && c.MinVersion != "1.3" {
 		report("min_version", `must be "1.2" or "1.3", in quotes`)
+	}
+}
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *ECHConfig) Validate(report func(key, fault string)) {
+	if err := ech.CheckPublicName(c.PublicName); err != nil {
+		report("public_name", err.Error())
 	}
 }
 
