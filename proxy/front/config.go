@@ -2,11 +2,13 @@
 package front
 
 import (
+	"fmt"
 	"net/netip"
 	"runtime"
 	"time"
 
 	"nearcast/cache"
+	"nearcast/proxy/h3"
 	"nearcast/proxy/message"
 )
 
@@ -20,6 +22,11 @@ type ListenConfig struct {
 	HTTP3 *bool `yaml:"http3"`
 	// QUICSockets is how many UDP sockets serve HTTP/3, each by threads of its own. 0, the default: one a core, 8 at most.
 	QUICSockets int `yaml:"quic_sockets"`
+	// AltSvcMaxAge is how long clients may remember that HTTP/3 is here (RFC 7838 §3.1), to the second. 0: they are not told. Default: a day.
+	AltSvcMaxAge *time.Duration `yaml:"alt_svc_max_age"`
+	// AltSvcClear has clients forget the HTTP/3 that was here, for a listener that has it no longer (RFC 7838 §3). It is said when it is
+	// asked for and not wherever there is no HTTP/3: most such listeners never had it, and would say so in each response.
+	AltSvcClear bool `yaml:"alt_svc_clear"`
 	// RedirectToHTTPS answers every request with 308 to the same URL with https.
 	RedirectToHTTPS bool `yaml:"redirect_to_https"`
 	// ProxyProtocol is for a listener behind load balancers that name the client in a PROXY protocol header, version 1 or 2; nil for none.
@@ -43,6 +50,24 @@ func (c *ListenConfig) quicSockets() int {
 	}
 	return min(runtime.GOMAXPROCS(0), maxOwnSockets)
 }
+
+// altSvc is the Alt-Svc value for what is served on a port; "" for none.
+func (c *ListenConfig) altSvc(port uint16) string {
+	age := h3.AltSvcMaxAge
+	if c.AltSvcMaxAge != nil {
+		age = *c.AltSvcMaxAge
+	}
+	switch {
+	case c.AltSvcClear:
+		return altSvcClear
+	case c.ServeHTTP3() && age >= time.Second:
+		return fmt.Sprintf(`h3=":%d"; ma=%d`, port, age/time.Second)
+	}
+	return ""
+}
+
+// altSvcClear tells clients that there is no alternative any more (RFC 7838 §3).
+const altSvcClear = "clear"
 
 // ProxyProtocolConfig says whose word on a client's address is taken.
 type ProxyProtocolConfig struct {

@@ -65,11 +65,12 @@ type Front struct {
 
 // tcpListener serves HTTP/1.1 and HTTP/2.
 type tcpListener struct {
-	info Listener
-	ln   net.Listener
-	tls  *tls.Config // nil on a plain listener
-	m    *listenerMetrics
-	quic *quicListener // on the port of the same number, nil when there is none
+	info   Listener
+	ln     net.Listener
+	tls    *tls.Config // nil on a plain listener
+	m      *listenerMetrics
+	quic   *quicListener // on the port of the same number, nil when there is none
+	altSvc string        // for its responses
 
 	// set by Run before anything is accepted
 	h1 *h1.Server

@@ -11,6 +11,9 @@ import (
 	"nearcast/proxy/h3/cid"
 )
 
+// maxAltSvcAge is a year: whoever writes more means something else.
+const maxAltSvcAge = 365 * 24 * time.Hour
+
 // Validate calls report with the key and the fault of each value that can't be.
 func (c *ListenConfig) Validate(report func(key, fault string)) {
 	if err := validAddress(c.Address); err != nil {
@@ -27,6 +30,12 @@ func (c *ListenConfig) Validate(report func(key, fault string)) {
 	}
 	if c.QUICSockets > 0 && !c.ServeHTTP3() {
 		report("quic_sockets", "is for HTTP/3, which this listener does not serve")
+	}
+	if age := c.AltSvcMaxAge; age != nil && (*age < 0 || *age > maxAltSvcAge || *age%time.Second != 0) {
+		report("alt_svc_max_age", "must be whole seconds, from 0s, which tells clients nothing, to 8760h")
+	}
+	if c.AltSvcClear && (!c.TLS || c.ServeHTTP3()) {
+		report("alt_svc_clear", "is for a listener with tls: true and http3: false, which had HTTP/3 before")
 	}
 	if c.RedirectToHTTPS && c.TLS {
 		report("redirect_to_https", "is for plain listeners: this one is https already")
