@@ -34,6 +34,15 @@ func (c *Config) CheckSecret() error {
 	return nil
 }
 
+// Keys reads the file as Open does, for who needs what the edges share and asks none of them.
+func (c *Config) Keys() (*keys.Ring, error) {
+	k, err := readKeyring(c.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("fleet.%w", err)
+	}
+	return k.ring, nil
+}
+
 // keyring are the keys of a fleet's secrets. The first pair signs questions, every pair is accepted. No formatting shows them.
 type keyring struct {
 	pairs []keyPair

@@ -2,11 +2,13 @@
 package front
 
 import (
+	"fmt"
 	"net/netip"
 	"runtime"
 	"time"
 
 	"nearcast/cache"
+	"nearcast/proxy/h3"
 	"nearcast/proxy/message"
 )
 
@@ -20,6 +22,11 @@ type ListenConfig struct {
 	HTTP3 *bool `yaml:"http3"`
 	// QUICSockets is how many UDP sockets serve HTTP/3, each by threads of its own. 0, the default: one a core, 8 at most.
 	QUICSockets int `yaml:"quic_sockets"`
+	// AltSvcMaxAge is how long clients may remember that HTTP/3 is here (RFC 7838 §3.1), to the second. 0: they are not told. Default: a day.
+	AltSvcMaxAge *time.Duration `yaml:"alt_svc_max_age"`
+	// AltSvcClear has clients forget the HTTP/3 that was here, for a listener that has it no longer (RFC 7838 §3). It is said when it is
+	// asked for and not wherever there is no HTTP/3: most such listeners never had it, and would say so in each response.
+	AltSvcClear bool `yaml:"alt_svc_clear"`
 	// RedirectToHTTPS answers every request with 308 to the same URL with https.
 	RedirectToHTTPS bool `yaml:"redirect_to_https"`
 	// ProxyProtocol is for a listener behind load balancers that name the client in a PROXY protocol header, version 1 or 2; nil for none.
@@ -44,6 +51,24 @@ func (c *ListenConfig) quicSockets() int {
 	return min(runtime.GOMAXPROCS(0), maxOwnSockets)
 }
 
+// altSvc is the Alt-Svc value for what is served on a port; "" for none.
+func (c *ListenConfig) altSvc(port uint16) string {
+	age := h3.AltSvcMaxAge
+	if c.AltSvcMaxAge != nil {
+		age = *c.AltSvcMaxAge
+	}
+	switch {
+	case c.AltSvcClear:
+		return altSvcClear
+	case c.ServeHTTP3() && age >= time.Second:
+		return fmt.Sprintf(`h3=":%d"; ma=%d`, port, age/time.Second)
+	}
+	return ""
+}
+
+// altSvcClear tells clients that there is no alternative any more (RFC 7838 §3).
+const altSvcClear = "clear"
+
 // ProxyProtocolConfig says whose word on a client's address is taken.
 type ProxyProtocolConfig struct {
 	// From are the load balancers' addresses. A connection from one of them must begin with the header; from any other address it is
@@ -55,7 +80,15 @@ type ProxyProtocolConfig struct {
 type TLSConfig struct {
 	MinVersion   string              `yaml:"min_version"` // "1.2" or "1.3", default "1.2"
 	EarlyData    bool                `yaml:"early_data"`  // take requests in 0-RTT over HTTP/3 (RFC 8470), default false
+	ECH          *ECHConfig          `yaml:"ech"`         // nil: the name that a client wants can be read on its way
 	Certificates []CertificateConfig `yaml:"certificates"`
+}
+
+// ECHConfig is Encrypted Client Hello (RFC 9849). Its keys come from the fleet's secret.
+type ECHConfig struct {
+	// PublicName is what everybody can read instead of the name that a client wants. Clients with an outdated key come to it, so that every edge
+	// needs a certificate for it, and the same name.
+	PublicName string `yaml:"public_name"`
 }
 
 // SetDefaults fills in the defaults.

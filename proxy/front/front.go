@@ -65,11 +65,12 @@ type Front struct {
 
 // tcpListener serves HTTP/1.1 and HTTP/2.
 type tcpListener struct {
-	info Listener
-	ln   net.Listener
-	tls  *tls.Config // nil on a plain listener
-	m    *listenerMetrics
-	quic *quicListener // on the port of the same number, nil when there is none
+	info   Listener
+	ln     net.Listener
+	tls    *tls.Config // nil on a plain listener
+	m      *listenerMetrics
+	quic   *quicListener // on the port of the same number, nil when there is none
+	altSvc string        // for its responses
 
 	// set by Run before anything is accepted
 	h1 *h1.Server
@@ -106,8 +107,8 @@ func OpenInFleet(fleet Fleet, cfg []ListenConfig, tlsCfg TLSConfig, limits Limit
 		var err error
 		if f.certs, err = loadCertificates(tlsCfg, time.Now(), log, f.m.set); err != nil {
 			errs = append(errs, err)
-		} else if fleet.Keys != nil {
-			f.certs.share(fleet.Keys, time.Now)
+		} else if err := f.certs.join(fleet); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	for i := range cfg {

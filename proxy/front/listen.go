@@ -31,6 +31,7 @@ func (f *Front) listen(i int, cfg *ListenConfig) error {
 		l := &tcpListener{ln: ln, m: f.m.listener(cfg.Address), info: Listener{
 			Name: cfg.Address, Address: message.AddrPort(ln.Addr()), Protocols: []message.Protocol{message.HTTP1, message.HTTP2},
 			TLS: cfg.TLS, Redirect: cfg.RedirectToHTTPS}}
+		l.altSvc = cfg.altSvc(l.info.Address.Port())
 		if cfg.ProxyProtocol != nil {
 			l.info.Proxies = cfg.ProxyProtocol.From
 		}

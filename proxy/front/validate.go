@@ -7,8 +7,12 @@ import (
 	"strconv"
 	"time"
 
+	"nearcast/proxy/front/ech"
 	"nearcast/proxy/h3/cid"
 )
+
+// maxAltSvcAge is a year: whoever writes more means something else.
+const maxAltSvcAge = 365 * 24 * time.Hour
 
 // Validate calls report with the key and the fault of each value that can't be.
 func (c *ListenConfig) Validate(report func(key, fault string)) {
@@ -26,6 +30,12 @@ func (c *ListenConfig) Validate(report func(key, fault string)) {
 	}
 	if c.QUICSockets > 0 && !c.ServeHTTP3() {
 		report("quic_sockets", "is for HTTP/3, which this listener does not serve")
+	}
+	if age := c.AltSvcMaxAge; age != nil && (*age < 0 || *age > maxAltSvcAge || *age%time.Second != 0) {
+		report("alt_svc_max_age", "must be whole seconds, from 0s, which tells clients nothing, to 8760h")
+	}
+	if c.AltSvcClear && (!c.TLS || c.ServeHTTP3()) {
+		report("alt_svc_clear", "is for a listener with tls: true and http3: false, which had HTTP/3 before")
 	}
 	if c.RedirectToHTTPS && c.TLS {
 		report("redirect_to_https", "is for plain listeners: this one is https already")
@@ -51,6 +61,13 @@ func (c *ProxyProtocolConfig) Validate(report func(key, fault string)) {
 func (c *TLSConfig) Validate(report func(key, fault string)) {
 	if c.MinVersion != "1.2" && c.MinVersion != "1.3" {
 		report("min_version", `must be "1.2" or "1.3", in quotes`)
+	}
+}
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *ECHConfig) Validate(report func(key, fault string)) {
+	if err := ech.CheckPublicName(c.PublicName); err != nil {
+		report("public_name", err.Error())
 	}
 }
 

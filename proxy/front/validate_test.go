@@ -15,6 +15,7 @@ func reported(v interface{ Validate(func(key, fault string)) }) (keys []string) 
 
 func TestListenValidate(t *testing.T) {
 	yes, no := true, false
+	hour, short, long := time.Hour, 1500*time.Millisecond, 20*365*24*time.Hour
 	tests := []struct {
 		why  string
 		c    ListenConfig
@@ -33,6 +34,13 @@ func TestListenValidate(t *testing.T) {
 		{"fewer than none", ListenConfig{Address: ":443", TLS: true, QUICSockets: -1}, []string{"quic_sockets"}},
 		{"UDP sockets without HTTP/3", ListenConfig{Address: ":443", TLS: true, HTTP3: &no, QUICSockets: 2}, []string{"quic_sockets"}},
 		{"a redirection to itself", ListenConfig{Address: ":443", TLS: true, RedirectToHTTPS: true}, []string{"redirect_to_https"}},
+		{"an Alt-Svc of an hour", ListenConfig{Address: ":443", TLS: true, AltSvcMaxAge: &hour}, nil},
+		{"an Alt-Svc for when HTTP/3 is back", ListenConfig{Address: ":443", TLS: true, HTTP3: &no, AltSvcMaxAge: &hour}, nil},
+		{"an Alt-Svc below a second", ListenConfig{Address: ":443", TLS: true, AltSvcMaxAge: &short}, []string{"alt_svc_max_age"}},
+		{"an Alt-Svc for ever", ListenConfig{Address: ":443", TLS: true, AltSvcMaxAge: &long}, []string{"alt_svc_max_age"}},
+		{"HTTP/3 that was there", ListenConfig{Address: ":443", TLS: true, HTTP3: &no, AltSvcClear: true}, nil},
+		{"HTTP/3 that is there and is not", ListenConfig{Address: ":443", TLS: true, AltSvcClear: true}, []string{"alt_svc_clear"}},
+		{"a plain listener without HTTP/3", ListenConfig{Address: ":80", AltSvcClear: true}, []string{"alt_svc_clear"}},
 		{"no address", ListenConfig{}, []string{"address"}},
 		{"no port", ListenConfig{Address: "192.0.2.1"}, []string{"address"}},
 		{"port 0", ListenConfig{Address: ":0"}, []string{"address"}},
