@@ -28,6 +28,8 @@ var rules = []rule{
 		"keys are made of the secret and the time alone"},
 	{[]string{"fleet/..."}, []string{"fleet/..."},
 		"edges tell each other what others decide from"},
+	{[]string{"proxy/h3/flood"}, nil,
+		"who is let in depends on what comes, and on nothing that is served"},
 	{[]string{"proxy/h1/...", "proxy/h2/...", "proxy/h3/...", "proxy/upstream/..."},
 		[]string{"proxy/h1/...", "proxy/h2/...", "proxy/h3/...", "proxy/upstream/...", "proxy/message/...", "cache", "fleet/keys"},
 		"a codec turns bytes into messages and back; an object's encoded block comes from the cache"},
