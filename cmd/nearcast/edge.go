@@ -23,6 +23,7 @@ import (
 	"nearcast/internal/loopback"
 	"nearcast/proxy"
 	"nearcast/proxy/front"
+	"nearcast/proxy/h3/flood"
 )
 
 // edge is one process's parts, wired.
@@ -219,7 +220,7 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, flood.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
 		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp} {
 		maps.Copy(all, m)
 	}

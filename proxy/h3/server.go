@@ -14,16 +14,13 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"nearcast/proxy/h3/flood"
 	"nearcast/proxy/message"
 )
 
 // AltSvcMaxAge is how long a client may remember that HTTP/3 is here. It is a day and not the usual month,
 // for an anycast client may wake up in a region that has lost UDP.
 const AltSvcMaxAge = 24 * time.Hour
-
-// retryAbove is the number of handshakes in progress from which on clients must prove their address first (RFC 9000 §8.1.2):
-// it costs an honest client one round trip, and a spoofed flood most of what a handshake costs us.
-const retryAbove = 256
 
 // maxUniStreams is the number of unidirectional streams that a client may open: it needs three, the rest is for extensions.
 const maxUniStreams = 16
@@ -53,13 +50,14 @@ type Server struct {
 	ln   listener
 	stop sync.Once
 
+	guard *flood.Guard
+
 	// set by Serve
 	handler message.Handler
 	quick   message.QuickHandler // nil when the handler is none
 	refuser message.Refuser      // likewise
 
 	// shared
-	halfOpen atomic.Int64
 	draining atomic.Bool // a connection leaves after its request
 	leaving  atomic.Bool // a connection leaves when it has no request
 	admitted sync.WaitGroup
@@ -70,7 +68,7 @@ type Server struct {
 // Listen opens a server on udp, which is the server's from then on. Handshakes begin at once, so Serve should follow soon.
 func Listen(udp *net.UDPConn, cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
-	s := &Server{cfg: cfg, log: cfg.Log, udp: udp, conns: map[*conn]struct{}{}}
+	s := &Server{cfg: cfg, log: cfg.Log, udp: udp, guard: cfg.Guard, conns: map[*conn]struct{}{}}
 	tr, err := s.transport()
 	if err != nil {
 		return nil, err
@@ -117,51 +115,45 @@ func (s *Server) transport() (*quic.Transport, error) {
 	}
 	silenceBufferWarning()
 	codec := NewCIDCodec(cidKey)
-	s.sock = newSocket(s.udp, codec)
+	s.sock = newSocket(s.udp, codec, s.guard)
 	return &quic.Transport{
 		Conn:                  s.sock,
 		ConnectionIDGenerator: &cidGenerator{codec: codec, place: s.cfg.Place},
 		StatelessResetKey:     &resetKey,
-		VerifySourceAddress:   func(net.Addr) bool { return s.halfOpen.Load() >= retryAbove },
+		VerifySourceAddress:   func(net.Addr) bool { return s.guard.Verify(time.Now()) },
 		ConnContext:           s.admit,
 	}, nil
 }
 
 type acceptedKey struct{}
 
-var errRefused = errors.New("connection limit")
+var errRefused, errHalfOpen = errors.New("connection limit"), errors.New("too many handshakes in progress")
 
 // admit is asked for each client that begins a handshake. ctx ends with the connection.
 func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	ev := &s.cfg.Events
-	client := message.AddrPort(info.RemoteAddr)
-	if ev.Admit != nil && !ev.Admit(client) {
-		return nil, errRefused
+	a, err := s.begin(message.AddrPort(info.RemoteAddr), info.AddrVerified)
+	if err != nil {
+		return nil, err
 	}
-	s.halfOpen.Add(1)
 	s.admitted.Add(1)
-	accepted := new(atomic.Bool)
 	context.AfterFunc(ctx, func() {
 		defer s.admitted.Done()
-		if accepted.CompareAndSwap(false, true) {
-			s.halfOpen.Add(-1)
-			if ev.HandshakeFailed != nil {
-				ev.HandshakeFailed(context.Cause(ctx))
-			}
+		if s.finish(a, false) && ev.HandshakeFailed != nil {
+			ev.HandshakeFailed(context.Cause(ctx))
 		}
 		if ev.Closed != nil {
-			ev.Closed(client)
+			ev.Closed(a.client)
 		}
 	})
-	return context.WithValue(ctx, acceptedKey{}, accepted), nil
+	return context.WithValue(ctx, acceptedKey{}, a), nil
 }
 
 // accepted notes that a handshake is complete.
 func (s *Server) accepted(qc *quic.Conn) {
-	if !qc.Context().Value(acceptedKey{}).(*atomic.Bool).CompareAndSwap(false, true) {
+	if !s.finish(qc.Context().Value(acceptedKey{}).(*admission), true) {
 		return // it ended before we saw it begin
 	}
-	s.halfOpen.Add(-1)
 	if s.cfg.Events.Accepted != nil {
 		s.cfg.Events.Accepted()
 	}

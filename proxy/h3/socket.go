@@ -7,6 +7,9 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"nearcast/proxy/h3/cid"
+	"nearcast/proxy/h3/flood"
 )
 
 // socket is the UDP socket as quic-go gets it. It embeds *net.UDPConn, for quic-go gives up GSO, ECN and batches on anything else,
@@ -16,24 +19,43 @@ type socket struct {
 	*net.UDPConn
 	batch *ipv4.PacketConn // recvmmsg, whatever the family
 	codec *CIDCodec
+	guard *flood.Guard
 
 	paused atomic.Bool // new clients get no answer
 }
 
-func newSocket(c *net.UDPConn, codec *CIDCodec) *socket {
-	return &socket{UDPConn: c, batch: ipv4.NewPacketConn(c), codec: codec}
+func newSocket(c *net.UDPConn, codec *CIDCodec, guard *flood.Guard) *socket {
+	return &socket{UDPConn: c, batch: ipv4.NewPacketConn(c), codec: codec, guard: guard}
 }
 
-// ReadBatch reads as many datagrams as there are, at least one.
+// ReadBatch reads as many datagrams as there are for QUIC, at least one.
 func (s *socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
-	n, err := s.batch.ReadBatch(ms, flags)
-	for i := range max(n, 0) {
-		unpinInterface(ms[i].OOB[:ms[i].NN])
-		if s.paused.Load() && s.opens(ms[i].Buffers[0][:ms[i].N]) {
-			ms[i].N = 0 // quic-go drops an empty datagram, and every entry stays in its place
+	for {
+		n, err := s.batch.ReadBatch(ms, flags)
+		left := false
+		for i := range max(n, 0) {
+			s.sort(&ms[i])
+			left = left || ms[i].N > 0
+		}
+		if left || err != nil {
+			return n, err
 		}
 	}
-	return n, err
+}
+
+// sort empties m if QUIC is not to see it: quic-go drops an empty datagram, and every entry stays in its place.
+func (s *socket) sort(m *ipv4.Message) {
+	unpinInterface(m.OOB[:m.NN])
+	b := m.Buffers[0][:m.N]
+	if s.paused.Load() && s.opens(b) {
+		m.N = 0
+		return
+	}
+	if id, long := cid.Destination(b); long {
+		if _, ours := s.codec.Decode(id); !lets(s.guard, m, ours) {
+			m.N = 0
+		}
+	}
 }
 
 // opens reports whether a datagram is a client's first: an Initial or 0-RTT packet (RFC 9000 §17.2, RFC 9369 §3.2) to a connection ID
