@@ -75,7 +75,7 @@ type LimitsConfig struct {
 	QUICInitialsPerPrefix RateConfig `yaml:"quic_initials_per_prefix"`
 	QUICInitials          RateConfig `yaml:"quic_initials"`
 	// QUICRetryAbove is the number of QUIC handshakes in progress from which on a client must prove its address first (Retry), which costs it one
-	// round trip. Default 256; 0: only when quic_initials run short.
+	// round trip. Default 256; 0: only when half of what strangers may use of quic_initials is gone.
 	QUICRetryAbove int `yaml:"quic_retry_above"`
 	// QUICHalfOpen is the largest number of QUIC handshakes in progress. Each may take some 70 KiB. Default 4096; 0: no limit.
 	QUICHalfOpen int `yaml:"quic_half_open"`

@@ -120,9 +120,14 @@ func (s *Server) transport() (*quic.Transport, error) {
 		Conn:                  s.sock,
 		ConnectionIDGenerator: &cidGenerator{codec: codec, place: s.cfg.Place},
 		StatelessResetKey:     &resetKey,
-		VerifySourceAddress:   func(net.Addr) bool { return s.guard.Verify(time.Now()) },
+		VerifySourceAddress:   s.verify,
 		ConnContext:           s.admit,
 	}, nil
+}
+
+// verify reports whether a client must prove its address before its handshake begins.
+func (s *Server) verify(client net.Addr) bool {
+	return s.guard.Verify(time.Now(), message.AddrPort(client))
 }
 
 type acceptedKey struct{}

@@ -11,9 +11,9 @@ type class uint8
 const (
 	stranger   class = iota
 	bearer           // has a token
+	familiar         // its address has proved itself
 	returning        // was here a moment ago
 	persistent       // and more than once
-	familiar         // its address has proved itself
 	classes
 )
 
@@ -104,6 +104,15 @@ func (p *prefixes) has(key uint64, now int64, c class) bool {
 	}
 	a, b := p.cells(key)
 	return min(a.Load(), b.Load())-now <= p.ahead[c]
+}
+
+// pressed reports whether half of what strangers may use is gone.
+func (p *prefixes) pressed(key uint64, now int64) bool {
+	if p.interval == 0 {
+		return false
+	}
+	a, b := p.cells(key)
+	return min(a.Load(), b.Load())-now > p.ahead[stranger]/2
 }
 
 // take takes one.

@@ -70,7 +70,7 @@ func (w *world) spoof(p Packet) {
 		return
 	}
 	w.passed++
-	if w.g.Verify(w.now) || !w.g.Begin() {
+	if w.g.Verify(w.now, p.From) || !w.g.Begin() {
 		return
 	}
 	w.handshakes++
@@ -112,7 +112,7 @@ func (v *visitor) try() {
 	case both == 0 || v.begun:
 	case v.token:
 		v.begin(true, both)
-	case v.w.g.Verify(v.w.now):
+	case v.w.g.Verify(v.w.now, v.from):
 		v.w.after(rtt, v.retry)
 	default:
 		v.begin(false, both)
@@ -172,6 +172,15 @@ func addr(n uint32, port uint16) netip.AddrPort {
 // newcomer is a client that was never here.
 func newcomer(w *world) { w.visit(addr(w.rnd.Uint32(), uint16(w.rnd.Uint32())), false) }
 
+// neighbour is one from the net that oneNet comes from, and regular one that was here in the hour before.
+func neighbour(w *world) { w.visit(addr(0xcb007100+w.rnd.Uint32N(256), uint16(w.rnd.Uint32())), false) }
+
+func regular(w *world) {
+	from := addr(0x0a000000+w.rnd.Uint32N(1<<24), uint16(w.rnd.Uint32()))
+	w.g.Proved(w.now.Add(-30*time.Minute), from)
+	w.visit(from, false)
+}
+
 // everywhere, hundreds and oneNet are floods.
 func everywhere(w *world) {
 	w.spoof(Packet{From: addr(w.rnd.Uint32(), uint16(w.rnd.Uint32())), ID: w.id()})
@@ -211,28 +220,31 @@ func ourIDs(w *world) {
 func TestClientsGetInDuringFloods(t *testing.T) {
 	const span, before = 20 * time.Second, 5 * time.Second
 	for _, f := range []struct {
-		name  string
-		flood func(*world)
-		rate  int
-		in    float64 // the least part of the clients
+		name   string
+		flood  func(*world)
+		rate   int
+		client func(*world)
+		in     float64 // the least part of the clients
 	}{
-		{"no flood", everywhere, 0, 1},
-		{"4,000 a second from everywhere", everywhere, 4000, 0.99},
-		{"40,000 a second from everywhere", everywhere, 40000, 0.99},
-		{"4,000 a second from 200 addresses", hundreds, 4000, 0.99},
-		{"40,000 a second from 200 addresses", hundreds, 40000, 0.99},
-		{"4,000 a second from a /24", oneNet, 4000, 1},
-		{"40,000 a second from a /24", oneNet, 40000, 1},
-		{"4,000 a second with forged tokens", forgedTokens, 4000, 0.99},
-		{"4,000 a second to a connection ID of ours", ourIDs, 4000, 0.99},
-		{"2,000 a second that send each packet twice", twice, 2000, 0.99},
-		{"1,000 a second that send each packet four times", fourTimes, 1000, 0.2},
+		{"no flood", everywhere, 0, newcomer, 1},
+		{"4,000 a second from everywhere", everywhere, 4000, newcomer, 0.99},
+		{"40,000 a second from everywhere", everywhere, 40000, newcomer, 0.99},
+		{"4,000 a second from 200 addresses", hundreds, 4000, newcomer, 0.99},
+		{"40,000 a second from 200 addresses", hundreds, 40000, newcomer, 0.99},
+		{"4,000 a second from a /24", oneNet, 4000, newcomer, 1},
+		{"40,000 a second from a /24", oneNet, 40000, newcomer, 1},
+		{"4,000 a second with forged tokens", forgedTokens, 4000, newcomer, 0.99},
+		{"4,000 a second to a connection ID of ours", ourIDs, 4000, newcomer, 0.99},
+		{"2,000 a second that send each packet twice", twice, 2000, newcomer, 0.99},
+		{"1,000 a second that send each packet four times", fourTimes, 1000, newcomer, 0.2},
+		{"4,000 a second from everywhere, to those who were here", everywhere, 4000, regular, 1},
+		{"4,000 a second from a /24, to those in it", oneNet, 4000, neighbour, 0.99},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			w := newWorld(usual)
-			w.run(before, f.flood, f.rate, newcomer, 0)
-			w.run(span, f.flood, f.rate, newcomer, 50)
-			w.run(before, f.flood, f.rate, newcomer, 0)
+			w.run(before, f.flood, f.rate, f.client, 0)
+			w.run(span, f.flood, f.rate, f.client, 50)
+			w.run(before, f.flood, f.rate, f.client, 0)
 			in := float64(w.in) / float64(w.clients)
 			t.Logf("%.1f %% of %d clients got in, %.1f %% at once, half within %v; %d of %d packets of the flood passed, %d handshakes, %d half-open at most",
 				100*in, w.clients, 100*float64(w.first)/float64(w.clients), w.median(), w.passed, w.flooded, w.handshakes, w.most)

@@ -8,9 +8,9 @@
 //
 // Of those that compete for what is left in a bucket, some are likelier to be clients than others:
 //
-//   - an address that has proved itself within the last hour,
 //   - a client that comes again: the same address, port and connection ID after 100 ms or more, as a client retransmits (RFC 9002 §6.2)
 //     and a sender of random packets does not; better, one that comes for the third time,
+//   - an address that has proved itself within the last hour: not first, for its packets may be forged too,
 //   - one with a token that is not looked at yet,
 //   - and all the others.
 //
@@ -34,7 +34,7 @@ type Limits struct {
 	// Prefix bounds the Initials of one source prefix, a /24 of IPv4 or a /56 of IPv6, that come to nothing; All those of all prefixes.
 	Prefix, All Rate
 	// RetryAbove is the number of handshakes in progress from which on a client must prove its address before one begins for it. So it must too
-	// when a quarter of All's burst is used up.
+	// when a quarter of a burst is used up, that of its prefix or of All.
 	RetryAbove int
 	// HalfOpen is the largest number of handshakes in progress.
 	HalfOpen int
@@ -155,7 +155,7 @@ func (g *Guard) decide(now time.Time, p Packet) Verdict {
 	}
 	state := uint8(0)
 	if !p.Ours {
-		if !p.Token && g.retries(now) {
+		if !p.Token && g.retries(now, p.From) {
 			state = retried
 		}
 		g.keep(&g.passed, g.m.forgotPassed, path, at, 0, handshake)
@@ -167,8 +167,11 @@ func (g *Guard) decide(now time.Time, p Packet) Verdict {
 // retried marks a flight in the memory that will be answered with a Retry. The bits below count its datagrams.
 const retried = 0x80
 
-// trusts returns the class of a packet of that address, c when the address is not known.
+// trusts returns the class of a packet of that address, c when that is better or the address is not known.
 func (g *Guard) trusts(at tick, from netip.AddrPort, c class) class {
+	if c >= familiar {
+		return c
+	}
 	key := g.address(from)
 	was, ok := g.known.get(key, at, proof)
 	if !ok || was.state >= trust {
@@ -204,16 +207,17 @@ func (g *Guard) keep(m *memory, forgot counter, key uint64, at tick, state uint8
 func (g *Guard) Short() { g.m.initials[ShedShort].Inc() }
 
 // Verify reports whether a client must prove its address first (RFC 9000 §8.1.2). Ask once for each handshake that would begin.
-func (g *Guard) Verify(now time.Time) bool {
-	if !g.retries(now) {
+func (g *Guard) Verify(now time.Time, from netip.AddrPort) bool {
+	if !g.retries(now, from) {
 		return false
 	}
 	g.m.retries.Inc()
 	return true
 }
 
-func (g *Guard) retries(now time.Time) bool {
-	return g.limits.RetryAbove > 0 && g.halfOpen.Load() >= int64(g.limits.RetryAbove) || g.all.pressed(int64(now.Sub(g.start)))
+func (g *Guard) retries(now time.Time, from netip.AddrPort) bool {
+	t := int64(now.Sub(g.start))
+	return g.limits.RetryAbove > 0 && g.halfOpen.Load() >= int64(g.limits.RetryAbove) || g.all.pressed(t) || g.prefixes.pressed(g.prefix(from), t)
 }
 
 // Begin counts a handshake in; false when there are as many as may be. End counts it out.

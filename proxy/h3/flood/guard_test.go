@@ -33,6 +33,9 @@ func TestPrefixesHaveTheirOwnBuckets(t *testing.T) {
 			return g.Initial(start, Packet{From: netip.AddrPortFrom(netip.MustParseAddr(a), 1), ID: one(n)})
 		}
 		for n := range byte(10) { // strangers have half
+			if at := netip.AddrPortFrom(netip.MustParseAddr(tt.same), 1); g.Verify(start, at) != (n > 4) {
+				t.Errorf("%s: Retry is wrong with %d taken", tt.same, n)
+			}
 			want(t, tt.a, ask(tt.a, n), Passed)
 		}
 		want(t, tt.a+" when all is used", ask(tt.a, 10), ShedPrefix)
@@ -53,7 +56,7 @@ func TestProofIsGivenBack(t *testing.T) {
 		g.Proved(start, p.From)
 	}
 	// What is given back is no more than was taken.
-	for n := range byte(8) {
+	for n := range byte(6) { // what a known address may use
 		want(t, "one that does not", g.Initial(start, Packet{From: here, ID: one(100 + n)}), Passed)
 	}
 	want(t, "one more", g.Initial(start, Packet{From: here, ID: one(200)}), ShedPrefix)
@@ -104,7 +107,7 @@ func TestThoseWhoComeAgainComeFirst(t *testing.T) {
 // TestClasses uses up what each class may use of a bucket.
 func TestClasses(t *testing.T) {
 	b := bucket{shape: newShape(Rate{1, 80})}
-	for c, want := range [classes]int{stranger: 40, bearer: 10, returning: 10, persistent: 10, familiar: 10} {
+	for c, want := range [classes]int{stranger: 40, bearer: 10, familiar: 10, returning: 10, persistent: 10} {
 		n := 0
 		for b.take(0, class(c)) {
 			n++
@@ -142,7 +145,7 @@ func TestHalfOpenIsBounded(t *testing.T) {
 	p := Packet{From: here, ID: one(1)}
 	want(t, "the first", g.Initial(start, p), Passed)
 	for i := range 3 {
-		if g.Verify(start) != (i >= 2) {
+		if g.Verify(start, here) != (i >= 2) {
 			t.Errorf("with %d half-open: Retry is wrong", i)
 		}
 		if !g.Begin() {
@@ -169,7 +172,7 @@ func TestNoLimits(t *testing.T) {
 		if v := g.Initial(start, Packet{From: from, ID: one(byte(n))}); v != Passed {
 			t.Fatalf("%d: %v", n, v)
 		}
-		if g.Verify(start) || !g.Begin() {
+		if g.Verify(start, here) || !g.Begin() {
 			t.Fatal("a limit that is none")
 		}
 	}
@@ -210,7 +213,7 @@ func TestDecidingAllocatesNothing(t *testing.T) {
 		now = now.Add(time.Millisecond)
 		p.From = addr(uint32(n), uint16(n))
 		g.Initial(now, p)
-		g.Verify(now)
+		g.Verify(now, p.From)
 		g.Begin()
 		g.Proved(now, p.From)
 		g.End()
