@@ -65,16 +65,16 @@ func plainTCP() *net.ListenConfig {
 
 func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*quicListener, error) {
 	address := net.JoinHostPort(host, strconv.Itoa(int(l.info.Address.Port())))
-	pc, err := net.ListenPacket(network("udp", host), address)
+	sockets, err := listenUDP(network("udp", host), address, cfg.quicSockets())
 	if err != nil {
 		return nil, err
 	}
 	q := &quicListener{m: l.m, info: Listener{
-		Name: cfg.Address, Address: message.AddrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
+		Name: cfg.Address, Address: message.AddrPort(sockets[0].LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
 	if f.guard == nil {
 		f.guard = flood.New(f.limits.guard(), time.Now(), flood.NewMetrics(f.m.set))
 	}
-	q.srv, err = h3.Listen(pc.(*net.UDPConn), h3.Config{
+	q.srv, err = h3.Listen(sockets, h3.Config{
 		TLS:              f.certs.quic,
 		Fleet:            f.h3Fleet(),
 		HandshakeTimeout: f.limits.HeaderTimeout,
@@ -87,6 +87,8 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		CountError:       f.m.breaches[message.HTTP3],
 		Log:              f.log,
 		Guard:            f.guard,
+		Metrics:          f.m.set,
+		Name:             cfg.Address,
 		Events: h3.Events{
 			Admit:           func(client netip.AddrPort) bool { return f.admit(q.m, client.Addr(), true) },
 			Accepted:        func() { q.m.accepted[message.HTTP3].Inc() },
@@ -95,10 +97,16 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		},
 	})
 	if err != nil {
-		pc.Close()
+		closeAll(sockets)
 		return nil, err
 	}
 	return q, nil
+}
+
+func closeAll(sockets []*net.UDPConn) {
+	for _, s := range sockets {
+		s.Close()
+	}
 }
 
 // h3Fleet is what a QUIC listener shares; nil when that is nothing.

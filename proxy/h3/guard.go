@@ -72,11 +72,12 @@ func lets(g *flood.Guard, m *ipv4.Message, ours bool) bool {
 	return g.Initial(time.Now(), flood.Packet{From: message.AddrPort(m.Addr), ID: o.id, Ours: ours, Token: o.token}) == flood.Passed
 }
 
-// admission is a handshake that was counted in.
+// admission is what a connection's context knows of its beginning.
 type admission struct {
+	to     *generation
 	client netip.AddrPort
-	proved bool // the client has proved its address already
-	over   atomic.Bool
+	proved bool        // the client has proved its address already
+	over   atomic.Bool // the handshake is complete, or has failed
 }
 
 // begin counts a handshake in, unless the owner does not want it.

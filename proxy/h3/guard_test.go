@@ -4,16 +4,24 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"golang.org/x/net/ipv4"
 
 	"nearcast/proxy/h3/flood"
 )
+
+// press makes s believe in n more handshakes in progress, or -n fewer.
+func press(s *Server, n int) {
+	for range n {
+		s.guard.Begin()
+	}
+	for range -n {
+		s.guard.End()
+	}
+}
 
 // longHeader is a packet with that first octet, version, connection ID, and token length.
 func longHeader(first byte, version uint32, id []byte, token ...byte) []byte {
@@ -68,11 +76,6 @@ func FuzzParseOpening(f *testing.F) {
 	})
 }
 
-// datagram is one as a socket reads it.
-func datagram(b []byte) *ipv4.Message {
-	return &ipv4.Message{Buffers: [][]byte{b}, N: len(b), Addr: &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 7}}
-}
-
 func TestGuardIsAskedAboutOpenings(t *testing.T) {
 	set := metrics.NewSet()
 	g := flood.New(flood.Limits{All: flood.Rate{PerSecond: 1, Burst: 8}}, time.Now(), flood.NewMetrics(set))
@@ -94,14 +97,14 @@ func TestGuardIsAskedAboutOpenings(t *testing.T) {
 		{"one that is too short", initial(1)[:minInitial-1], false},
 		{"a Handshake packet", longHeader(0xe0, versionOne, initial(6)[6:14]), true},
 	} {
-		if got := lets(g, datagram(c.b), false); got != c.want {
+		if got := lets(g, message4(c.b), false); got != c.want {
 			t.Errorf("%s: %t", c.what, got)
 		}
 	}
 	if n := set.GetOrCreateCounter(`nearcast_quic_initials_total{result="short"}`).Get(); n != 1 {
 		t.Errorf("%d are counted as short", n)
 	}
-	m := datagram(initial(9))
+	m := message4(initial(9))
 	if allocs := testing.AllocsPerRun(1000, func() { lets(g, m, false) }); allocs != 0 {
 		t.Errorf("%v allocations", allocs)
 	}
