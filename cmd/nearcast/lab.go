@@ -42,13 +42,15 @@ func (c labUpCmd) Run(s std) error {
 }
 
 type labTestCmd struct {
-	Scenarios []string `arg:"" optional:"" help:"Scenarios to run; all without any. The word failover alone measures events again and again instead."`
-	List      bool     `help:"List the scenarios and what each proves, and the events of failover."`
-	Runs      int      `help:"With failover: how often each event is played, 10 without."`
-	Events    []string `help:"With failover: events to measure; all without any."`
-	Rate      float64  `help:"With failover: requests a second of each protocol on new connections, and as many on kept ones; 100 without."`
-	LogDir    string   `placeholder:"DIR" help:"Keep the logs of the routers, edges and origins there. Without it they go with the lab."`
-	Output    string   `enum:"table,json,markdown" default:"table" help:"How to print the results: ${enum} (markdown: failover only)."`
+	Scenarios []string      `arg:"" optional:"" help:"Scenarios to run; all without any. The word failover alone measures events again and again instead, and the word quic what real QUIC clients live through."`
+	List      bool          `help:"List the scenarios and what each proves, and the events of failover and of quic."`
+	Runs      int           `help:"With failover and quic: how often each event is played; without, 10 with failover and 3 with quic."`
+	Events    []string      `help:"With failover and quic: events to measure; all without any."`
+	Rate      float64       `help:"With failover: requests a second of each protocol on new connections, and as many on kept ones; 100 without. With quic: of each client; 30 without."`
+	Clients   []string      `help:"With quic: clients that take part, such as chromium; all without any."`
+	Patience  time.Duration `help:"With quic: how long a route stays where it has moved, and requests go on after the last thing that happens; 3s without."`
+	LogDir    string        `placeholder:"DIR" help:"Keep the logs of the routers, edges and origins there. Without it they go with the lab."`
+	Output    string        `enum:"table,json,markdown" default:"table" help:"How to print the results: ${enum} (markdown: failover and quic only)."`
 }
 
 var (
@@ -70,13 +72,26 @@ func (c labTestCmd) Run(s std) error {
 		for _, e := range lab.Events() {
 			fmt.Fprintf(s.out, "%-18s %s: %s\n", e.Name, e.Does, e.Holds)
 		}
+		fmt.Fprintln(s.out, "\nquic measures:")
+		for _, e := range lab.QUICEvents() {
+			fmt.Fprintf(s.out, "%-18s %s: %s\n", e.Name, e.Does, e.Holds)
+		}
 		return nil
 	}
-	if slices.Contains(c.Scenarios, "failover") {
-		return c.failover(s)
+	for _, m := range []struct {
+		word string
+		run  func(std) error
+	}{{"failover", c.failover}, {"quic", c.quic}} {
+		if !slices.Contains(c.Scenarios, m.word) {
+			continue
+		}
+		if len(c.Scenarios) != 1 {
+			return fmt.Errorf("%s is not a scenario among others: run it alone, and name what it measures with --events", m.word)
+		}
+		return m.run(s)
 	}
-	if c.Runs != 0 || len(c.Events) > 0 || c.Rate != 0 || c.Output == "markdown" {
-		return errors.New("--runs, --events, --rate and --output markdown are for `nearcast lab test failover`")
+	if c.Runs != 0 || len(c.Events) > 0 || c.Rate != 0 || len(c.Clients) > 0 || c.Patience != 0 || c.Output == "markdown" {
+		return errors.New("--runs, --events, --rate, --clients, --patience and --output markdown are for `nearcast lab test failover` and `nearcast lab test quic`")
 	}
 	if err := lab.CheckScenarios(c.Scenarios...); err != nil {
 		return err
@@ -122,25 +137,50 @@ func (c labTestCmd) inLab(s std, bad error, play func(context.Context, *lab.Lab)
 // failover measures events in a lab of its own.
 func (c labTestCmd) failover(s std) error {
 	switch {
-	case len(c.Scenarios) != 1:
-		return errors.New("failover is not a scenario among others: run it alone, and name what it measures with --events")
 	case c.Runs < 0 || c.Rate < 0:
 		return errors.New("--runs and --rate cannot be negative")
+	case len(c.Clients) > 0 || c.Patience != 0:
+		return errors.New("--clients and --patience are for `nearcast lab test quic`")
 	}
 	if err := lab.CheckEvents(c.Events...); err != nil {
 		return err
 	}
 	return c.inLab(s, errTargets, func(ctx context.Context, l *lab.Lab) (outcome, error) {
 		report, err := l.MeasureFailover(ctx, lab.FailoverOptions{Runs: c.Runs, Events: c.Events, Rate: c.Rate})
-		write := report.WriteTable
-		switch c.Output {
-		case "json":
-			write = report.WriteJSON
-		case "markdown":
-			write = report.WriteMarkdown
-		}
-		return outcome{write, report.Missed()}, err
+		return outcome{c.choose(report), report.Missed()}, err
 	})
+}
+
+// quic measures what real QUIC clients live through in a lab of its own.
+func (c labTestCmd) quic(s std) error {
+	if c.Runs < 0 || c.Rate < 0 || c.Patience < 0 {
+		return errors.New("--runs, --rate and --patience cannot be negative")
+	}
+	if err := lab.CheckQUIC(c.Events, c.Clients); err != nil {
+		return err
+	}
+	return c.inLab(s, errTargets, func(ctx context.Context, l *lab.Lab) (outcome, error) {
+		report, err := l.MeasureQUIC(ctx, lab.QUICOptions{Runs: c.Runs, Events: c.Events, Clients: c.Clients, Rate: c.Rate, Patience: c.Patience})
+		return outcome{c.choose(report), report.Missed()}, err
+	})
+}
+
+// written is a report of measurements.
+type written interface {
+	WriteTable(io.Writer) error
+	WriteJSON(io.Writer) error
+	WriteMarkdown(io.Writer) error
+}
+
+// choose is how to write the report.
+func (c labTestCmd) choose(report written) func(io.Writer) error {
+	switch c.Output {
+	case "json":
+		return report.WriteJSON
+	case "markdown":
+		return report.WriteMarkdown
+	}
+	return report.WriteTable
 }
 
 type labDownCmd struct{}

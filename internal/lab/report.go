@@ -17,7 +17,7 @@ type Row struct {
 	Withdrawn time.Duration // from the event until the router held no route from its edge
 	Elsewhere time.Duration // from the event until the first request that another place answered was sent
 	Back      time.Duration // from the repair until the router held the route again
-	Longest   time.Duration // that a request took which succeeded before the repair
+	Longest   time.Duration // that a request took which succeeded before the repair; of QUIC clients, that there was no answer
 	Requests  int           // sent meanwhile by the region's client
 	Failed    int           // of those, until the repair
 	Astride   int           // of those, under way in the very moment in which the router began to send packets another way

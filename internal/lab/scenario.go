@@ -26,6 +26,8 @@ type Scenario struct {
 	browser bool
 	// pairs: every edge of a region runs, not only the first
 	pairs bool
+	// clients of package quicload that take part
+	clients []string
 }
 
 // Scenarios returns all scenarios in the order in which they run.
@@ -49,6 +51,11 @@ func Scenarios() []Scenario {
 		{Name: "flap", Proves: "sessions that flap make the edge decide nothing", run: played("flap")},
 		{Name: "shared-origin", Proves: "when all regions lose a shared origin no route moves, and the cache serves on", run: played("shared-origin")},
 		{Name: "control-plane", Proves: "a router's flood of routes and of malformed messages does not reach requests", run: played("control-plane")},
+		{Name: "quic-move", Proves: "browsers and other QUIC clients keep their connections while the route moves away and back", run: survived("move"), clients: append(quicClients(), "h2")},
+		{Name: "quic-death", Proves: "they come back at once when their edge dies", run: survived("kill"), clients: append(quicClients(), "h2")},
+		{Name: "quic-ecmp", Proves: "connections live on while two edges of a region exchange their flows, and clients come back when one dies", run: survived("ecmp-flip", "ecmp"), clients: []string{"quic-go"}, pairs: true},
+		{Name: "quic-urpf", Proves: "replies take the tunnel where the edge's own would be dropped", run: survived("urpf"), clients: []string{"quic-go"}},
+		{Name: "quic-rebind", Proves: "a client whose port changes keeps its connection", run: survived("rebind"), clients: []string{"quic-go"}},
 		{Name: "session-cleared", Proves: "an edge announces again after its router has reset the session", run: sessionCleared},
 		{Name: "wrong-password", Proves: "a wrong password is said once in the log, with the neighbor's address", run: wrongPassword},
 		{Name: "malformed-update", Proves: "malformed and oversized messages of a router stop neither the proxy nor the other session", run: malformedUpdates},
@@ -116,6 +123,11 @@ func (l *Lab) runScenario(ctx context.Context, sc Scenario, roots *x509.CertPool
 		s.row("", errors.New("needs "+browser.Available().Error()))
 		return s.rows
 	}
+	if _, err := chooseClients(sc.clients); sc.clients != nil && err != nil {
+		s.row("", err)
+		return s.rows
+	}
+	s.clients = sc.clients
 	if err := s.reset(ctx); err != nil {
 		s.row("", fmt.Errorf("before the scenario: %w", err))
 	} else {

@@ -34,6 +34,9 @@ func TestScenarios(t *testing.T) {
 			if err := browser.Available(); sc.browser && err != nil {
 				t.Skipf("needs %v", err)
 			}
+			if _, err := chooseClients(sc.clients); sc.clients != nil && err != nil {
+				t.Fatal(err)
+			}
 			report, err := l.RunScenarios(t.Context(), sc.Name)
 			if err != nil {
 				t.Fatal(err)

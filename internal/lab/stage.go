@@ -26,8 +26,9 @@ type stage struct {
 	scenario string
 	pairs    bool // every edge of a region runs, not only the first
 	roots    *x509.CertPool
-	rate     float64 // requests a second of each load, default usualRate
-	short    bool    // less of what takes long
+	rate     float64  // requests a second of each load, default usualRate
+	short    bool     // less of what takes long
+	clients  []string // of package quicload that take part
 	rows     []Row
 	lost     error // of the event played last, what is to be said of failures that nothing excuses
 }

@@ -36,6 +36,7 @@ type Config struct {
 	Host      string // the only name that resolves
 	Address   netip.Addr
 	KeyHashes []string // base64 SHA-256 of the public keys to trust without an authority
+	OnlyTCP   bool     // no QUIC, not even where it is offered
 }
 
 // Browser is a running browser with one tab.
@@ -54,15 +55,26 @@ type Page struct {
 
 // arguments are the browser's. QUIC is used from the first request, or the first would go over TCP to learn that it may.
 func arguments(cfg Config) []string {
-	return []string{
+	protocol := []string{"--enable-quic", "--origin-to-force-quic-on=" + cfg.Host + ":443"}
+	if cfg.OnlyTCP {
+		protocol = []string{"--disable-quic"}
+	}
+	return append(protocol,
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync",
 		"--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-extensions",
-		"--remote-debugging-pipe", "--user-data-dir=" + cfg.Dir,
-		"--enable-quic", "--origin-to-force-quic-on=" + cfg.Host + ":443",
-		fmt.Sprintf("--host-resolver-rules=MAP %s %s, MAP * ~NOTFOUND", cfg.Host, cfg.Address),
-		"--ignore-certificate-errors-spki-list=" + strings.Join(cfg.KeyHashes, ","),
+		"--remote-debugging-pipe", "--user-data-dir="+cfg.Dir,
+		fmt.Sprintf("--host-resolver-rules=MAP %s %s, MAP * ~NOTFOUND", cfg.Host, literal(cfg.Address)),
+		"--ignore-certificate-errors-spki-list="+strings.Join(cfg.KeyHashes, ","),
 		"about:blank",
+	)
+}
+
+// literal is an address as a URL has it.
+func literal(a netip.Addr) string {
+	if a.Is6() {
+		return "[" + a.String() + "]"
 	}
+	return a.String()
 }
 
 // Start starts a browser. The caller closes it.
@@ -123,29 +135,22 @@ const question = `document.title !== "loaded" ? "" : JSON.stringify({
 // Load loads a page of the lab's origin and returns what it says once it is complete.
 func (b *Browser) Load(ctx context.Context, url string) (Page, error) {
 	var page Page
-	var went struct {
-		Error string `json:"errorText"`
-	}
-	if err := b.pipe.call(ctx, b.session, "Page.navigate", map[string]any{"url": url}, &went); err != nil {
+	if err := b.Go(ctx, url); err != nil {
 		return page, err
-	}
-	if went.Error != "" {
-		return page, fmt.Errorf("load %s: %s", url, went.Error)
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		var answer struct {
-			Result struct {
-				Value string `json:"value"`
-			} `json:"result"`
+		var answer string
+		data, err := b.Evaluate(ctx, question)
+		if err == nil {
+			err = json.Unmarshal(data, &answer)
 		}
-		err := b.pipe.call(ctx, b.session, "Runtime.evaluate", map[string]any{"expression": question, "returnByValue": true}, &answer)
 		if err != nil {
 			return page, fmt.Errorf("load %s: %w", url, err)
 		}
-		if answer.Result.Value != "" {
-			return page, json.Unmarshal([]byte(answer.Result.Value), &page)
+		if answer != "" {
+			return page, json.Unmarshal([]byte(answer), &page)
 		}
 		select {
 		case <-ctx.Done():
@@ -153,6 +158,39 @@ func (b *Browser) Load(ctx context.Context, url string) (Page, error) {
 		case <-tick.C:
 		}
 	}
+}
+
+// Go leads the tab to a page. It returns when the page has begun, which a script that is evaluated next can rely on.
+func (b *Browser) Go(ctx context.Context, url string) error {
+	var went struct {
+		Error string `json:"errorText"`
+	}
+	if err := b.pipe.call(ctx, b.session, "Page.navigate", map[string]any{"url": url}, &went); err != nil {
+		return err
+	}
+	if went.Error != "" {
+		return fmt.Errorf("load %s: %s", url, went.Error)
+	}
+	return nil
+}
+
+// Evaluate returns the value of an expression in the page, as JSON. If it is a promise, its value is that of what it promises.
+func (b *Browser) Evaluate(ctx context.Context, expression string) (json.RawMessage, error) {
+	var answer struct {
+		Result struct {
+			Value       json.RawMessage `json:"value"`
+			Description string          `json:"description"`
+		} `json:"result"`
+		Exception *struct{} `json:"exceptionDetails"`
+	}
+	params := map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}
+	if err := b.pipe.call(ctx, b.session, "Runtime.evaluate", params, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Exception != nil {
+		return nil, fmt.Errorf("the page's script: %s", answer.Result.Description)
+	}
+	return answer.Result.Value, nil
 }
 
 // Close ends the browser with all its processes and waits for it.

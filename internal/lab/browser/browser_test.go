@@ -98,6 +98,13 @@ func TestArguments(t *testing.T) {
 	if slices.Contains(args, "--disable-quic") {
 		t.Error("QUIC is off")
 	}
+	args = arguments(Config{Host: "www.lab.example", Address: netip.MustParseAddr("2001:db8::1"), OnlyTCP: true})
+	if slices.Contains(args, "--enable-quic") || !slices.Contains(args, "--disable-quic") {
+		t.Errorf("QUIC is on: %q", args)
+	}
+	if want := "--host-resolver-rules=MAP www.lab.example [2001:db8::1], MAP * ~NOTFOUND"; !slices.Contains(args, want) {
+		t.Errorf("no %s in %q", want, args)
+	}
 }
 
 // The real browser starts, shows a page of a file, and is gone afterwards.
@@ -120,6 +127,12 @@ func TestRealBrowser(t *testing.T) {
 	defer b.Close()
 	if got, err := b.Load(ctx, "file://"+page); err != nil || got.Region != "tyo" {
 		t.Errorf("%+v %v", got, err)
+	}
+	if got, err := b.Evaluate(ctx, "new Promise(ok => setTimeout(ok, 1, {a: [1, 2]}))"); err != nil || string(got) != `{"a":[1,2]}` {
+		t.Errorf("a promise: %s %v", got, err)
+	}
+	if got, err := b.Evaluate(ctx, "nothing.of.the.kind"); err == nil || !strings.Contains(err.Error(), "nothing is not defined") {
+		t.Errorf("an exception: %s %v", got, err)
 	}
 	if _, err := b.Load(ctx, "https://nowhere.example/"); err == nil || !strings.Contains(err.Error(), "ERR_NAME_NOT_RESOLVED") {
 		t.Errorf("a name that does not resolve: %v", err)

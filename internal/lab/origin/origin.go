@@ -48,6 +48,8 @@ type Origin struct {
 //	/static/NAME      cacheable for ?age=N seconds, default an hour; ?size=N bytes, default 1024
 //	/dynamic          never stored
 //	/slow?ms=N        as /dynamic, after N milliseconds
+//	/stream?every=D   as /dynamic, but a line with its number at once and then after every D, ?n=N lines in all, each flushed
+//	/bulk?size=N      never stored; N bytes for a GET, whose digest is in Repr-Digest; a POST is answered with a Receipt
 //	/page             a page that writes the protocol it came over into itself
 //	/count            Counts as JSON
 func New(region string) *Origin {
@@ -56,6 +58,9 @@ func New(region string) *Origin {
 	o.mux.HandleFunc("GET /static/", o.counted(o.static))
 	o.mux.HandleFunc("/dynamic", o.counted(o.dynamic))
 	o.mux.HandleFunc("/slow", o.counted(o.slow))
+	o.mux.HandleFunc("GET /stream", o.counted(o.stream))
+	o.mux.HandleFunc("GET /bulk", o.counted(o.send))
+	o.mux.HandleFunc("POST /bulk", o.counted(o.receive))
 	o.mux.HandleFunc("GET /page", o.counted(o.page))
 	o.mux.HandleFunc("GET /count", o.count)
 	return o

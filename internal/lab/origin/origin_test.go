@@ -2,10 +2,14 @@ package origin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -26,6 +30,11 @@ func TestEveryResponseNamesItsRegionAndSaysIfItMayBeStored(t *testing.T) {
 		{"/slow", "", "ms", 400},
 		{"/slow?ms=99999999999999999", "", "ms", 400},
 		{"/page", "no-store", "nextHopProtocol", 200},
+		{"/stream?every=1ms&n=3", "no-store", "0\n1\n2\n", 200},
+		{"/stream?every=0s&n=3", "", "every", 400},
+		{"/stream?every=1ms&n=-1", "", "lines", 400},
+		{"/bulk?size=3", "no-store", "\x00\x00\x00", 200},
+		{"/bulk?size=999999999", "", "size", 400},
 		{"/count", "no-store", `"region":"tyo"`, 200},
 		{"/elsewhere", "", "not found", 404},
 	} {
@@ -83,5 +92,30 @@ func TestServeEndsWithItsContext(t *testing.T) {
 func TestRunSaysWhyItCannotListen(t *testing.T) {
 	if err := Run(t.Context(), "nyc", "256.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "nyc") {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// What /bulk sends has the digest that it says, and what it is sent has the one in the receipt.
+func TestBulk(t *testing.T) {
+	const size = 100_000
+	o := New("nyc")
+	down := httptest.NewRecorder()
+	o.ServeHTTP(down, httptest.NewRequest("GET", "/bulk?size="+strconv.Itoa(size), nil))
+	sum := sha256.Sum256(down.Body.Bytes())
+	if want := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"; down.Body.Len() != size || down.Header().Get("Repr-Digest") != want {
+		t.Errorf("%d bytes, digest %s, want %s", down.Body.Len(), down.Header().Get("Repr-Digest"), want)
+	}
+	seen := map[string]bool{}
+	for at := 0; at < size; at += 8 {
+		seen[string(down.Body.Bytes()[at:at+8])] = true
+	}
+	if len(seen) != size/8 {
+		t.Errorf("%d different eighths of %d", len(seen), size/8)
+	}
+	up := httptest.NewRecorder()
+	o.ServeHTTP(up, httptest.NewRequest("POST", "/bulk", down.Body))
+	var got Receipt
+	if err := json.Unmarshal(up.Body.Bytes(), &got); err != nil || got != (Receipt{"nyc", size, hex.EncodeToString(sum[:])}) {
+		t.Errorf("%+v %v", got, err)
 	}
 }

@@ -1,0 +1,122 @@
+package quicload
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"nearcast/internal/lab/netns"
+	"nearcast/internal/lab/origin"
+	"nearcast/internal/pki"
+)
+
+const testHost = "www.lab.example"
+
+// stage is a server and a client, each in a namespace of its own, joined by a cable.
+type stage struct {
+	client, server netns.Namespace
+	target         Target
+	edge           atomic.Value      // the server's name, a string
+	replace        func(name string) // gives the server a successor with the same keys
+}
+
+// newStage brings up a server of the lab's origin over HTTP/3 and HTTP/2.
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	name := fmt.Sprintf("qc-%d-%d-", os.Getpid(), time.Now().UnixNano()%1e6)
+	s := &stage{client: netns.Namespace(name + "client"), server: netns.Namespace(name + "server")}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, n := range []netns.Namespace{s.client, s.server} {
+		if err := n.Create(ctx); err != nil {
+			t.Skipf("needs network namespaces: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := n.Delete(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	must(t, s.client.IP(ctx, "link add up0 type veth peer name up0 netns "+string(s.server), "addr add 198.51.100.1/24 dev up0", "link set up0 up"))
+	must(t, s.server.IP(ctx, "addr add 198.51.100.2/24 dev up0", "link set up0 up"))
+
+	dir := t.TempDir()
+	authority, err := pki.NewAuthority(time.Now(), "a test", time.Hour)
+	must(t, err)
+	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	must(t, authority.WriteFile(ca))
+	must(t, authority.Issue("edge-1", []string{testHost}, nil, cert, key))
+	hash, err := pki.KeyHash(cert)
+	must(t, err)
+	s.target = Target{Namespace: s.client, Host: testHost, Address: netip.MustParseAddr("198.51.100.2"), Authority: ca, KeyHashes: []string{hash},
+		Dir: dir, Log: filepath.Join(dir, "client.log")}
+	s.serve(t, ctx, cert, key)
+	return s
+}
+
+func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	must(t, err)
+	conf := &tls.Config{Certificates: []tls.Certificate{pair}}
+	conf.SetSessionTicketKeys([][32]byte{{1}})
+	from := origin.New("tyo")
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Via", "1.1 other, 3.0 "+s.edge.Load().(string)+" (nearcast)")
+		from.ServeHTTP(w, r)
+	})
+	var end func()
+	s.replace = func(name string) {
+		t.Helper()
+		if end != nil {
+			end()
+		}
+		s.edge.Store(name)
+		end = s.serveOnce(t, ctx, conf, handler)
+	}
+	s.replace("edge-1")
+	t.Cleanup(func() { end() })
+}
+
+// serveOnce serves until the function that it returns is called, which ends all without a word to anybody.
+func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, handler http.Handler) func() {
+	t.Helper()
+	socket, err := s.server.ListenUDP("udp4", &net.UDPAddr{Port: 443})
+	must(t, err)
+	tr := &quic.Transport{Conn: socket, StatelessResetKey: &quic.StatelessResetKey{2}}
+	quicListener, err := tr.ListenEarly(http3.ConfigureTLSConfig(conf), &quic.Config{Allow0RTT: true})
+	must(t, err)
+	over3 := &http3.Server{Handler: handler}
+	listener, err := s.server.Listen(ctx, "tcp4", ":443")
+	must(t, err)
+	over2 := &http.Server{Handler: handler, TLSConfig: conf.Clone()}
+	done := make(chan error, 2)
+	go func() { done <- over3.ServeListener(quicListener) }()
+	go func() { done <- over2.ServeTLS(listener, "", "") }()
+	return func() {
+		_, _, _, _, _ = socket.Close(), over3.Close(), quicListener.Close(), tr.Close(), over2.Close()
+		<-done
+		<-done
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,52 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"nearcast/internal/lab/survival"
+)
+
+// gatePatience is short: what is not back by then is not back within any bound.
+const gatePatience = 2 * time.Second
+
+// survived is a scenario that plays events once under real clients, and judges them by those targets that do not depend on how fast the machine
+// is. It has a row for each event.
+func survived(names ...string) func(context.Context, *stage) {
+	return func(ctx context.Context, s *stage) {
+		chosen, err := chooseQUICEvents(names)
+		if err != nil {
+			s.row("", err)
+			return
+		}
+		clients, err := chooseClients(s.clients)
+		if err != nil {
+			s.row("", err)
+			return
+		}
+		o := QUICOptions{Rate: quicRate, Patience: gatePatience}
+		for _, e := range chosen {
+			row := s.newRow(quicRegion)
+			s.fill(&row, func() error { return row.survive(e.Event, s.survive(ctx, e, clients, o)) })
+		}
+	}
+}
+
+// survive fills the row from the clients' runs of an event, and says what must not have happened.
+func (r *Row) survive(e survival.Event, runs []survival.Run) error {
+	var errs []error
+	for _, run := range runs {
+		r.Requests += int(run.Sample[survival.Requests])
+		r.Failed += int(run.Sample[survival.Failed])
+		r.Longest = max(r.Longest, time.Duration(run.Sample[survival.Gap]*float64(time.Millisecond)))
+		if err := judgeSurvival(e, run); err != nil {
+			errs = append(errs, fmt.Errorf("%s, %s: %w", e.Name, run.Client, err))
+			if run.Lost != "" {
+				errs = append(errs, fmt.Errorf("%s: %s", run.Client, run.Lost))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,207 @@
+// Package survival says what clients have lived through: for each event of the lab and each client the longest time without an answer and the
+// requests that failed, and whether that is as good as it must be.
+package survival
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"nearcast/internal/lab/failover"
+)
+
+// Metric is something that is measured of a client in a run. Not every event has every metric.
+type Metric string
+
+// The metrics. Times are in milliseconds, but Forwarding's.
+const (
+	Requests   Metric = "requests"           // of the run
+	Failed     Metric = "failed"             // of those
+	Gap        Metric = "gap"                // longest time from the event's last answer before it on in which no answer was completed
+	Beyond     Metric = "gap_beyond"         // Gap less the interval of requests and the median time that one took before the event
+	Renewed    Metric = "connections_begun"  // after the event
+	Unanswered Metric = "unanswered"         // 1: the gap had not ended when the run did
+	Early      Metric = "early_connections"  // begun after the event with requests that did not wait for the handshake (0-RTT)
+	Took       Metric = "took"               // by the transfers
+	Stall      Metric = "stall"              // longest time without progress in a transfer
+	Ports      Metric = "ports"              // that the clients had, all clients
+	Forwarded  Metric = "forwarded"          // datagrams from edge to edge, all clients
+	Returned   Metric = "returned"           // datagrams to clients that took the tunnel, counted at both its ends
+	Resets     Metric = "resets"             // stateless resets sent by edges, all clients
+	Sender     Metric = "forwarding_sender"  // microseconds of CPU for a datagram at the edge that sends it on
+	Owner      Metric = "forwarding_owner"   // the same at the edge that has the connection
+	Datagrams  Metric = "measured_datagrams" // that those two are of
+)
+
+// unit is how a value is written.
+type unit int
+
+const (
+	count unit = iota
+	milliseconds
+	microseconds
+)
+
+// facts are what is to be known of a metric, in the order in which those without a column are named.
+var facts = []struct {
+	metric Metric
+	title  string
+	unit   unit
+	aside  bool // named beside the table; the cells of the table have Gap, Failed, Requests and Renewed
+}{
+	{Requests, "requests", count, false},
+	{Failed, "failed", count, false},
+	{Gap, "gap", milliseconds, false},
+	{Beyond, "gap beyond interval and request", milliseconds, false},
+	{Renewed, "connections begun", count, false},
+	{Unanswered, "unanswered at the end", count, false},
+	{Early, "connections begun with 0-RTT", count, true},
+	{Took, "took", milliseconds, false},
+	{Stall, "longest stall", milliseconds, true},
+	{Ports, "ports of all clients", count, true},
+	{Forwarded, "datagrams forwarded", count, true},
+	{Returned, "datagrams returned, counted twice", count, true},
+	{Resets, "stateless resets", count, true},
+	{Sender, "CPU to send a datagram on", microseconds, true},
+	{Owner, "CPU to take one that was sent on", microseconds, true},
+	{Datagrams, "datagrams measured", count, true},
+}
+
+// Title is the metric in words.
+func (m Metric) Title() string {
+	if i := m.index(); i >= 0 {
+		return facts[i].title
+	}
+	return string(m)
+}
+
+// Format writes a value of the metric with its unit.
+func (m Metric) Format(v float64) string {
+	if i := m.index(); i >= 0 {
+		switch facts[i].unit {
+		case milliseconds:
+			return strconv.FormatFloat(v, 'f', 0, 64) + " ms"
+		case microseconds:
+			return strconv.FormatFloat(v, 'f', 1, 64) + " µs"
+		}
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}
+
+func (m Metric) index() int {
+	for i, f := range facts {
+		if f.metric == m {
+			return i
+		}
+	}
+	return -1
+}
+
+// Sample is what one run showed of one client. What was not measured is not in it.
+type Sample map[Metric]float64
+
+// Event is something that happens to a region, and what must come of it.
+type Event struct {
+	Name    string
+	Does    string // what is done
+	Holds   string // what must hold, in words
+	Clients []string
+	Targets []Target
+}
+
+// Has reports whether the client takes part. Without a list all do.
+func (e Event) Has(client string) bool {
+	return len(e.Clients) == 0 || slices.Contains(e.Clients, client)
+}
+
+// Target bounds a metric of some clients.
+type Target struct {
+	Metric  Metric
+	AtMost  float64  // the 95th percentile
+	AtLeast float64  // the least; instead of AtMost when it is not zero
+	Of      []string // the clients that must meet it
+	Timed   bool     // depends on how fast the machine is, so that it is for measurements only
+}
+
+// String is the target in words.
+func (t Target) String() string {
+	if t.AtLeast != 0 {
+		return fmt.Sprintf("%s ≥ %s", t.Metric.Title(), t.Metric.Format(t.AtLeast))
+	}
+	return fmt.Sprintf("%s ≤ %s", t.Metric.Title(), t.Metric.Format(t.AtMost))
+}
+
+// Run is one client's part in one time that an event was played.
+type Run struct {
+	Event, Client string
+	Sample        Sample
+	Lost          string // of the requests that failed the first, in words
+	Err           error  // why there is no whole sample, or what must not have happened besides the targets
+}
+
+// notes are what is to be said of the run besides its figures.
+func (r Run) notes() []string {
+	var notes []string
+	if r.Err != nil {
+		notes = append(notes, oneLine(r.Err))
+	}
+	if r.Lost != "" {
+		notes = append(notes, r.Lost)
+	}
+	return notes
+}
+
+// Verdict is what became of a target with a client.
+type Verdict struct {
+	Target Target
+	Client string
+	Met    bool
+	Figure float64 // what was measured, if anything
+	None   bool    // nothing was measured, so it is not met
+}
+
+// String is the verdict with its figure.
+func (v Verdict) String() string {
+	word := "MISSED"
+	if v.Met {
+		word = "met"
+	}
+	if v.None {
+		return fmt.Sprintf("%s: %s, not measured", v.Target, word)
+	}
+	return fmt.Sprintf("%s: %s, %s", v.Target, word, v.Target.Metric.Format(v.Figure))
+}
+
+// Judge says what the client's runs make of the target.
+func (t Target) Judge(client string, runs []Run) Verdict {
+	percent := 95.0
+	if t.AtLeast != 0 {
+		percent = 0
+	}
+	figure, ok := failover.Percentile(valuesOf(runs, t.Metric), percent)
+	v := Verdict{Target: t, Client: client, Figure: figure, None: !ok}
+	v.Met = ok && (t.AtLeast != 0 && figure >= t.AtLeast || t.AtLeast == 0 && figure <= t.AtMost)
+	return v
+}
+
+func valuesOf(runs []Run, m Metric) []float64 {
+	var values []float64
+	for _, r := range runs {
+		if v, ok := r.Sample[m]; ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+func total(runs []Run, m Metric) float64 {
+	sum := 0.0
+	for _, v := range valuesOf(runs, m) {
+		sum += v
+	}
+	return sum
+}
+
+// oneLine is an error for a place with room for a line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
