@@ -9,6 +9,7 @@ import (
 
 	"nearcast/cache"
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/flood"
 	"nearcast/proxy/message"
 )
 
@@ -115,6 +116,16 @@ type LimitsConfig struct {
 	// HandshakesPerAddress bounds the TLS and QUIC handshakes that one such address begins.
 	HandshakesPerAddress RateConfig `yaml:"handshakes_per_address"`
 
+	// QUICInitialsPerPrefix and QUICInitials bound the QUIC clients that begin a handshake and do not come back: those of one /24 of IPv4, or /56 of
+	// IPv6, and all. A client that proves its address is given back, so that honest ones need no more than what is under way within a round trip.
+	QUICInitialsPerPrefix RateConfig `yaml:"quic_initials_per_prefix"`
+	QUICInitials          RateConfig `yaml:"quic_initials"`
+	// QUICRetryAbove is the number of QUIC handshakes in progress from which on a client must prove its address first (Retry), which costs it one
+	// round trip. Default 256; 0: only when half of what strangers may use of quic_initials is gone.
+	QUICRetryAbove int `yaml:"quic_retry_above"`
+	// QUICHalfOpen is the largest number of QUIC handshakes in progress. Each may take some 70 KiB. Default 4096; 0: no limit.
+	QUICHalfOpen int `yaml:"quic_half_open"`
+
 	// BodyTimeout is how long a client may keep us waiting, in all, in sending a request's body or taking a response; a second is
 	// added for each MinRate bytes that it has moved. Default 60s.
 	BodyTimeout time.Duration `yaml:"body_timeout"`
@@ -132,8 +143,16 @@ func (c *LimitsConfig) SetDefaults() {
 	*c = LimitsConfig{MaxConnections: 65536, MaxHeaderSize: 64 << 10, MaxBodySize: 1 << 30,
 		HeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxStreams: 128,
 		MaxConnectionsPerAddress: 1024, HandshakesPerAddress: RateConfig{Rate: 200, Burst: 1000},
+		QUICInitialsPerPrefix: RateConfig{Rate: 32, Burst: 512}, QUICInitials: RateConfig{Rate: 256, Burst: 2048}, QUICRetryAbove: 256, QUICHalfOpen: 4096,
 		BodyTimeout: time.Minute, MinRate: 1 << 10}
 }
+
+// guard are the limits of a flood of QUIC clients.
+func (c *LimitsConfig) guard() flood.Limits {
+	return flood.Limits{Prefix: c.QUICInitialsPerPrefix.guard(), All: c.QUICInitials.guard(), RetryAbove: c.QUICRetryAbove, HalfOpen: c.QUICHalfOpen}
+}
+
+func (c RateConfig) guard() flood.Rate { return flood.Rate{PerSecond: c.Rate, Burst: c.Burst} }
 
 // pace is the least speed of clients.
 func (c *LimitsConfig) pace() message.Pace {

@@ -17,6 +17,7 @@ import (
 	"nearcast/proxy/h1"
 	"nearcast/proxy/h2"
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/flood"
 	"nearcast/proxy/message"
 )
 
@@ -51,6 +52,7 @@ type Front struct {
 	open      atomic.Int64 // client connections
 	early     atomic.Int64 // those of TCP that have not begun to speak HTTP
 	addresses *addresses
+	guard     *flood.Guard  // of all QUIC listeners; nil without any
 	stopping  chan struct{} // closed when nothing is to be accepted any more
 	done      chan struct{} // closed when Run has ended
 

@@ -9,8 +9,10 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/flood"
 	"nearcast/proxy/message"
 )
 
@@ -70,6 +72,9 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 	}
 	q := &quicListener{m: l.m, info: Listener{
 		Name: cfg.Address, Address: message.AddrPort(sockets[0].LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
+	if f.guard == nil {
+		f.guard = flood.New(f.limits.guard(), time.Now(), flood.NewMetrics(f.m.set))
+	}
 	q.srv, err = h3.Listen(sockets, h3.Config{
 		TLS:              f.certs.quic,
 		Fleet:            f.h3Fleet(),
@@ -82,6 +87,7 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		EarlyData:        f.certs.earlyData,
 		CountError:       f.m.breaches[message.HTTP3],
 		Log:              f.log,
+		Guard:            f.guard,
 		Metrics:          f.m.set,
 		Name:             cfg.Address,
 		Events: h3.Events{

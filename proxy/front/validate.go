@@ -2,6 +2,7 @@ package front
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -121,6 +122,18 @@ func (c *LimitsConfig) Validate(report func(key, fault string)) {
 	}
 	if c.MaxConnectionsPerAddress < 0 {
 		report("max_connections_per_address", "must not be negative; 0 is no limit")
+	}
+	if c.QUICRetryAbove < 0 {
+		report("quic_retry_above", "must not be negative; 0 is only when quic_initials run short")
+	}
+	if c.QUICHalfOpen < 0 {
+		report("quic_half_open", "must not be negative; 0 is no limit")
+	}
+	if c.QUICHalfOpen > 0 && c.QUICRetryAbove >= c.QUICHalfOpen {
+		report("quic_half_open", fmt.Sprintf("must be more than quic_retry_above, which is %d: else clients are refused before they are asked to prove their address", c.QUICRetryAbove))
+	}
+	if p, all := c.QUICInitialsPerPrefix, c.QUICInitials; p.Rate > 0 && all.Rate > 0 && p.Burst > all.Burst {
+		report("quic_initials_per_prefix.burst", fmt.Sprintf("must be at most that of quic_initials, which is %d: else one prefix can use up what is for all", all.Burst))
 	}
 	if c.BodyTimeout != 0 && c.BodyTimeout < time.Second {
 		report("body_timeout", "must be at least 1s, or 0s for no limit")

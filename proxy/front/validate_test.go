@@ -94,6 +94,20 @@ func TestLimitsValidate(t *testing.T) {
 		"max_connections_per_address", "body_timeout", "min_rate"}) {
 		t.Errorf("too much: %q", got)
 	}
+
+	c.SetDefaults()
+	c.QUICRetryAbove, c.QUICHalfOpen = -1, -1
+	if got := reported(&c); !slices.Equal(got, []string{"quic_retry_above", "quic_half_open"}) {
+		t.Errorf("less than no handshakes: %q", got)
+	}
+	c.QUICRetryAbove, c.QUICHalfOpen, c.QUICInitialsPerPrefix.Burst = 100, 100, c.QUICInitials.Burst+1
+	if got := reported(&c); !slices.Equal(got, []string{"quic_half_open", "quic_initials_per_prefix.burst"}) {
+		t.Errorf("limits that contradict each other: %q", got)
+	}
+	c.QUICHalfOpen, c.QUICInitials.Rate = 0, 0
+	if got := reported(&c); len(got) > 0 {
+		t.Errorf("no limits: %q", got)
+	}
 }
 
 func TestHTTP3IsForTLSWithoutLoadBalancers(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"nearcast/fleet/keys"
+	"nearcast/proxy/h3/flood"
 	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
@@ -33,6 +34,10 @@ type Config struct {
 	// EarlyData accepts 0-RTT from clients that were here before. Such requests may be replayed: they have TLS.EarlyData set until the
 	// handshake is complete, and it is the handler's to refuse those that are not safe (RFC 8470).
 	EarlyData bool
+
+	// Guard decides which clients get an answer while too many come; it may be that of other servers too. Nil: all, and those that come while many
+	// handshakes are in progress must prove their address first.
+	Guard *flood.Guard
 
 	Events Events
 	// CountError is told of each breach of the protocol, and each client that was too slow, by one of ErrorKinds. It may be nil.
@@ -84,6 +89,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxStreams <= 0 {
 		c.MaxStreams = 100
+	}
+	if c.Guard == nil {
+		c.Guard = flood.New(flood.Limits{RetryAbove: retryAbove}, time.Now(), nil)
 	}
 	if c.now == nil {
 		c.now = time.Now

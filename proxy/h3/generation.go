@@ -44,7 +44,7 @@ func newGeneration(s *socket, epoch keys.Epoch, first bool) (*generation, error)
 		ConnectionIDGenerator: &cidGenerator{codec: srv.codec, place: place, nonce: &s.nonce},
 		StatelessResetKey:     &reset,
 		TokenGeneratorKey:     &token,
-		VerifySourceAddress:   func(net.Addr) bool { return srv.halfOpen.Load() >= retryAbove },
+		VerifySourceAddress:   srv.verify,
 		ConnContext: func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 			return srv.admit(ctx, info, g)
 		},

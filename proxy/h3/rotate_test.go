@@ -142,15 +142,15 @@ func (r *running) dialThrough(t *testing.T, do func(), cfg *quic.Config) *quic.C
 
 // TestHandshakesOutliveTheirEpoch, answered or asked for a Retry before its end.
 func TestHandshakesOutliveTheirEpoch(t *testing.T) {
-	for _, load := range []int64{0, retryAbove} {
+	for _, load := range []int{0, retryAbove} {
 		var c calendar
 		r := start(t, ok, Config{now: c.now})
-		r.halfOpen.Add(load)
+		press(r.Server, load)
 		qc := r.dialThrough(t, func() { c.turn(r.Server, 1) }, nil)
 		if _, err := ask(t, qc, request("GET")); err != nil {
 			t.Errorf("with %d in progress: %v", load, err)
 		}
-		r.halfOpen.Add(-load)
+		press(r.Server, -load)
 		age := -1
 		r.each(func(conn *conn) {
 			age = int(keys.At(c.now())) - int(conn.qc.Context().Value(admissionKey{}).(*admission).to.epoch)
@@ -171,8 +171,8 @@ func TestATokenOfYesterdayIsNoHindrance(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.turn(r.Server, 1)
-	r.halfOpen.Add(retryAbove)
-	defer r.halfOpen.Add(-retryAbove)
+	press(r.Server, retryAbove)
+	defer press(r.Server, -retryAbove)
 	if _, err := ask(t, r.dialThrough(t, func() {}, cfg), request("GET")); err != nil {
 		t.Error(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"nearcast/fleet/keys"
 	"nearcast/proxy/h3/cid"
+	"nearcast/proxy/h3/flood"
 	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
@@ -25,10 +26,6 @@ import (
 // AltSvcMaxAge is how long a client may remember that HTTP/3 is here. It is a day and not the usual month,
 // for an anycast client may wake up in a region that has lost UDP.
 const AltSvcMaxAge = 24 * time.Hour
-
-// retryAbove is the number of handshakes in progress from which on clients must prove their address first (RFC 9000 §8.1.2):
-// it costs an honest client one round trip, and a spoofed flood most of what a handshake costs us.
-const retryAbove = 256
 
 // maxUniStreams is the number of unidirectional streams that a client may open: it needs three, the rest is for extensions.
 const maxUniStreams = 16
@@ -57,7 +54,8 @@ type Server struct {
 	codec   *cid.Codec
 	tokens  *keys.Secret // of address tokens
 	self    cid.Place    // what the places of our connections have in common
-	hub     *rescue.Hub  // nil: packets of other edges' connections stay here
+	guard   *flood.Guard
+	hub     *rescue.Hub // nil: packets of other edges' connections stay here
 	sockets []*socket
 	counts  counters
 	stop    sync.Once
@@ -68,7 +66,6 @@ type Server struct {
 	refuser message.Refuser      // likewise
 
 	// shared
-	halfOpen atomic.Int64
 	paused   atomic.Bool // new clients get no answer
 	draining atomic.Bool // a connection leaves after its request
 	leaving  atomic.Bool // a connection leaves when it has no request
@@ -88,7 +85,7 @@ func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
 	if len(sockets) == 0 || len(sockets) > cid.MaxWorkers {
 		return nil, fmt.Errorf("starting QUIC: %d sockets, and there can be from 1 to %d", len(sockets), cid.MaxWorkers)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(cfg.now)), quic: cfg.quic(), counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
+	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(cfg.now)), quic: cfg.quic(), guard: cfg.Guard, counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
 	now := cfg.now()
 	if err := s.takeKeys(now); err != nil {
 		return nil, err
@@ -165,36 +162,31 @@ func (s *Server) joinFleet() {
 // Rescue is the part of the port that talks with other edges; nil when there is none.
 func (s *Server) Rescue() *rescue.Hub { return s.hub }
 
-// admission is what a connection's context knows of its beginning.
-type admission struct {
-	to       *generation
-	accepted atomic.Bool // the handshake is complete, or has failed
-}
-
 type admissionKey struct{}
 
-var errRefused = errors.New("connection limit")
+var errRefused, errHalfOpen = errors.New("connection limit"), errors.New("too many handshakes in progress")
+
+// verify reports whether a client must prove its address before its handshake begins.
+func (s *Server) verify(client net.Addr) bool {
+	return s.guard.Verify(time.Now(), message.AddrPort(client))
+}
 
 // admit is asked for each client that begins a handshake. ctx ends with the connection.
 func (s *Server) admit(ctx context.Context, info *quic.ClientInfo, to *generation) (context.Context, error) {
 	ev := &s.cfg.Events
-	client := message.AddrPort(info.RemoteAddr)
-	if ev.Admit != nil && !ev.Admit(client) {
-		return nil, errRefused
+	a, err := s.begin(message.AddrPort(info.RemoteAddr), info.AddrVerified)
+	if err != nil {
+		return nil, err
 	}
-	s.halfOpen.Add(1)
+	a.to = to
 	s.admitted.Add(1)
-	a := &admission{to: to}
 	context.AfterFunc(ctx, func() {
 		defer s.admitted.Done()
-		if a.accepted.CompareAndSwap(false, true) {
-			s.halfOpen.Add(-1)
-			if ev.HandshakeFailed != nil {
-				ev.HandshakeFailed(context.Cause(ctx))
-			}
+		if s.finish(a, false) && ev.HandshakeFailed != nil {
+			ev.HandshakeFailed(context.Cause(ctx))
 		}
 		if ev.Closed != nil {
-			ev.Closed(client)
+			ev.Closed(a.client)
 		}
 	})
 	return context.WithValue(ctx, admissionKey{}, a), nil
@@ -202,10 +194,9 @@ func (s *Server) admit(ctx context.Context, info *quic.ClientInfo, to *generatio
 
 // accepted notes that a handshake is complete.
 func (s *Server) accepted(qc *quic.Conn) {
-	if !qc.Context().Value(admissionKey{}).(*admission).accepted.CompareAndSwap(false, true) {
+	if !s.finish(qc.Context().Value(admissionKey{}).(*admission), true) {
 		return // it ended before we saw it begin
 	}
-	s.halfOpen.Add(-1)
 	if s.cfg.Events.Accepted != nil {
 		s.cfg.Events.Accepted()
 	}

@@ -128,6 +128,10 @@ func (s *socket) sort(g *generation, m *ipv4.Message) {
 		m.N = 0
 		return
 	}
+	if long && !lets(srv.guard, m, ok) {
+		m.N = 0
+		return
+	}
 	if to != g {
 		if to.sock != s {
 			srv.counts.misdirected.Inc()

@@ -53,7 +53,7 @@ func shortTo(id []byte) []byte {
 
 func longTo(first byte, id []byte) []byte {
 	b := append([]byte{first, 0, 0, 0, 1, byte(len(id))}, id...)
-	return append(b, bytes.Repeat([]byte{0xaa}, 60)...)
+	return append(b, bytes.Repeat([]byte{0xaa}, minInitial)...)
 }
 
 func TestSteeringReadsTheWorker(t *testing.T) {
