@@ -10,6 +10,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"nearcast/fleet/keys"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
@@ -31,8 +32,11 @@ type Config struct {
 	MaxStreams       int           // concurrent requests on one connection; 0: 100
 
 	// EarlyData accepts 0-RTT from clients that were here before. Such requests may be replayed: they have TLS.EarlyData set until the
-	// handshake is complete, and it is the handler's to refuse those that are not safe (RFC 8470).
+	// handshake is complete, and it is the handler's to let those wait that are not safe (RFC 8470).
 	EarlyData bool
+	// Replay notes which tickets early data came with: what comes with one that was used before waits until the handshake is complete, and no handler
+	// sees it until then. One register serves all servers of a process. Nil: a flight that is sent again is acted on each time.
+	Replay *replay.Register
 
 	Events Events
 	// CountError is told of each breach of the protocol, and each client that was too slow, by one of ErrorKinds. It may be nil.
