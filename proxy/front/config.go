@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nearcast/cache"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/message"
 )
 
@@ -53,13 +54,18 @@ type ProxyProtocolConfig struct {
 
 // TLSConfig names the certificates.
 type TLSConfig struct {
-	MinVersion   string              `yaml:"min_version"` // "1.2" or "1.3", default "1.2"
-	EarlyData    bool                `yaml:"early_data"`  // take requests in 0-RTT over HTTP/3 (RFC 8470), default false
-	Certificates []CertificateConfig `yaml:"certificates"`
+	MinVersion string `yaml:"min_version"` // "1.2" or "1.3", default "1.2"
+	EarlyData  bool   `yaml:"early_data"`  // take requests in 0-RTT over HTTP/3 (RFC 8470), default false
+	// EarlyDataMaxAge is how old a session ticket may be that early data comes with: requests with an older one wait for the handshake. It bounds how
+	// long a recorded flight is of use to anyone. Default 1h, at most 24h.
+	EarlyDataMaxAge time.Duration       `yaml:"early_data_max_age"`
+	Certificates    []CertificateConfig `yaml:"certificates"`
 }
 
 // SetDefaults fills in the defaults.
-func (c *TLSConfig) SetDefaults() { c.MinVersion = "1.2" }
+func (c *TLSConfig) SetDefaults() {
+	c.MinVersion, c.EarlyDataMaxAge = "1.2", replay.DefaultMaxAge
+}
 
 // CertificateConfig is one PEM pair. The files are read again when they change.
 type CertificateConfig struct {

@@ -17,6 +17,7 @@ import (
 	"nearcast/proxy/h1"
 	"nearcast/proxy/h2"
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/message"
 )
 
@@ -43,7 +44,8 @@ type Front struct {
 	limits LimitsConfig
 	fleet  Fleet
 	m      *frontMetrics
-	certs  *certificates // nil when no listener has TLS
+	certs  *certificates    // nil when no listener has TLS
+	replay *replay.Register // nil when no early data is taken
 	tcp    []*tcpListener
 	quic   []*quicListener
 
@@ -109,6 +111,7 @@ func OpenInFleet(fleet Fleet, cfg []ListenConfig, tlsCfg TLSConfig, limits Limit
 		} else if fleet.Keys != nil {
 			f.certs.share(fleet.Keys, time.Now)
 		}
+		f.replay = f.replayRegister(&tlsCfg)
 	}
 	for i := range cfg {
 		if cfg[i].TLS && f.certs == nil {
