@@ -51,7 +51,7 @@ func (s *shaking) Wait(ctx context.Context) (*message.TLS, error) {
 
 // inEarlyData is r as it comes in early data.
 func inEarlyData(r *message.Request, s *shaking) *message.Request {
-	r.TLS = &message.TLS{EarlyData: true, Handshake: s}
+	r.TLS = &message.TLS{Version: 0x304, EarlyData: true, Handshake: s}
 	return r
 }
 

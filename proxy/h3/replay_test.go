@@ -141,7 +141,21 @@ func again(t *testing.T, r *running, flight [][]byte) {
 
 // TestAReplayIsNotExecuted: a first flight that is sent again is acted on once at each edge.
 func TestAReplayIsNotExecuted(t *testing.T) {
-	cfg := Config{TLS: shared(t), EarlyData: true, HandshakeTimeout: time.Second}
+	own := testTLS(t)
+	each := own.Clone()
+	each.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return own.Clone(), nil }
+	for why, cfg := range map[string]Config{
+		"tickets of a fleet":                  {TLS: own, Fleet: testFleet(t, "secret")},
+		"a configuration for each connection": {TLS: each, Fleet: testFleet(t, "secret")},
+		"tickets of the caller's":             {TLS: shared(t)},
+	} {
+		t.Run(why, func(t *testing.T) { t.Parallel(); replays(t, cfg) })
+	}
+}
+
+// replays sends the first flight of a client again to the edge that it was for, and twice to another.
+func replays(t *testing.T, cfg Config) {
+	cfg.EarlyData, cfg.HandshakeTimeout = true, time.Second
 	var a, b executions
 	first := cfg
 	first.Replay = replay.New(replay.Config{})
