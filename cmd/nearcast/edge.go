@@ -25,6 +25,7 @@ import (
 	"nearcast/proxy/front"
 	"nearcast/proxy/h3"
 	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/h3/rescue"
 )
 
@@ -227,7 +228,7 @@ func helpTexts() map[string]string {
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
 	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, h3.MetricHelp, flood.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
-		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp, rescue.MetricHelp} {
+		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp, rescue.MetricHelp, replay.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

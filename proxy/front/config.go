@@ -10,6 +10,7 @@ import (
 	"nearcast/cache"
 	"nearcast/proxy/h3"
 	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/message"
 )
 
@@ -79,10 +80,13 @@ type ProxyProtocolConfig struct {
 
 // TLSConfig names the certificates.
 type TLSConfig struct {
-	MinVersion   string              `yaml:"min_version"` // "1.2" or "1.3", default "1.2"
-	EarlyData    bool                `yaml:"early_data"`  // take requests in 0-RTT over HTTP/3 (RFC 8470), default false
-	ECH          *ECHConfig          `yaml:"ech"`         // nil: the name that a client wants can be read on its way
-	Certificates []CertificateConfig `yaml:"certificates"`
+	MinVersion string `yaml:"min_version"` // "1.2" or "1.3", default "1.2"
+	EarlyData  bool   `yaml:"early_data"`  // take requests in 0-RTT over HTTP/3 (RFC 8470), default false
+	// EarlyDataMaxAge is how old a session ticket may be that early data comes with: requests with an older one wait for the handshake. It bounds how
+	// long a recorded flight is of use to anyone. Default 1h, at most 24h.
+	EarlyDataMaxAge time.Duration       `yaml:"early_data_max_age"`
+	ECH             *ECHConfig          `yaml:"ech"` // nil: the name that a client wants can be read on its way
+	Certificates    []CertificateConfig `yaml:"certificates"`
 }
 
 // ECHConfig is Encrypted Client Hello (RFC 9849). Its keys come from the fleet's secret.
@@ -93,7 +97,9 @@ type ECHConfig struct {
 }
 
 // SetDefaults fills in the defaults.
-func (c *TLSConfig) SetDefaults() { c.MinVersion = "1.2" }
+func (c *TLSConfig) SetDefaults() {
+	c.MinVersion, c.EarlyDataMaxAge = "1.2", replay.DefaultMaxAge
+}
 
 // CertificateConfig is one PEM pair. The files are read again when they change.
 type CertificateConfig struct {

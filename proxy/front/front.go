@@ -18,6 +18,7 @@ import (
 	"nearcast/proxy/h2"
 	"nearcast/proxy/h3"
 	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/message"
 )
 
@@ -44,7 +45,8 @@ type Front struct {
 	limits LimitsConfig
 	fleet  Fleet
 	m      *frontMetrics
-	certs  *certificates // nil when no listener has TLS
+	certs  *certificates    // nil when no listener has TLS
+	replay *replay.Register // nil when no early data is taken
 	tcp    []*tcpListener
 	quic   []*quicListener
 
@@ -112,6 +114,7 @@ func OpenInFleet(fleet Fleet, cfg []ListenConfig, tlsCfg TLSConfig, limits Limit
 		} else if err := f.certs.join(fleet); err != nil {
 			errs = append(errs, err)
 		}
+		f.replay = f.replayRegister(&tlsCfg)
 	}
 	for i := range cfg {
 		if cfg[i].TLS && f.certs == nil {

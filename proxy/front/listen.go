@@ -13,6 +13,7 @@ import (
 
 	"nearcast/proxy/h3"
 	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/message"
 )
 
@@ -85,6 +86,7 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		MaxHeader:        int(f.limits.MaxHeaderSize),
 		MaxStreams:       f.limits.MaxStreams,
 		EarlyData:        f.certs.earlyData,
+		Replay:           f.replay,
 		CountError:       f.m.breaches[message.HTTP3],
 		Log:              f.log,
 		Guard:            f.guard,
@@ -108,6 +110,19 @@ func closeAll(sockets []*net.UDPConn) {
 	for _, s := range sockets {
 		s.Close()
 	}
+}
+
+// replayRegister is the one of all QUIC listeners; nil when none takes early data. Tickets that are older than this process can be read where
+// others have their keys too.
+func (f *Front) replayRegister(cfg *TLSConfig) *replay.Register {
+	if !cfg.EarlyData {
+		return nil
+	}
+	c := replay.Config{MaxAge: cfg.EarlyDataMaxAge, Metrics: f.m.set}
+	if f.fleet.Keys != nil {
+		c.Since = time.Now()
+	}
+	return replay.New(c)
 }
 
 // h3Fleet is what a QUIC listener shares; nil when that is nothing.

@@ -63,6 +63,9 @@ func (c *TLSConfig) Validate(report func(key, fault string)) {
 	if c.MinVersion != "1.2" && c.MinVersion != "1.3" {
 		report("min_version", `must be "1.2" or "1.3", in quotes`)
 	}
+	if c.EarlyDataMaxAge < time.Second || c.EarlyDataMaxAge > maxEarlyDataAge {
+		report("early_data_max_age", "must be from 1s to 24h: each ticket that was used within it is remembered")
+	}
 }
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -71,6 +74,9 @@ func (c *ECHConfig) Validate(report func(key, fault string)) {
 		report("public_name", err.Error())
 	}
 }
+
+// maxEarlyDataAge keeps what is remembered of tickets within its bound.
+const maxEarlyDataAge = 24 * time.Hour
 
 // validAddress checks host:port, where the host is empty or an IP address.
 func validAddress(s string) error {

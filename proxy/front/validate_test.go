@@ -141,8 +141,18 @@ func TestProxyProtocolValidate(t *testing.T) {
 
 func TestTLSValidate(t *testing.T) {
 	for version, ok := range map[string]bool{"1.2": true, "1.3": true, "1.1": false, "": false, "TLS1.2": false} {
-		if got := reported(&TLSConfig{MinVersion: version}); (len(got) == 0) != ok {
+		if got := reported(&TLSConfig{MinVersion: version, EarlyDataMaxAge: time.Hour}); (len(got) == 0) != ok {
 			t.Errorf("%q: reported %q", version, got)
+		}
+	}
+}
+
+func TestEarlyDataMaxAge(t *testing.T) {
+	for age, ok := range map[time.Duration]bool{time.Second: true, time.Hour: true, 24 * time.Hour: true, 0: false, -time.Hour: false, time.Second - 1: false, 25 * time.Hour: false} {
+		c := TLSConfig{EarlyDataMaxAge: age}
+		c.MinVersion = "1.2"
+		if got := reported(&c); (len(got) == 0) != ok || !ok && got[0] != "early_data_max_age" {
+			t.Errorf("%v: reported %q", age, got)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"nearcast/fleet/keys"
 	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
@@ -32,8 +33,11 @@ type Config struct {
 	MaxStreams       int           // concurrent requests on one connection; 0: 100
 
 	// EarlyData accepts 0-RTT from clients that were here before. Such requests may be replayed: they have TLS.EarlyData set until the
-	// handshake is complete, and it is the handler's to refuse those that are not safe (RFC 8470).
+	// handshake is complete, and it is the handler's to let those wait that are not safe (RFC 8470).
 	EarlyData bool
+	// Replay notes which tickets early data came with: what comes with one that was used before waits until the handshake is complete, and no handler
+	// sees it until then. One register serves all servers of a process. Nil: a flight that is sent again is acted on each time.
+	Replay *replay.Register
 
 	// Guard decides which clients get an answer while too many come; it may be that of other servers too. Nil: all, and those that come while many
 	// handshakes are in progress must prove their address first.

@@ -66,9 +66,10 @@ type Server struct {
 	refuser message.Refuser      // likewise
 
 	// shared
-	paused   atomic.Bool // new clients get no answer
-	draining atomic.Bool // a connection leaves after its request
-	leaving  atomic.Bool // a connection leaves when it has no request
+	awaiting atomic.Int64 // requests, for their handshakes
+	paused   atomic.Bool  // new clients get no answer
+	draining atomic.Bool  // a connection leaves after its request
+	leaving  atomic.Bool  // a connection leaves when it has no request
 	admitted sync.WaitGroup
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -81,11 +82,11 @@ type Server struct {
 // Listen opens a server on the sockets, which are all of one address and the server's from then on. Handshakes begin at once, so Serve should
 // follow soon.
 func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.withDefaults().withParameters()
 	if len(sockets) == 0 || len(sockets) > cid.MaxWorkers {
 		return nil, fmt.Errorf("starting QUIC: %d sockets, and there can be from 1 to %d", len(sockets), cid.MaxWorkers)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(cfg.now)), quic: cfg.quic(), guard: cfg.Guard, counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
+	s := &Server{cfg: cfg, log: cfg.Log, tls: cfg.quicTLS(cfg.now), quic: cfg.quic(), guard: cfg.Guard, counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
 	now := cfg.now()
 	if err := s.takeKeys(now); err != nil {
 		return nil, err
@@ -189,7 +190,7 @@ func (s *Server) admit(ctx context.Context, info *quic.ClientInfo, to *generatio
 			ev.Closed(a.client)
 		}
 	})
-	return context.WithValue(ctx, admissionKey{}, a), nil
+	return context.WithValue(s.admitEarly(ctx), admissionKey{}, a), nil
 }
 
 // accepted notes that a handshake is complete.

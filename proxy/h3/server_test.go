@@ -97,7 +97,9 @@ func startOn(t testing.TB, sockets []*net.UDPConn, h message.Handler, cfg Config
 	t.Helper()
 	var err error
 	r := &running{ended: make(chan error, 1)}
-	cfg.TLS = testTLS(t)
+	if cfg.TLS == nil {
+		cfg.TLS = testTLS(t)
+	}
 	if cfg.Events.Admit == nil {
 		cfg.Events = r.counts.events()
 	}
