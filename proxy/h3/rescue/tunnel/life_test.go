@@ -59,7 +59,7 @@ func TestGone(t *testing.T) {
 func TestStandstill(t *testing.T) {
 	n := newNetwork(t, 1)
 	a, b := n.edges[0], n.edges[1]
-	n.run(time.Second)
+	n.run(990 * time.Millisecond)
 	// a stands still; so does all that is on its way to it.
 	n.now += 10 * time.Second
 	b.next = n.now
@@ -69,6 +69,10 @@ func TestStandstill(t *testing.T) {
 	a.tick()
 	if p := a.Peer(a.now()); p.Dead || !p.Up || a.Counters().Standstills != 1 {
 		t.Fatalf("%+v", p)
+	}
+	n.run(time.Millisecond) // what was on its way
+	if rtt := a.Peer(a.now()).RTT; rtt > 80*time.Millisecond {
+		t.Fatalf("the standstill is in the round trip: %v", rtt)
 	}
 	n.run(290 * time.Millisecond)
 	n.mustExchange("both live")
@@ -255,11 +259,118 @@ func TestPathChanges(t *testing.T) {
 	}
 	// Silence of the peer says nothing of the path.
 	holes := a.Counters().BlackHoles
+	for a.path.size == 0 {
+		n.run(time.Millisecond)
+	}
 	n.loss = [2]float64{1, 1}
 	n.run(5 * time.Minute)
+	if a.path.size != 0 {
+		t.Fatal("a probe is waited for that nobody can answer")
+	}
 	n.loss = [2]float64{}
 	n.run(2 * time.Second)
 	if c := a.Counters().BlackHoles; c != holes {
 		t.Fatalf("%d black holes", c-holes)
+	}
+}
+
+// Losses from before a silence do not count after it.
+func TestSearchPauses(t *testing.T) {
+	s := newSearch()
+	at := time.Duration(0)
+	lose := func() int {
+		size, _ := s.next(at, 0, time.Millisecond, false)
+		s.sent(1)
+		at += time.Second
+		return size
+	}
+	lose()
+	lose()
+	lose()
+	s.pause()
+	for range maxLost {
+		if size := lose(); size != MaxDatagram {
+			t.Fatal(size)
+		}
+	}
+	if size := lose(); size == MaxDatagram {
+		t.Fatal("a size that was lost three times")
+	}
+}
+
+// Packets are signs of life as hellos are.
+func TestPacketsAreSignsOfLife(t *testing.T) {
+	a, b, now := twins(t)
+	into := new([2]Buffer)
+	for range 10 {
+		now = now.Add(200 * time.Millisecond)
+		b.Seal(now.Add(-200*time.Millisecond), Forward, 0, client4, []byte("packet"), into)
+		if _, err := a.Open(now, into[0].Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		a.Tick(now, Hello{})
+		if a.Dead(now) || !a.Peer(now).Up || !a.Peer(now).LastHeard.Equal(now) {
+			t.Fatalf("%+v", a.Peer(now))
+		}
+		b.hear(b.at(now)) // so that it goes on
+	}
+}
+
+// A hello that was overtaken does not bring back what it says.
+func TestOvertaken(t *testing.T) {
+	a, b, now := twins(t)
+	one, two := b.Tick(now, Hello{State: 1})[0], b.Tick(now, Hello{State: Gone})[0]
+	source := b.Probe(now, client4.Local.Addr())
+	three := b.Tick(now, Hello{State: Gone})[0]
+	for _, d := range [][]byte{two, one, three, source} {
+		if o, err := a.Open(now, d); err != nil || o.Hello == nil {
+			t.Fatal(err)
+		}
+		if p := a.Peer(now); p.Hello.State != Gone || !p.Dead {
+			t.Fatalf("%+v", p)
+		}
+	}
+	if len(a.theirs.sources) != 1 {
+		t.Fatal("the source is forgotten")
+	}
+}
+
+// Whoever asks without end is not answered without end.
+func TestAnswersAreFew(t *testing.T) {
+	a, b, now := twins(t)
+	ask := func(l *Link, times int) (answers int) {
+		for range times {
+			l.mu.Lock()
+			d := l.hello(l.at(now), nonce{}, what{ask: true})
+			l.mu.Unlock()
+			if o, err := a.Open(now, d); err != nil {
+				t.Fatal(err)
+			} else if o.Answer != nil {
+				answers++
+			}
+		}
+		return answers
+	}
+	a.Tick(now, Hello{})
+	if n := ask(b, 100); n != maxAnswers {
+		t.Fatalf("%d answers", n)
+	}
+	// Processes that are not proven: one answer each.
+	answers := 0
+	for range 2 * maxUnproven {
+		l := NewLink(b.cfg, now)
+		l.Tick(now, Hello{})
+		n := ask(l, 10)
+		if n > 1 {
+			t.Fatalf("%d answers to one", n)
+		}
+		answers += n
+	}
+	if answers != maxUnproven {
+		t.Fatalf("%d answers", answers)
+	}
+	a.Tick(now, Hello{})
+	if n := ask(b, 1); n != 1 {
+		t.Fatal("no answer after the next Tick")
 	}
 }

@@ -304,3 +304,43 @@ func TestNothingIsAllocated(t *testing.T) {
 		t.Errorf("%v allocations for a forged hello", n)
 	}
 }
+
+// Halves that do not belong together make no packet.
+func TestHalvesThatDoNotFit(t *testing.T) {
+	a, b, now := twins(t)
+	p := a.sender.Load()
+	half := func(k Kind, octet3 uint8, sequence uint64, plain []byte) []byte {
+		d := new(Buffer)
+		putHeader(d.b[:], k, 0, octet3, a.cfg.Self, a.cfg.Peer, p.outID, sequence)
+		d.seal(p, dataHeaderLen+copy(d.b[dataHeaderLen:], plain))
+		return d.Bytes()
+	}
+	plain := make([]byte, 1200)
+	one, two := uint8(first)<<pieceShift, uint8(second)<<pieceShift
+	for i, c := range []struct {
+		kind   Kind
+		octet3 uint8
+		plain  []byte
+	}{
+		{Return, two, plain[:100]},             // another kind
+		{Forward, two | 1, plain[:100]},        // other ECN bits
+		{Forward, two | familyIPv6, plain},     // another family
+		{Forward, two, plain[:MaxPacket-1187]}, // too much together
+	} {
+		sequence := uint64(100 + 10*i)
+		if o, err := b.Open(now, half(Forward, one, sequence, plain)); err != nil || o.Packet != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Open(now, half(c.kind, c.octet3, sequence+1, c.plain)); !errors.Is(err, ErrMalformed) {
+			t.Fatalf("case %d: %v", i, err)
+		}
+		if b.halves.n != 0 {
+			t.Fatal("they are kept")
+		}
+	}
+	for _, plain := range [][]byte{nil, make([]byte, clientLen4-1), make([]byte, clientLen4)} {
+		if _, err := b.Open(now, half(Forward, 0, 1000+uint64(len(plain)), append(plain, 0)[:max(len(plain), 1)])); !errors.Is(err, ErrMalformed) {
+			t.Fatalf("%d octets: %v", len(plain), err)
+		}
+	}
+}

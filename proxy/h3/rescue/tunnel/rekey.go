@@ -61,7 +61,6 @@ func (l *Link) accept(at time.Duration, m *message, t *trunk) {
 			l.begin(at)
 		}
 		l.theirs.renew(m.process, m.hello.Number)
-		l.gone.Store(false)
 	}
 	l.theirs.sessions[1] = l.theirs.sessions[0]
 	l.theirs.sessions[0] = session{m.session, t}

@@ -1,7 +1,9 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,10 +102,38 @@ func TestSecretsChange(t *testing.T) {
 		}
 		n.replay(e, n.seen)
 	}
+	// Changes that come faster than they can be answered.
+	a.ring, b.ring = ring(t, "new", "other"), ring(t, "new", "other")
+	n.run(time.Second)
+	for i := range 20 {
+		a.ring = ring(t, []string{"other", "new"}[i%2], []string{"new", "other"}[i%2])
+		a.tick()
+		for range 5 {
+			if !a.seal(client4, packet(n, "hasty", 100)) || !b.seal(client4, packet(n, "hasty", 100)) {
+				t.Fatal("can't seal")
+			}
+			n.run(time.Millisecond)
+		}
+	}
+	n.run(n.delay)
+	for _, e := range n.edges {
+		hasty := 0
+		for p := range e.delivered {
+			if strings.HasPrefix(p, "hasty") {
+				hasty++
+			}
+		}
+		if hasty != 100 {
+			t.Fatalf("%d of 100 packets arrived at edge %d", hasty, e.self)
+		}
+	}
+	a.ring = ring(t, "new")
+	n.run(3 * time.Second)
+	sessions := b.Counters().Sessions
 	// The same secrets read again change nothing.
 	a.ring = ring(t, "new")
 	n.carry("the same", 500*time.Millisecond)
-	if c := b.Counters().Sessions; c != 2 {
+	if c := b.Counters().Sessions; c != sessions {
 		t.Fatalf("%d sessions", c)
 	}
 	n.unique()
@@ -117,6 +147,11 @@ func TestSecretTakenAway(t *testing.T) {
 	n.run(time.Second)
 	n.carry("before", 100*time.Millisecond)
 	a.ring = ring(t, "another")
+	a.tick()
+	b.Seal(b.now(), Forward, 0, client4, []byte("packet"), &n.buffers)
+	if _, err := a.take(n.buffers[0].Bytes()); !errors.Is(err, ErrSession) {
+		t.Fatal("opened: ", err)
+	}
 	n.run(2 * time.Second)
 	if p, q := a.Peer(a.now()), b.Peer(b.now()); p.Up || q.Up || a.seal(client4, []byte("p")) || b.seal(client4, []byte("p")) {
 		t.Fatalf("%+v %+v", p, q)
@@ -128,6 +163,19 @@ func TestSecretTakenAway(t *testing.T) {
 	n.replay(b, n.seen)
 	n.mustExchange("back again")
 	n.unique()
+	// One that only the peer begins sessions with.
+	a.ring, b.ring = ring(t, "ours", "secret"), ring(t, "secret", "ours")
+	n.run(time.Second)
+	n.carry("two", 100*time.Millisecond)
+	a.ring = ring(t, "ours")
+	n.run(time.Second)
+	if a.Peer(a.now()).Up {
+		t.Fatal("up")
+	}
+	a.ring = ring(t, "ours", "secret")
+	n.run(300 * time.Millisecond)
+	n.mustExchange("two again")
+	n.replay(a, n.seen)
 	// A secret of ours that the peer gets days later.
 	a.ring = ring(t, "late", "secret")
 	n.run(time.Second)

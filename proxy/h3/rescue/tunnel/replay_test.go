@@ -110,6 +110,7 @@ func TestTwoProcesses(t *testing.T) {
 				}
 			}
 		}
+		n.replay(a, n.seen[:mark])
 		mark = len(n.seen)
 		for _, d := range say {
 			if o, err := a.take(d); err == nil && o.Answer != nil {
