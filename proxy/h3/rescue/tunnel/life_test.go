@@ -62,11 +62,11 @@ func TestStandstill(t *testing.T) {
 	// a stands still; so does all that is on its way to it.
 	n.now += 10 * time.Second
 	b.next = n.now
-	if p := a.Peer(a.now()); p.Dead || !p.Up {
+	if p := a.Peer(a.now()); p.Dead || !p.Up || !p.HearsUs {
 		t.Fatalf("before Tick knows: %+v", p)
 	}
 	a.tick()
-	if p := a.Peer(a.now()); p.Dead || !p.Up || a.Counters().Standstills != 1 {
+	if p := a.Peer(a.now()); p.Dead || !p.Up || !p.HearsUs || a.Counters().Standstills != 1 {
 		t.Fatalf("%+v", p)
 	}
 	n.run(time.Millisecond) // what was on its way
