@@ -57,6 +57,21 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
+// Two sockets at the same link.
+func BenchmarkParallel(b *testing.B) {
+	l, o, now := twins(b)
+	b.SetBytes(1200)
+	b.RunParallel(func(pb *testing.PB) {
+		into, p := new([2]Buffer), make([]byte, 1180)
+		for pb.Next() {
+			l.Seal(now, Forward, 1, client4, p, into)
+			if _, err := o.Open(now, into[0].Bytes()); err != nil && err != ErrReplayed { // held up for long
+				b.Error(err)
+			}
+		}
+	})
+}
+
 // What a forged datagram costs.
 func BenchmarkForged(b *testing.B) {
 	l, o, now := twins(b)

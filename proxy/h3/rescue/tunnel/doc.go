@@ -76,7 +76,7 @@
 // another session when the epoch or the first secret changes, and after 2^30 packets; the one before stays until the peer has the new one.
 // When the peer's process is another, all that was the old one's is dropped, and the own session drawn anew too.
 //
-// Each pair has a window over the last 8192 sequence numbers, each process one over its hellos. Nothing is taken twice.
+// Each pair has a window over the last 32768 sequence numbers, each process one over its hellos. Nothing is taken twice.
 //
 // # Life
 //

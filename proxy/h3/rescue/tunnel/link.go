@@ -160,6 +160,9 @@ func (l *Link) Tick(now time.Time, say Hello) [][]byte {
 		if !l.silent(at) {
 			l.forgiven.Store(int64(at))
 		}
+		if l.hearsUs(at) {
+			l.theirs.hears = at // what it has reported since lies in our socket
+		}
 	}
 	l.ticked.Store(int64(at))
 	l.refresh(now)
