@@ -57,6 +57,9 @@ func (*keyring) String() string { return "(secret)" }
 // GoString hides the keys.
 func (*keyring) GoString() string { return "(secret)" }
 
+// Format hides the keys from verbs that String has no say in, such as %d.
+func (*keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(secret)") }
+
 // newKeyring derives a key for each use of each secret (HKDF, RFC 5869), so that no signature of one use passes in another.
 func newKeyring(secrets []string) (*keyring, error) {
 	ring, err := keys.New(secrets)

@@ -67,7 +67,7 @@ func TestWhoMayReadTheSecret(t *testing.T) {
 
 func TestNoFormattingShowsASecret(t *testing.T) {
 	k := ring(t, secretA)
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 		if got := fmt.Sprintf(verb, k); got != "(secret)" {
 			t.Errorf("%s: %s", verb, got)
 		}

@@ -5,6 +5,7 @@ package ech
 import (
 	"crypto/ecdh"
 	"crypto/tls"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,8 +62,12 @@ func New(ring func() *keys.Ring, publicName string, now func() time.Time) *Keys 
 }
 
 // Get is a [tls.Config.GetEncryptedClientHelloKeys]. crypto/tls tries one key after the other, whatever the client says it has used, so those that
-// most clients have come first.
-func (k *Keys) Get(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+// most clients have come first. A client that has a key asks for the public name to all appearances (RFC 9849 §6.1); one that asks for another has
+// none, and only looks as if (§6.2), as browsers do: nothing is tried on it.
+func (k *Keys) Get(hello *tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+	if !strings.EqualFold(hello.ServerName, k.name) {
+		return none, nil
+	}
 	ring, p := k.ring(), periodAt(k.now())
 	if a := k.last.Load(); a != nil && a.ring == ring && a.period == p {
 		return a.keys, nil
@@ -81,6 +86,8 @@ func (k *Keys) Get(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) 
 	k.last.Store(a)
 	return a.keys, nil
 }
+
+var none = []tls.EncryptedClientHelloKey{}
 
 // newKey derives the key of a secret in a period.
 func newKey(s *keys.Secret, p period, publicName string) (tls.EncryptedClientHelloKey, error) {

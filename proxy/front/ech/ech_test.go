@@ -217,11 +217,27 @@ func TestWithout(t *testing.T) {
 
 func TestKeysAreKept(t *testing.T) {
 	s := newServer(t, secretA, secretB)
-	if got, err := s.cfg.GetEncryptedClientHelloKeys(nil); err != nil || len(got) != 6 {
-		t.Fatalf("%d keys, error %v", len(got), err)
+	for name, want := range map[string]int{public: 6, strings.ToUpper(public): 6, hidden: 0, "": 0} {
+		hello := &tls.ClientHelloInfo{ServerName: name}
+		if got, err := s.cfg.GetEncryptedClientHelloKeys(hello); err != nil || got == nil || len(got) != want {
+			t.Errorf("%q: %d keys, error %v", name, len(got), err)
+		}
+		if n := testing.AllocsPerRun(100, func() { _, _ = s.cfg.GetEncryptedClientHelloKeys(hello) }); n != 0 {
+			t.Errorf("%q: %v allocations", name, n)
+		}
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = s.cfg.GetEncryptedClientHelloKeys(nil) }); n != 0 {
-		t.Errorf("%v allocations", n)
+}
+
+// TestAnotherPublicName: a client with a record of a name that was given up is told, by a certificate for that name, to come without ECH.
+func TestAnotherPublicName(t *testing.T) {
+	s := newServer(t, secretA)
+	list, err := List(ring(t, secretA), hidden, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rejected *tls.ECHRejectionError
+	if _, _, err := s.visit(t, list); !errors.As(err, &rejected) || len(rejected.RetryConfigList) != 0 {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -239,8 +255,7 @@ func TestPublicName(t *testing.T) {
 	}
 }
 
-// BenchmarkHandshake is what the server does more for a client with a current key, with one of the period before, and with a key that nobody has, as
-// browsers send it for the sake of who has none.
+// BenchmarkHandshake is what the server does more for a client with a current key, with one of the period before, and with a key that nobody has.
 func BenchmarkHandshake(b *testing.B) {
 	for _, c := range []struct {
 		name string
