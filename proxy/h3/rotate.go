@@ -57,8 +57,7 @@ func (s *Server) keepTo(now time.Time) {
 // renew makes the generation of an epoch the current one of a socket.
 func (s *Server) renew(sock *socket, epoch keys.Epoch) error {
 	all := *sock.generations.Load()
-	old := all[0]
-	if old.epoch == epoch {
+	if all[0].epoch == epoch {
 		return nil
 	}
 	var g *generation
@@ -76,9 +75,7 @@ func (s *Server) renew(sock *socket, epoch keys.Epoch) error {
 	}
 	all = append([]*generation{g}, all...)
 	sock.generations.Store(&all)
-	sock.wake() // old stops reading
-	old.wake()
-	g.wake()
+	g.wake() // which has the older one stop reading
 	return nil
 }
 

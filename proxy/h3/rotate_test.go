@@ -268,6 +268,23 @@ func TestTheOldAreToldToLeave(t *testing.T) {
 	}
 }
 
+// TestNobodyNeedsToComeForADayToEnd: the old generation stops reading a socket on which nothing arrives.
+func TestNobodyNeedsToComeForADayToEnd(t *testing.T) {
+	var c calendar
+	r := startOn(t, portOf(t, 2), ok, Config{now: c.now})
+	over := make(chan struct{})
+	go func() {
+		c.turn(r.Server, 1)
+		c.turn(r.Server, 100)
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		t.Fatal("a generation that is too old does not end")
+	}
+}
+
 // TestTheClockIsSetBack: the generation of that epoch goes on, with what it has.
 func TestTheClockIsSetBack(t *testing.T) {
 	var c calendar

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -337,4 +338,37 @@ func TestTwoEdges(t *testing.T) {
 	}
 	edges[0].cancel()
 	eventually(t, "the other edge hears that this one has ended", func() bool { return edges[1].Rescue().Status().Peers[0].State == "gone" })
+}
+
+// BenchmarkSockets is hits of several clients at once, on one socket and on more. cpu-µs/op is that of both ends.
+func BenchmarkSockets(b *testing.B) {
+	for _, size := range []int{1 << 10, 1 << 20} {
+		for _, n := range []int{1, 2, 4} {
+			b.Run(fmt.Sprintf("%dk/%d", size>>10, n), func(b *testing.B) {
+				r := startOn(b, portOf(b, n), newHit(size), Config{Fleet: testFleet(b, "a")})
+				const clients, streams = 8, 4
+				var conns []*quic.Conn
+				for range clients {
+					conns = append(conns, r.dial(b))
+				}
+				began := cpu(b)
+				b.ResetTimer()
+				var work sync.WaitGroup
+				for i, qc := range conns {
+					work.Go(func() { drive(b, qc, (b.N+i)/clients, streams) })
+				}
+				work.Wait()
+				b.ReportMetric(float64((cpu(b)-began).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
+			})
+		}
+	}
+}
+
+// cpu is the processor time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
