@@ -14,8 +14,8 @@ import (
 const (
 	// Skew is how far the clocks of edges may be apart: a ticket from further in the future is not believed.
 	Skew = 2 * time.Second
-	// maxTickets bounds the tickets of one generation, of which there are two. One costs about 15 octets.
-	maxTickets = 1 << 20
+	// maxTickets bounds the tickets of one generation, of which there are two. One costs 36 octets at most: 19 MB a generation.
+	maxTickets = 1 << 19
 )
 
 // DefaultMaxAge is a [Config]'s MaxAge: long enough for who comes back in one sitting.
