@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,9 @@ const testHost = "www.lab.example"
 type stage struct {
 	client, server netns.Namespace
 	target         Target
+	answered       atomic.Int64      // lines and responses since the server was replaced
+	silent         atomic.Bool       // does not answer
+	hanging        atomic.Int64      // answers that were not given for that, since the server was replaced
 	edge           atomic.Value      // the server's name, a string
 	replace        func(name string) // gives the server a successor with the same keys
 }
@@ -51,8 +55,9 @@ func newStage(t *testing.T) *stage {
 			}
 		})
 	}
-	must(t, s.client.IP(ctx, "link add up0 type veth peer name up0 netns "+string(s.server), "addr add 198.51.100.1/24 dev up0", "link set up0 up"))
-	must(t, s.server.IP(ctx, "addr add 198.51.100.2/24 dev up0", "link set up0 up"))
+	must(t, s.client.IP(ctx, "link add up0 type veth peer name up0 netns "+string(s.server), "addr add 198.51.100.1/24 dev up0",
+		"addr add 2001:db8:1::1/64 dev up0", "link set up0 up"))
+	must(t, s.server.IP(ctx, "addr add 198.51.100.2/24 dev up0", "addr add 2001:db8:1::2/64 dev up0", "link set up0 up"))
 
 	dir := t.TempDir()
 	authority, err := pki.NewAuthority(time.Now(), "a test", time.Hour)
@@ -77,7 +82,7 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 	from := origin.New("tyo")
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Via", "1.1 other, 3.0 "+s.edge.Load().(string)+" (nearcast)")
-		from.ServeHTTP(w, r)
+		from.ServeHTTP(&answer{w, s, r.Context()}, r)
 	})
 	var end func()
 	s.replace = func(name string) {
@@ -86,6 +91,8 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 			end()
 		}
 		s.edge.Store(name)
+		s.answered.Store(0)
+		s.hanging.Store(0)
 		end = s.serveOnce(t, ctx, conf, handler)
 	}
 	s.replace("edge-1")
@@ -95,13 +102,13 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 // serveOnce serves until the function that it returns is called, which ends all without a word to anybody.
 func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, handler http.Handler) func() {
 	t.Helper()
-	socket, err := s.server.ListenUDP("udp4", &net.UDPAddr{Port: 443})
+	socket, err := s.server.ListenUDP("udp", &net.UDPAddr{Port: 443})
 	must(t, err)
 	tr := &quic.Transport{Conn: socket, StatelessResetKey: &quic.StatelessResetKey{2}}
 	quicListener, err := tr.ListenEarly(http3.ConfigureTLSConfig(conf), &quic.Config{Allow0RTT: true})
 	must(t, err)
 	over3 := &http3.Server{Handler: handler}
-	listener, err := s.server.Listen(ctx, "tcp4", ":443")
+	listener, err := s.server.Listen(ctx, "tcp", ":443")
 	must(t, err)
 	over2 := &http.Server{Handler: handler, TLSConfig: conf.Clone()}
 	done := make(chan error, 2)
@@ -111,6 +118,49 @@ func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, h
 		_, _, _, _, _ = socket.Close(), over3.Close(), quicListener.Close(), tr.Close(), over2.Close()
 		<-done
 		<-done
+	}
+}
+
+// answer counts what is written: a response of the origin's is one write, and a line of a stream is. A silent server writes nothing.
+type answer struct {
+	http.ResponseWriter
+	stage *stage
+	asked context.Context
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if a.stage.silent.Load() {
+		a.stage.hanging.Add(1)
+		<-a.asked.Done()
+		return 0, context.Cause(a.asked)
+	}
+	a.stage.answered.Add(1)
+	return a.ResponseWriter.Write(p)
+}
+
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// await waits until the server has answered so often.
+func (s *stage) await(t *testing.T, ctx context.Context, n int64) {
+	t.Helper()
+	err := poll(ctx, func() (bool, error) { return s.answered.Load() >= n, nil })
+	if err != nil {
+		t.Errorf("%d of %d answers: %v", s.answered.Load(), n, err)
+	}
+}
+
+// gone checks that nothing of a client is left in its namespace, nor of its files.
+func (s *stage) gone(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ip", "netns", "pids", string(s.client)).Output()
+	if err != nil || len(out) > 0 {
+		t.Errorf("processes in the client's namespace: %q %v", out, err)
+	}
+	left, err := filepath.Glob(filepath.Join(s.target.Dir, "*-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("files of the client: %q %v", left, err)
 	}
 }
 
