@@ -52,6 +52,7 @@ func inTime(m survival.Metric, most time.Duration, clients ...string) survival.T
 func kept(way time.Duration) []survival.Target {
 	return []survival.Target{
 		noneOf(survival.Failed, quicClients()...), noneOf(survival.Renewed, quicClients()...), inTime(survival.Beyond, way+50*time.Millisecond, quicClients()...),
+		bound(returning()...),
 	}
 }
 
