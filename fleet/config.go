@@ -23,6 +23,8 @@ type Config struct {
 	Timeout time.Duration `yaml:"timeout"`
 	// SilentAfter is how long an edge may go without a valid answer before it is silent. Default 3 × Interval, at least 1s; at most 1m.
 	SilentAfter time.Duration `yaml:"silent_after"`
+
+	QUIC QUICConfig `yaml:"quic"`
 }
 
 const (
@@ -38,7 +40,10 @@ const (
 const MaxEdges = 256
 
 // SetDefaults fills in the defaults. SilentAfter's depends on Interval: zero stands for it.
-func (c *Config) SetDefaults() { c.Interval, c.Timeout = 500*time.Millisecond, time.Second }
+func (c *Config) SetDefaults() {
+	c.Interval, c.Timeout = 500*time.Millisecond, time.Second
+	c.QUIC.SetDefaults()
+}
 
 // Silence is SilentAfter with its default.
 func (c *Config) Silence() time.Duration {

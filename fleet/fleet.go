@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/fleet/keys"
 )
 
 // Identity is who this edge is.
@@ -119,6 +121,14 @@ func newFleet(c *Config, self Identity, peers []Target, sys parts, log *slog.Log
 }
 
 func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// Keys are the secrets as they were read last. Nil for a nil Fleet.
+func (f *Fleet) Keys() *keys.Ring {
+	if f == nil {
+		return nil
+	}
+	return f.keys.get().ring
+}
 
 // Addr is the address in use; nil for a nil Fleet.
 func (f *Fleet) Addr() net.Addr {

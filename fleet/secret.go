@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"nearcast/fleet/keys"
 )
 
 const (
@@ -33,7 +35,10 @@ func (c *Config) CheckSecret() error {
 }
 
 // keyring are the keys of a fleet's secrets. The first pair signs questions, every pair is accepted. No formatting shows them.
-type keyring struct{ pairs []keyPair }
+type keyring struct {
+	pairs []keyPair
+	ring  *keys.Ring // of everything that edges share without asking each other
+}
 
 type keyPair struct{ question, answer []byte }
 
@@ -45,7 +50,11 @@ func (*keyring) GoString() string { return "(secret)" }
 
 // newKeyring derives a key for each use of each secret (HKDF, RFC 5869), so that no signature of one use passes in another.
 func newKeyring(secrets []string) (*keyring, error) {
-	k := new(keyring)
+	ring, err := keys.New(secrets)
+	if err != nil {
+		return nil, err
+	}
+	k := &keyring{ring: ring}
 	for _, s := range secrets {
 		question, err := hkdf.Key(sha256.New, []byte(s), nil, questionsLabel, sha256.Size)
 		if err != nil {

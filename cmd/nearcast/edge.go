@@ -23,6 +23,7 @@ import (
 	"nearcast/internal/loopback"
 	"nearcast/proxy"
 	"nearcast/proxy/front"
+	"nearcast/proxy/h3"
 )
 
 // edge is one process's parts, wired.
@@ -101,10 +102,10 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 			return nil, err
 		}
 	}
-	if e.front, err = front.Open(cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
+	if e.fleet, err = openFleet(cfg, log, set); err != nil {
 		return nil, err
 	}
-	if e.fleet, err = openFleet(cfg, log, set); err != nil {
+	if e.front, err = front.OpenInFleet(e.shared(log, set), cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
 	}
 	e.load = e.loadMonitor(log, set)
@@ -219,7 +220,7 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, h3.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
 		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp} {
 		maps.Copy(all, m)
 	}

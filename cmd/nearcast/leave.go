@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"nearcast/bgp"
@@ -17,6 +20,7 @@ type routes struct {
 	bgp.RouteSetter
 	beacon   netip.Prefix               // this region's: it leads nobody here; the zero value: there is none
 	declared map[netip.Prefix]bgp.Route // owned by the announcer
+	held     atomic.Pointer[[]netip.Prefix]
 	moved    chan struct{}              // capacity one
 }
 
@@ -34,6 +38,8 @@ func (r *routes) SetRoutes(all []bgp.Route) {
 			r.declared[route.Prefix] = route
 		}
 	}
+	held := slices.Collect(maps.Keys(r.declared))
+	r.held.Store(&held)
 	for prefix, before := range was {
 		if now, there := r.declared[prefix]; !there || repels(before, now) {
 			select {
@@ -43,6 +49,12 @@ func (r *routes) SetRoutes(all []bgp.Route) {
 			return
 		}
 	}
+}
+
+// announces says whether the address lies in a prefix that is declared now.
+func (r *routes) announces(a netip.Addr) bool {
+	held := r.held.Load()
+	return held != nil && slices.ContainsFunc(*held, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // repels says whether a route is less attractive than it was.
@@ -71,7 +83,8 @@ func (e *edge) sendClientsOn(ctx context.Context, moved <-chan struct{}) {
 
 // gate is around each planned move of a route. Attempts to connect get no answer: for a third of the pause before it, so that what was
 // begun till then has its response, and for the rest after it, while the routers next to us move the route. The clients that there are
-// learn before it that they must connect anew, and do so elsewhere: nothing of theirs is on its way when their packets go there.
+// learn before it that they must connect anew, and do so elsewhere: nothing of theirs is on its way when their packets go there. Those of QUIC
+// whose packets are sent on to us by then learn it after.
 func (e *edge) gate() (done func()) {
 	pause := e.cfg.Shutdown.Pause
 	if pause <= 0 {
@@ -79,7 +92,7 @@ func (e *edge) gate() (done func()) {
 	}
 	e.pauses.begin()
 	e.front.Pause()
-	e.front.Leave()
+	e.front.LeaveBefore()
 	sleep(e.hurried, pause/3)
 	return func() {
 		sleep(e.hurried, pause-pause/3)

@@ -7,6 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -36,21 +39,43 @@ const (
 	Hello        Use = "client hello"    // the private key of Encrypted Client Hello, RFC 9849
 )
 
-// Key is key material of 256 bits. No formatting shows it.
+// Key is key material of 256 bits. No verb of formatting, log or encoding shows it, unless it is a field that is not exported: fmt asks those nothing.
 type Key [32]byte
 
 // String hides the key.
-func (Key) String() string { return "(key)" }
+func (Key) String() string { return hiddenKey }
 
 // GoString hides the key.
-func (Key) GoString() string { return "(key)" }
+func (Key) GoString() string { return hiddenKey }
 
-// Secret is one line of the fleet's file.
+// Format hides the key from verbs that String has no say in, such as %d.
+func (Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hiddenKey) }
+
+// MarshalText hides the key from logs and JSON.
+func (Key) MarshalText() ([]byte, error) { return []byte(hiddenKey), nil }
+
+const (
+	hiddenKey    = "(key)"
+	hiddenSecret = "(secret)"
+)
+
+// Secret is one line of the fleet's file. No formatting shows it.
 type Secret struct {
+	// material is behind a function because fmt, given a verb that a value has not, prints all that is in it, also what is not exported.
+	material func() *material
+}
+
+// material is a secret and what was made of it.
+type material struct {
 	text []byte
 
 	mu   sync.Mutex
 	keys map[wanted]Key // derived so far
+}
+
+func newSecret(text string) *Secret {
+	m := &material{text: []byte(text), keys: map[wanted]Key{}}
+	return &Secret{func() *material { return m }}
 }
 
 type wanted struct {
@@ -64,42 +89,48 @@ const maxKept = 4096
 
 // Key derives the key for a use in an epoch (HKDF with SHA-256, RFC 5869). context tells keys of one use apart, such as those of two pairs of edges.
 func (s *Secret) Key(use Use, e Epoch, context string) Key {
-	w := wanted{use, e, context}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k, ok := s.keys[w]; ok {
+	return s.material().key(wanted{use, e, context})
+}
+
+func (m *material) key(w wanted) Key {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k, ok := m.keys[w]; ok {
 		return k
 	}
-	info := "nearcast fleet v1 " + string(use) + "\x00" + string(binary.BigEndian.AppendUint32(nil, uint32(e))) + context
-	b, err := hkdf.Key(sha256.New, s.text, nil, info, len(Key{}))
+	info := "nearcast fleet v1 " + string(w.use) + "\x00" + string(binary.BigEndian.AppendUint32(nil, uint32(w.epoch))) + w.context
+	b, err := hkdf.Key(sha256.New, m.text, nil, info, len(Key{}))
 	if err != nil {
 		panic("keys: " + err.Error()) // not with that length and hash
 	}
-	if len(s.keys) >= maxKept {
-		clear(s.keys)
+	if len(m.keys) >= maxKept {
+		clear(m.keys)
 	}
 	k := Key(b)
-	s.keys[w] = k
+	m.keys[w] = k
 	return k
 }
 
 // String hides the secret.
-func (*Secret) String() string { return "(secret)" }
+func (*Secret) String() string { return hiddenSecret }
 
 // GoString hides the secret.
-func (*Secret) GoString() string { return "(secret)" }
+func (*Secret) GoString() string { return hiddenSecret }
+
+// Format hides the secret from verbs that String has no say in, such as %d.
+func (*Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hiddenSecret) }
 
 // Ring are the secrets that are accepted, that which is used first.
 type Ring struct{ secrets []*Secret }
 
-// New makes a ring of at least one secret.
+// New makes a ring of at least one secret. That they are hard to guess is for the caller to see to.
 func New(secrets []string) (*Ring, error) {
-	if len(secrets) == 0 {
+	if len(secrets) == 0 || slices.Contains(secrets, "") {
 		return nil, errors.New("there is no secret")
 	}
 	r := new(Ring)
 	for _, s := range secrets {
-		r.secrets = append(r.secrets, &Secret{text: []byte(s), keys: map[wanted]Key{}})
+		r.secrets = append(r.secrets, newSecret(s))
 	}
 	return r, nil
 }
@@ -109,3 +140,18 @@ func (r *Ring) First() *Secret { return r.secrets[0] }
 
 // All are the secrets that are accepted, the first one first. Do not modify.
 func (r *Ring) All() []*Secret { return r.secrets }
+
+// Range are the keys for a use in the epochs from back before e to ahead after it, of every secret: e's own of the first secret first, then by secret
+// from the newest epoch to the oldest.
+func (r *Ring) Range(use Use, e Epoch, back, ahead uint32, context string) []Key {
+	all := make([]Key, 0, len(r.secrets)*int(back+1+ahead))
+	all = append(all, r.First().Key(use, e, context))
+	for i, s := range r.secrets {
+		for n := range back + 1 + ahead {
+			if at := e + Epoch(ahead) - Epoch(n); i > 0 || at != e {
+				all = append(all, s.Key(use, at, context))
+			}
+		}
+	}
+	return all
+}

@@ -48,6 +48,7 @@ func (r *rules) check() {
 	r.services()
 	r.anycast()
 	r.fleet()
+	r.rescue()
 	r.beacons()
 	if a := r.c.Log.Access; a != "stdout" && a != "stderr" && a != "off" {
 		hint, near := suggest(a, []string{"stdout", "stderr", "off"})

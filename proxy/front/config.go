@@ -3,6 +3,7 @@ package front
 
 import (
 	"net/netip"
+	"runtime"
 	"time"
 
 	"nearcast/cache"
@@ -17,6 +18,8 @@ type ListenConfig struct {
 	TLS bool `yaml:"tls"`
 	// HTTP3 serves HTTP/3 on the UDP port of the same number. Default: true where TLS is and ProxyProtocol is not.
 	HTTP3 *bool `yaml:"http3"`
+	// QUICSockets is how many UDP sockets serve HTTP/3, each by threads of its own. 0, the default: one a core, 8 at most.
+	QUICSockets int `yaml:"quic_sockets"`
 	// RedirectToHTTPS answers every request with 308 to the same URL with https.
 	RedirectToHTTPS bool `yaml:"redirect_to_https"`
 	// ProxyProtocol is for a listener behind load balancers that name the client in a PROXY protocol header, version 1 or 2; nil for none.
@@ -29,6 +32,16 @@ func (c *ListenConfig) ServeHTTP3() bool {
 		return c.TLS && c.ProxyProtocol == nil
 	}
 	return c.TLS && *c.HTTP3
+}
+
+// maxOwnSockets bounds the number of UDP sockets where the configuration does not say it: beyond it, reading them is not what keeps the cores busy.
+const maxOwnSockets = 8
+
+func (c *ListenConfig) quicSockets() int {
+	if c.QUICSockets > 0 {
+		return c.QUICSockets
+	}
+	return min(runtime.GOMAXPROCS(0), maxOwnSockets)
 }
 
 // ProxyProtocolConfig says whose word on a client's address is taken.

@@ -14,11 +14,9 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
-	"nearcast/fleet/keys"
 	"nearcast/proxy/h1"
 	"nearcast/proxy/h2"
 	"nearcast/proxy/h3"
-	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
 
@@ -95,12 +93,6 @@ func Open(cfg []ListenConfig, tlsCfg TLSConfig, limits LimitsConfig, log *slog.L
 	return OpenInFleet(Fleet{}, cfg, tlsCfg, limits, log, set)
 }
 
-// Fleet is what the listeners share with those of other edges. The zero value: nothing.
-type Fleet struct {
-	Keys   func() *keys.Ring // of session tickets, address tokens and Encrypted Client Hello
-	Rescue *rescue.Config    // for each QUIC port; nil: their connections end when the route moves
-}
-
 // OpenInFleet is Open for an edge that is not alone.
 func OpenInFleet(fleet Fleet, cfg []ListenConfig, tlsCfg TLSConfig, limits LimitsConfig, log *slog.Logger, set *metrics.Set) (*Front, error) {
 	if log == nil {
@@ -114,6 +106,8 @@ func OpenInFleet(fleet Fleet, cfg []ListenConfig, tlsCfg TLSConfig, limits Limit
 		var err error
 		if f.certs, err = loadCertificates(tlsCfg, time.Now(), log, f.m.set); err != nil {
 			errs = append(errs, err)
+		} else if fleet.Keys != nil {
+			f.certs.share(fleet.Keys, time.Now)
 		}
 	}
 	for i := range cfg {

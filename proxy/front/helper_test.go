@@ -113,8 +113,13 @@ func startListeners(t *testing.T, h message.Handler, limits LimitsConfig, cfg []
 
 func startTLS(t *testing.T, h message.Handler, limits LimitsConfig, tlsCfg TLSConfig, cfg []ListenConfig) *edge {
 	t.Helper()
+	return startInFleet(t, Fleet{}, h, limits, tlsCfg, cfg)
+}
+
+func startInFleet(t *testing.T, fleet Fleet, h message.Handler, limits LimitsConfig, tlsCfg TLSConfig, cfg []ListenConfig) *edge {
+	t.Helper()
 	set := metrics.NewSet()
-	f, err := Open(cfg, tlsCfg, limits, testLog(t), set)
+	f, err := OpenInFleet(fleet, cfg, tlsCfg, limits, testLog(t), set)
 	if err != nil {
 		t.Fatal(err)
 	}

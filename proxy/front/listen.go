@@ -63,13 +63,13 @@ func plainTCP() *net.ListenConfig {
 
 func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*quicListener, error) {
 	address := net.JoinHostPort(host, strconv.Itoa(int(l.info.Address.Port())))
-	pc, err := net.ListenPacket(network("udp", host), address)
+	sockets, err := listenUDP(network("udp", host), address, cfg.quicSockets())
 	if err != nil {
 		return nil, err
 	}
 	q := &quicListener{m: l.m, info: Listener{
-		Name: cfg.Address, Address: message.AddrPort(pc.LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
-	q.srv, err = h3.Listen(pc.(*net.UDPConn), h3.Config{
+		Name: cfg.Address, Address: message.AddrPort(sockets[0].LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
+	q.srv, err = h3.Listen(sockets, h3.Config{
 		TLS:              f.certs.quic,
 		Fleet:            f.h3Fleet(),
 		HandshakeTimeout: f.limits.HeaderTimeout,
@@ -81,6 +81,8 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		EarlyData:        f.certs.earlyData,
 		CountError:       f.m.breaches[message.HTTP3],
 		Log:              f.log,
+		Metrics:          f.m.set,
+		Name:             cfg.Address,
 		Events: h3.Events{
 			Admit:           func(client netip.AddrPort) bool { return f.admit(q.m, client.Addr(), true) },
 			Accepted:        func() { q.m.accepted[message.HTTP3].Inc() },
@@ -89,10 +91,16 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		},
 	})
 	if err != nil {
-		pc.Close()
+		closeAll(sockets)
 		return nil, err
 	}
 	return q, nil
+}
+
+func closeAll(sockets []*net.UDPConn) {
+	for _, s := range sockets {
+		s.Close()
+	}
 }
 
 // h3Fleet is what a QUIC listener shares; nil when that is nothing.

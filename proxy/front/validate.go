@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"nearcast/proxy/h3/cid"
 )
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -18,6 +20,12 @@ func (c *ListenConfig) Validate(report func(key, fault string)) {
 	}
 	if c.HTTP3 != nil && *c.HTTP3 && c.ProxyProtocol != nil {
 		report("http3", "is not possible with proxy_protocol: no load balancer can say in UDP whose packets it sends")
+	}
+	if c.QUICSockets < 0 || c.QUICSockets > cid.MaxWorkers {
+		report("quic_sockets", "must be from 1 to "+strconv.Itoa(cid.MaxWorkers)+", or 0 for one a core")
+	}
+	if c.QUICSockets > 0 && !c.ServeHTTP3() {
+		report("quic_sockets", "is for HTTP/3, which this listener does not serve")
 	}
 	if c.RedirectToHTTPS && c.TLS {
 		report("redirect_to_https", "is for plain listeners: this one is https already")

@@ -2,6 +2,7 @@ package front
 
 import (
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -27,6 +28,10 @@ func TestListenValidate(t *testing.T) {
 		{"HTTP/3 without TLS", ListenConfig{Address: ":80", HTTP3: &yes}, []string{"http3"}},
 		{"behind a load balancer", ListenConfig{Address: ":443", TLS: true, ProxyProtocol: &ProxyProtocolConfig{}}, nil},
 		{"HTTP/3 behind a load balancer", ListenConfig{Address: ":443", TLS: true, HTTP3: &yes, ProxyProtocol: &ProxyProtocolConfig{}}, []string{"http3"}},
+		{"UDP sockets by the number", ListenConfig{Address: ":443", TLS: true, QUICSockets: 32}, nil},
+		{"more UDP sockets than can be named", ListenConfig{Address: ":443", TLS: true, QUICSockets: 33}, []string{"quic_sockets"}},
+		{"fewer than none", ListenConfig{Address: ":443", TLS: true, QUICSockets: -1}, []string{"quic_sockets"}},
+		{"UDP sockets without HTTP/3", ListenConfig{Address: ":443", TLS: true, HTTP3: &no, QUICSockets: 2}, []string{"quic_sockets"}},
 		{"a redirection to itself", ListenConfig{Address: ":443", TLS: true, RedirectToHTTPS: true}, []string{"redirect_to_https"}},
 		{"no address", ListenConfig{}, []string{"address"}},
 		{"no port", ListenConfig{Address: "192.0.2.1"}, []string{"address"}},
@@ -40,6 +45,19 @@ func TestListenValidate(t *testing.T) {
 		if got := reported(&tt.c); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: reported %q, want %q", tt.why, got, tt.want)
 		}
+	}
+}
+
+func TestNumberOfQUICSockets(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	for n, want := range map[int]int{0: 3, 1: 1, 32: 32} {
+		if got := (&ListenConfig{QUICSockets: n}).quicSockets(); got != want {
+			t.Errorf("quic_sockets %d: %d, want %d", n, got, want)
+		}
+	}
+	runtime.GOMAXPROCS(maxOwnSockets + 1)
+	if got := (&ListenConfig{}).quicSockets(); got != maxOwnSockets {
+		t.Errorf("with many cores: %d", got)
 	}
 }
 

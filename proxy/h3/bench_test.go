@@ -189,7 +189,7 @@ func BenchmarkEcho(b *testing.B) {
 						go work()
 					}
 				}()
-				r := &running{Server: &Server{udp: udp}}
+				r := &running{Server: &Server{sockets: []*socket{{udp: udp}}}}
 				load(b, r.dial(b), streams)
 			})
 		}

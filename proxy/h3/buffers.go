@@ -19,7 +19,8 @@ func silenceBufferWarning() {
 
 // checkBuffers warns when the kernel grants less socket buffer than bursts need.
 func (s *Server) checkBuffers() {
-	raw, err := s.udp.SyscallConn()
+	udp := s.sockets[0].udp // they are all alike
+	raw, err := udp.SyscallConn()
 	if err != nil {
 		return
 	}
@@ -31,6 +32,6 @@ func (s *Server) checkBuffers() {
 	if receive < wantBuffer || send < wantBuffer {
 		s.log.Warn("the kernel grants small UDP buffers: HTTP/3 loses packets under load; "+
 			"set the sysctls net.core.rmem_max and net.core.wmem_max to 7500000 or more",
-			"address", s.udp.LocalAddr().String(), "receive_bytes", receive, "send_bytes", send)
+			"address", udp.LocalAddr().String(), "receive_bytes", receive, "send_bytes", send)
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/quic-go/quic-go"
+
 	"nearcast/fleet/keys"
 	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
@@ -13,10 +16,9 @@ import (
 
 // Config is what a Server needs to know before it opens.
 type Config struct {
-	// TLS has the certificates; its NextProtos are not used. The keys of session tickets are the server's own, new every day and kept for
-	// a week, unless SessionTicketKey, WrapSession or SessionTicketsDisabled is set.
-	TLS   *tls.Config
-	Place Place // goes into every connection ID
+	// TLS has the certificates; its NextProtos are not used. The keys of session tickets are the fleet's or the server's own, new every day and
+	// kept for a week, unless SessionTicketKey, WrapSession or SessionTicketsDisabled is set.
+	TLS *tls.Config
 
 	// Fleet is what the server shares with those of other edges. Nil: nothing; its keys live and die with it.
 	Fleet *Fleet
@@ -36,6 +38,24 @@ type Config struct {
 	// CountError is told of each breach of the protocol, and each client that was too slow, by one of ErrorKinds. It may be nil.
 	CountError func(kind string)
 	Log        *slog.Logger // nil discards
+	Metrics    *metrics.Set // nil: none are kept
+	Name       string       // of the listener, for the metrics and the log
+}
+
+// quic is the configuration of the QUIC layer.
+func (c *Config) quic() *quic.Config {
+	return &quic.Config{
+		HandshakeIdleTimeout:           c.HandshakeTimeout / 2, // the whole handshake may take twice this
+		MaxIdleTimeout:                 c.IdleTimeout,
+		MaxIncomingStreams:             int64(c.MaxStreams),
+		MaxIncomingUniStreams:          maxUniStreams,
+		InitialStreamReceiveWindow:     streamWindow,
+		MaxStreamReceiveWindow:         streamWindowMost,
+		InitialConnectionReceiveWindow: connWindow,
+		MaxConnectionReceiveWindow:     connWindowMost,
+		RequireStreamCreditRelease:     true, // a stream counts until its exchange is over, however fast it was reset
+		Allow0RTT:                      c.EarlyData,
+	}
 }
 
 // Fleet is what the servers of all edges share.

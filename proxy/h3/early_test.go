@@ -81,7 +81,7 @@ func TestEarlyData(t *testing.T) {
 	g := &gate{PacketConn: udp, open: make(chan struct{})}
 	tr := &quic.Transport{Conn: g}
 	defer func() { tr.Close(); udp.Close() }()
-	qc, err = tr.DialEarly(patient(t), r.udp.LocalAddr(), s.config(), nil)
+	qc, err = tr.DialEarly(patient(t), r.udp().LocalAddr(), s.config(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,43 +143,6 @@ func TestNoEarlyData(t *testing.T) {
 	}
 }
 
-func TestTicketKeys(t *testing.T) {
-	var tk tickets
-	now := time.Unix(1e9, 0)
-	first, changed := tk.refresh(now)
-	if len(first) != 1 || !changed {
-		t.Fatalf("%d keys, changed %t", len(first), changed)
-	}
-	if keys, changed := tk.refresh(now.Add(ticketKeyAge - 1)); changed || keys[0] != first[0] {
-		t.Error("a key was changed before its time")
-	}
-	has := func(keys [][32]byte, k [32]byte) bool {
-		for _, x := range keys {
-			if x == k {
-				return true
-			}
-		}
-		return false
-	}
-	for day := 1; day <= 20; day++ {
-		keys, changed := tk.refresh(now.Add(time.Duration(day) * ticketKeyAge))
-		if !changed || has(keys[:1], first[0]) {
-			t.Errorf("day %d: changed %t", day, changed)
-		}
-		if want := day < 8; has(keys, first[0]) != want { // made for a day, kept for seven more
-			t.Errorf("day %d: the first key is kept: %t", day, !want)
-		}
-		if len(keys) > 8 {
-			t.Errorf("day %d: %d keys", day, len(keys))
-		}
-	}
-	// After a long silence the key that made the last tickets still reads them.
-	last, _ := tk.refresh(now.Add(20 * ticketKeyAge))
-	if keys, _ := tk.refresh(now.Add(26 * ticketKeyAge)); !has(keys, last[0]) {
-		t.Error("the last key was dropped")
-	}
-}
-
 // TestResumptionSurvivesTheRotation: a ticket of yesterday is good today, for a configuration of its own for each client too.
 func TestResumptionSurvivesTheRotation(t *testing.T) {
 	for _, perClient := range []bool{false, true} {
@@ -190,7 +153,7 @@ func TestResumptionSurvivesTheRotation(t *testing.T) {
 			from.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return own, nil }
 		}
 		var mu sync.Mutex
-		cfg := serverTLS(from, func() time.Time { mu.Lock(); defer mu.Unlock(); return now })
+		cfg := serverTLS(from, new(Config).tickets(func() time.Time { mu.Lock(); defer mu.Unlock(); return now }))
 		s := newSession()
 		for i := range 3 {
 			mu.Lock()
@@ -225,8 +188,8 @@ func TestResumptionSurvivesTheRotation(t *testing.T) {
 			ln.Close()
 		}
 	}
-	off := serverTLS(&tls.Config{SessionTicketsDisabled: true}, time.Now)
-	if off.GetConfigForClient != nil || !off.SessionTicketsDisabled {
+	off := serverTLS(&tls.Config{SessionTicketsDisabled: true}, new(Config).tickets(time.Now))
+	if off.WrapSession != nil || off.UnwrapSession != nil || !off.SessionTicketsDisabled {
 		t.Error("tickets that are disabled were given keys")
 	}
 }

@@ -197,7 +197,7 @@ func TestServerThatStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	began, ended := make(chan struct{}), make(chan error, 1)
-	s, err := Listen(udp, Config{TLS: testTLS(t)})
+	s, err := Listen([]*net.UDPConn{udp}, Config{TLS: testTLS(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestClientThatVanishes(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := &quic.Transport{Conn: udp}
-	qc, err := tr.Dial(patient(t), r.udp.LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
+	qc, err := tr.Dial(patient(t), r.udp().LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

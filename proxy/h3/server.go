@@ -1,9 +1,11 @@
-// Package h3 serves HTTP/3 (RFC 9114) over QUIC (RFC 9000) on one UDP socket.
+// Package h3 serves HTTP/3 (RFC 9114) over QUIC (RFC 9000) on the UDP sockets of one port.
 package h3
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +16,9 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"nearcast/fleet/keys"
+	"nearcast/proxy/h3/cid"
+	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
 
@@ -41,17 +46,23 @@ type listener interface {
 	Close() error
 }
 
-// Server serves HTTP/3 on one socket. Its life is Listen, Serve, Drain, CloseIdle, StopAccepting; Serve returns after that
+// upkeepInterval is how often a server looks at the time and at the secrets, for its keys.
+const upkeepInterval = 5 * time.Second
+
+// Server serves HTTP/3 on one port. Its life is Listen, Serve, Drain, CloseIdle, StopAccepting; Serve returns after that
 // when the last connection has ended.
 type Server struct {
 	// immutable
-	cfg  Config
-	log  *slog.Logger
-	udp  *net.UDPConn
-	sock *socket
-	tr   *quic.Transport
-	ln   listener
-	stop sync.Once
+	cfg     Config
+	log     *slog.Logger
+	tls     *tls.Config
+	quic    *quic.Config
+	codec   *cid.Codec
+	tokens  *keys.Secret // of address tokens
+	self    cid.Place    // what the places of our connections have in common
+	hub     *rescue.Hub  // nil: packets of other edges' connections stay here
+	sockets []*socket
+	counts  counters
 
 	// set by Serve
 	handler message.Handler
@@ -60,72 +71,100 @@ type Server struct {
 
 	// shared
 	halfOpen atomic.Int64
+	paused   atomic.Bool // new clients get no answer
 	draining atomic.Bool // a connection leaves after its request
 	leaving  atomic.Bool // a connection leaves when it has no request
 	admitted sync.WaitGroup
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
+
+	opening sync.Mutex // held while generations come or go
+	serving *serving   // nil before Serve
+	stopped bool       // nothing is accepted any more
 }
 
-// Listen opens a server on udp, which is the server's from then on. Handshakes begin at once, so Serve should follow soon.
-func Listen(udp *net.UDPConn, cfg Config) (*Server, error) {
+// Listen opens a server on the sockets, which are all of one address and the server's from then on. Handshakes begin at once, so Serve should
+// follow soon.
+func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
-	s := &Server{cfg: cfg, log: cfg.Log, udp: udp, conns: map[*conn]struct{}{}}
-	tr, err := s.transport()
-	if err != nil {
+	if len(sockets) == 0 || len(sockets) > cid.MaxWorkers {
+		return nil, fmt.Errorf("starting QUIC: %d sockets, and there can be from 1 to %d", len(sockets), cid.MaxWorkers)
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(time.Now)), quic: cfg.quic(), counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
+	now := time.Now()
+	if err := s.takeKeys(now); err != nil {
 		return nil, err
 	}
-	s.tr = tr
-	qcfg := &quic.Config{
-		HandshakeIdleTimeout:           cfg.HandshakeTimeout / 2, // the whole handshake may take twice this
-		MaxIdleTimeout:                 cfg.IdleTimeout,
-		MaxIncomingStreams:             int64(cfg.MaxStreams),
-		MaxIncomingUniStreams:          maxUniStreams,
-		InitialStreamReceiveWindow:     streamWindow,
-		MaxStreamReceiveWindow:         streamWindowMost,
-		InitialConnectionReceiveWindow: connWindow,
-		MaxConnectionReceiveWindow:     connWindowMost,
-		RequireStreamCreditRelease:     true, // a stream counts until its exchange is over, however fast it was reset
-		Allow0RTT:                      cfg.EarlyData,
+	for i, udp := range sockets {
+		s.sockets = append(s.sockets, newSocket(s, i, udp))
 	}
-	if cfg.EarlyData {
-		s.ln, err = early(tr.ListenEarly(serverTLS(cfg.TLS, time.Now), qcfg))
-	} else {
-		s.ln, err = late(tr.Listen(serverTLS(cfg.TLS, time.Now), qcfg))
+	if err := s.seed(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("starting QUIC: %w", err)
+	s.joinFleet()
+	if len(sockets) > 1 {
+		if err := steer(sockets); err != nil {
+			s.log.Warn("the kernel does not steer datagrams to the socket of their connection; they are handed on within the process, which costs more",
+				"listener", cfg.Name, "error", err)
+		}
+	}
+	silenceBufferWarning()
+	for _, sock := range s.sockets {
+		if _, err := newGeneration(sock, keys.At(now), true); err != nil {
+			s.closeTransports()
+			return nil, err
+		}
 	}
 	s.checkBuffers()
 	return s, nil
 }
 
-// early and late keep a nil pointer from becoming a listener.
-func early(l *quic.EarlyListener, err error) (listener, error) { return l, err }
-func late(l *quic.Listener, err error) (listener, error)       { return l, err }
-
-// transport sets up what is below the connections. Its keys live and die with this process: a reset key that another edge knew
-// would let an attacker use that edge to end connections here (RFC 9000 §21.11).
-func (s *Server) transport() (*quic.Transport, error) {
-	var resetKey quic.StatelessResetKey
-	var cidKey CIDKey
-	if _, err := rand.Read(resetKey[:]); err != nil {
-		return nil, err
+// takeKeys takes the secrets from the fleet, or makes one up. The keys of connection IDs and resets live and die with this process unless packets
+// that come to the wrong edge are sent on: a reset key that another edge knew would let an attacker use that edge to end connections here (RFC 9000 §21.11).
+func (s *Server) takeKeys(now time.Time) error {
+	random, err := keys.New([]string{rand.Text()})
+	if err != nil {
+		return err
 	}
-	if _, err := rand.Read(cidKey[:]); err != nil {
-		return nil, err
+	ring := func() *keys.Ring { return random }
+	s.tokens = random.First()
+	if f := s.cfg.Fleet; f != nil {
+		s.tokens = f.Keys().First()
+		if f.Rescue != nil {
+			ring = f.Keys
+			s.self = cid.Place{Edge: f.Rescue.Self.Number, Instance: f.Rescue.Instance}
+		}
 	}
-	silenceBufferWarning()
-	codec := NewCIDCodec(cidKey)
-	s.sock = newSocket(s.udp, codec)
-	return &quic.Transport{
-		Conn:                  s.sock,
-		ConnectionIDGenerator: &cidGenerator{codec: codec, place: s.cfg.Place},
-		StatelessResetKey:     &resetKey,
-		VerifySourceAddress:   func(net.Addr) bool { return s.halfOpen.Load() >= retryAbove },
-		ConnContext:           s.admit,
-	}, nil
+	s.codec = cid.NewCodec(ring, now)
+	return nil
 }
+
+// seed lets the connection IDs of each worker begin somewhere else than those of an earlier process that happens to have our instance.
+func (s *Server) seed() error {
+	var b [4]byte
+	for _, sock := range s.sockets {
+		if _, err := rand.Read(b[:]); err != nil {
+			return err
+		}
+		sock.nonce.Store(binary.BigEndian.Uint32(b[:]))
+	}
+	return nil
+}
+
+// joinFleet makes the part of the port that talks with other edges.
+func (s *Server) joinFleet() {
+	if s.cfg.Fleet == nil || s.cfg.Fleet.Rescue == nil {
+		return
+	}
+	port := message.AddrPort(s.sockets[0].udp.LocalAddr()).Port()
+	s.hub = rescue.New(*s.cfg.Fleet.Rescue, port)
+	for _, sock := range s.sockets {
+		s.hub.Add(sock.worker, sock.udp)
+	}
+}
+
+// Rescue is the part of the port that talks with other edges; nil when there is none.
+func (s *Server) Rescue() *rescue.Hub { return s.hub }
 
 type acceptedKey struct{}
 
@@ -167,29 +206,91 @@ func (s *Server) accepted(qc *quic.Conn) {
 	}
 }
 
+// serving is a server while it serves.
+type serving struct {
+	ctx  context.Context // of the connections
+	work sync.WaitGroup  // connections, and loops that accept them
+	die  func(error)     // cuts all, since a socket has died
+}
+
 // Serve hands every request to h until StopAccepting was called and the last connection has ended, or ctx is done, which cuts all.
-// It closes the socket. The error says why the socket died, if it did. h may also be a QuickHandler and a Refuser.
+// It closes the sockets. The error says why a socket died, if one did. h may also be a QuickHandler and a Refuser.
 func (s *Server) Serve(ctx context.Context, h message.Handler) error {
 	s.handler = h
 	s.quick, _ = h.(message.QuickHandler)
 	s.refuser, _ = h.(message.Refuser)
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
 	defer context.AfterFunc(ctx, s.StopAccepting)()
-	var conns sync.WaitGroup
+	var once sync.Once
 	var dead error
+	v := &serving{ctx: ctx, die: func(err error) { once.Do(func() { dead = err; cut(err) }) }}
+	s.opening.Lock()
+	s.serving = v
+	for _, sock := range s.sockets {
+		for _, g := range *sock.generations.Load() {
+			v.work.Go(func() { s.accept(v, g.ln) })
+		}
+	}
+	s.opening.Unlock()
+	leave := s.keepUp()
+	v.work.Wait()
+	leave()
+	s.Close()
+	s.admitted.Wait() // their last events
+	return dead
+}
+
+// keepUp does what connections need as long as there are any. leave ends it, and tells the other edges that there are none any more.
+func (s *Server) keepUp() (leave func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { s.upkeep(ctx) })
+	if s.hub != nil {
+		work.Go(func() {
+			if err := s.hub.Run(ctx); err != nil {
+				s.log.Error("HTTP/3 connections of other edges are not kept alive any more; restart the edge", "listener", s.cfg.Name, "error", err)
+			}
+		})
+	}
+	return func() {
+		if s.hub != nil {
+			s.hub.SetState(rescue.Gone)
+		}
+		cancel()
+		work.Wait()
+	}
+}
+
+// upkeep keeps to the epoch and the secrets of the time.
+func (s *Server) upkeep(ctx context.Context) {
+	tick := time.NewTicker(upkeepInterval)
+	defer tick.Stop()
 	for {
-		// The listener's end is what ends Accept: it gives out what has finished its handshake first.
-		qc, err := s.ln.Accept(context.Background())
+		select {
+		case now := <-tick.C:
+			s.codec.Refresh(now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// accept serves the connections of a listener until that ends, and gives out what has finished its handshake first.
+func (s *Server) accept(v *serving, ln listener) {
+	for {
+		qc, err := ln.Accept(context.Background())
 		if err != nil {
 			if !errors.Is(err, quic.ErrServerClosed) {
-				dead = err
+				v.die(err)
 			}
-			break
+			return
 		}
 		select {
 		case <-qc.HandshakeComplete():
 			s.accepted(qc)
 		default: // early
-			conns.Go(func() {
+			v.work.Go(func() {
 				select {
 				case <-qc.HandshakeComplete():
 					s.accepted(qc)
@@ -197,12 +298,8 @@ func (s *Server) Serve(ctx context.Context, h message.Handler) error {
 				}
 			})
 		}
-		conns.Go(func() { s.serveConn(ctx, qc) })
+		v.work.Go(func() { s.serveConn(v.ctx, qc) })
 	}
-	conns.Wait()
-	s.Close()
-	s.admitted.Wait() // their last events
-	return dead
 }
 
 func (s *Server) count(kind string) {
@@ -215,6 +312,9 @@ func (s *Server) count(kind string) {
 // connects later is served, and told with its first response.
 func (s *Server) Drain() {
 	s.draining.Store(true)
+	if s.hub != nil {
+		s.hub.SetState(rescue.Draining)
+	}
 	s.each(func(c *conn) { c.leave() })
 }
 
@@ -223,10 +323,10 @@ func (s *Server) Leave() { s.each(func(c *conn) { c.leaveSoon() }) }
 
 // Pause leaves the first packets of new clients unanswered until Resume: they send them again, within a second or so. Handshakes that
 // have been answered go on.
-func (s *Server) Pause() { s.sock.paused.Store(true) }
+func (s *Server) Pause() { s.paused.Store(true) }
 
 // Resume ends Pause.
-func (s *Server) Resume() { s.sock.paused.Store(false) }
+func (s *Server) Resume() { s.paused.Store(false) }
 
 // CloseIdle makes those leave too that connected during the drain and have no request.
 func (s *Server) CloseIdle() {
@@ -234,16 +334,48 @@ func (s *Server) CloseIdle() {
 	s.Drain()
 }
 
-// StopAccepting refuses new connections.
+// StopAccepting refuses new connections. It waits for the handshakes in progress.
 func (s *Server) StopAccepting() {
-	s.stop.Do(func() { s.ln.Close() })
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.stopped {
+		return
+	}
+	s.stopped = true
+	var work sync.WaitGroup
+	for g := range s.generations {
+		work.Go(func() { g.ln.Close() })
+	}
+	work.Wait()
 }
 
-// Close closes the socket and everything on it.
+// Close closes the sockets and everything on them.
 func (s *Server) Close() {
 	s.StopAccepting()
-	s.tr.Close()
-	s.udp.Close()
+	s.closeTransports()
+	for _, sock := range s.sockets {
+		sock.udp.Close()
+	}
+}
+
+// closeTransports stops reading the sockets.
+func (s *Server) closeTransports() {
+	for g := range s.generations {
+		g.tr.Close()
+	}
+}
+
+// generations are all that there are.
+func (s *Server) generations(yield func(*generation) bool) {
+	for _, sock := range s.sockets {
+		if all := sock.generations.Load(); all != nil {
+			for _, g := range *all {
+				if !yield(g) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (s *Server) each(do func(*conn)) {

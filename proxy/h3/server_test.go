@@ -27,16 +27,19 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
+	"nearcast/fleet/keys"
+	"nearcast/proxy/h3/cid"
+	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
 
 const patience = 30 * time.Second
 
 var (
-	_ quic.OOBCapablePacketConn = (*socket)(nil)
+	_ quic.OOBCapablePacketConn = (*generation)(nil)
 	_ interface {
 		ReadBatch([]ipv4.Message, int) (int, error)
-	} = (*socket)(nil) // what quic-go looks for
+	} = (*generation)(nil) // what quic-go looks for
 )
 
 type handlerFunc func(ctx context.Context, w message.ResponseWriter, r *message.Request)
@@ -87,12 +90,18 @@ func start(t testing.TB, h message.Handler, cfg Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startOn(t, []*net.UDPConn{udp}, h, cfg)
+}
+
+func startOn(t testing.TB, sockets []*net.UDPConn, h message.Handler, cfg Config) *running {
+	t.Helper()
+	var err error
 	r := &running{ended: make(chan error, 1)}
 	cfg.TLS = testTLS(t)
 	if cfg.Events.Admit == nil {
 		cfg.Events = r.counts.events()
 	}
-	if r.Server, err = Listen(udp, cfg); err != nil {
+	if r.Server, err = Listen(sockets, cfg); err != nil {
 		t.Fatal(err)
 	}
 	var ctx context.Context
@@ -112,7 +121,9 @@ func start(t testing.TB, h message.Handler, cfg Config) *running {
 	return r
 }
 
-func (r *running) addr() string { return r.udp.LocalAddr().String() }
+func (r *running) udp() *net.UDPConn { return r.sockets[0].udp }
+
+func (r *running) addr() string { return r.udp().LocalAddr().String() }
 
 // dial opens a bare QUIC connection that speaks no HTTP by itself.
 func (r *running) dial(t testing.TB) *quic.Conn {
@@ -156,9 +167,22 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// testFleet is that of edge 513, with those secrets.
+func testFleet(t testing.TB, secrets ...string) *Fleet {
+	t.Helper()
+	ring, err := keys.New(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &Fleet{Keys: func() *keys.Ring { return ring }}
+	f.Rescue = &rescue.Config{Self: rescue.Edge{Number: 513, Address: netip.MustParseAddr("127.0.0.1")}, Instance: 7, Keys: f.Keys, DeadAfter: time.Second}
+	return f
+}
+
 // TestConnectionIDsAreOurs looks at the wire: a client must be given IDs that say where its connection lives.
 func TestConnectionIDsAreOurs(t *testing.T) {
-	r := start(t, ok, Config{Place: Place{Edge: 513, Instance: 7}})
+	fleet := testFleet(t, "a")
+	r := start(t, ok, Config{Fleet: fleet})
 	client, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -168,15 +192,15 @@ func TestConnectionIDsAreOurs(t *testing.T) {
 	defer func() { tr.Close(); client.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	qc, err := tr.Dial(ctx, r.udp.LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
+	qc, err := tr.Dial(ctx, r.udp().LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = qc.CloseWithError(0, "")
-	codec := r.tr.ConnectionIDGenerator.(*cidGenerator).codec
-	cid := rec.serverCID()
-	if p, ok := codec.Decode(cid); !ok || p != (Place{Edge: 513, Instance: 7}) {
-		t.Errorf("the server's connection ID % x says %+v, %t", cid, p, ok)
+	id := rec.serverCID()
+	want := cid.Place{Edge: 513, Instance: 7, Generation: uint16(keys.At(time.Now()))}
+	if p, _, ok := cid.NewCodec(fleet.Keys, time.Now()).Decode(id); !ok || p != want {
+		t.Errorf("the server's connection ID % x says %+v, %t; want %+v", id, p, ok, want)
 	}
 }
 
@@ -337,11 +361,11 @@ func TestFailedHandshakeIsReported(t *testing.T) {
 // TestManyHandshakesMustProveTheirAddress: above the threshold the server asks for a Retry, and honest clients still get in.
 func TestManyHandshakesMustProveTheirAddress(t *testing.T) {
 	r := start(t, ok, Config{})
-	if r.tr.VerifySourceAddress(nil) {
+	if r.sockets[0].current().tr.VerifySourceAddress(nil) {
 		t.Error("asked for a Retry at rest")
 	}
 	r.halfOpen.Add(retryAbove)
-	if !r.tr.VerifySourceAddress(nil) {
+	if !r.sockets[0].current().tr.VerifySourceAddress(nil) {
 		t.Error("asked for none under load")
 	}
 	if resp, err := r.get(t); err != nil || resp.StatusCode != 200 {
@@ -356,7 +380,7 @@ func TestSocketDeath(t *testing.T) {
 	if _, err := r.get(t); err != nil {
 		t.Fatal(err)
 	}
-	r.udp.Close()
+	r.udp().Close()
 	select {
 	case err := <-r.ended:
 		if err == nil {
@@ -466,7 +490,7 @@ func TestSmallBuffersAreSaid(t *testing.T) {
 	defer udp.Close()
 	_ = udp.SetReadBuffer(8 << 10)
 	var b strings.Builder
-	s := &Server{udp: udp, log: slog.New(slog.NewTextHandler(&b, nil))}
+	s := &Server{sockets: []*socket{{udp: udp}}, log: slog.New(slog.NewTextHandler(&b, nil))}
 	s.checkBuffers()
 	if !strings.Contains(b.String(), "net.core.rmem_max") {
 		t.Errorf("logged %q, want what to do", b.String())

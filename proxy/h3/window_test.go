@@ -39,7 +39,7 @@ func TestUnreadContentIsBounded(t *testing.T) {
 	far := newFarAway(udp)
 	tr := &quic.Transport{Conn: far}
 	defer func() { tr.Close(); far.Close() }()
-	qc, err := tr.Dial(patient(t), r.udp.LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
+	qc, err := tr.Dial(patient(t), r.udp().LocalAddr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

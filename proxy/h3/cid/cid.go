@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,26 +39,33 @@ type Place struct {
 // The check makes a connection ID that a client chose at random pass for ours with a probability of 2^-32 for each secret.
 type Codec struct {
 	ring  func() *keys.Ring
+	own   *keys.Secret
 	table atomic.Pointer[table]
 }
 
 type table struct {
 	ring  *keys.Ring
 	epoch keys.Epoch
-	read  [configurations][]entry // that of the first secret first
+	write cipher.Block
+	read  [configurations][]entry // that of the own secret first
 }
 
 type entry struct {
+	key    keys.Key
 	block  cipher.Block
 	secret *keys.Secret
 }
 
-// NewCodec returns a codec for the secrets that ring returns, which may be others later. It writes with the keys of the first.
+// NewCodec returns a codec that reads with the secrets that ring returns, which may be others later. It writes with that which is the first now,
+// and goes on to read with it, so that connection IDs and what else is made of it belong together for as long as the codec lives.
 func NewCodec(ring func() *keys.Ring, now time.Time) *Codec {
-	c := &Codec{ring: ring}
+	c := &Codec{ring: ring, own: ring().First()}
 	c.Refresh(now)
 	return c
 }
+
+// Own is the secret that the codec writes with.
+func (c *Codec) Own() *keys.Secret { return c.own }
 
 // Refresh takes the keys of that time. Call it at least once a minute.
 func (c *Codec) Refresh(now time.Time) {
@@ -67,29 +75,47 @@ func (c *Codec) Refresh(now time.Time) {
 	}
 	t := &table{ring: ring, epoch: epoch}
 	for e := epoch - epochsBefore; e <= epoch+1; e++ {
+		t.add(c.own, e)
 		for _, s := range ring.All() {
-			key := s.Key(keys.ConnectionID, e, "")
-			block, err := aes.NewCipher(key[:16])
-			if err != nil {
-				panic("cid: " + err.Error()) // not with 16 bytes
-			}
-			t.read[e%configurations] = append(t.read[e%configurations], entry{block, s})
+			t.add(s, e)
 		}
 	}
+	t.write = t.read[epoch%configurations][0].block
 	c.table.Store(t)
+}
+
+// scratch is for blocks on their way into a cipher: being an interface, it would have each of them allocated.
+var scratch = sync.Pool{New: func() any { return new([aes.BlockSize]byte) }}
+
+// add reads with a secret's key of an epoch from now on. A file that was read again has the same secrets in other places.
+func (t *table) add(s *keys.Secret, e keys.Epoch) {
+	key := s.Key(keys.ConnectionID, e, "")
+	at := &t.read[e%configurations]
+	for i := range *at {
+		if (*at)[i].key == key {
+			return
+		}
+	}
+	block, err := aes.NewCipher(key[:16])
+	if err != nil {
+		panic("cid: " + err.Error()) // not with 16 bytes
+	}
+	*at = append(*at, entry{key, block, s})
 }
 
 // Encode returns the connection ID for p; nonce tells those of one place apart and must not be used twice for it.
 func (c *Codec) Encode(p Place, nonce uint32) (id [Len]byte) {
 	t := c.table.Load()
-	config := t.epoch % configurations
-	id[0] = byte(config)<<5 | p.Worker&(MaxWorkers-1)
-	b := id[1:]
-	binary.BigEndian.PutUint32(b, p.Edge)
+	id[0] = byte(t.epoch%configurations)<<5 | p.Worker&(MaxWorkers-1)
+	b := scratch.Get().(*[aes.BlockSize]byte)
+	defer scratch.Put(b)
+	binary.BigEndian.PutUint32(b[:], p.Edge)
 	binary.BigEndian.PutUint16(b[4:], p.Generation)
 	b[6], b[7] = p.Instance, p.Worker
+	binary.BigEndian.PutUint32(b[8:], 0)
 	binary.BigEndian.PutUint32(b[12:], nonce)
-	t.read[config][0].block.Encrypt(b, b)
+	t.write.Encrypt(b[:], b[:])
+	copy(id[1:], b[:])
 	return id
 }
 
@@ -98,11 +124,13 @@ func (c *Codec) Decode(id []byte) (p Place, by *keys.Secret, ok bool) {
 	if len(id) != Len || id[0]>>5 >= configurations {
 		return Place{}, nil, false
 	}
-	var b [aes.BlockSize]byte
-	for _, e := range c.table.Load().read[id[0]>>5] {
-		e.block.Decrypt(b[:], id[1:])
+	b := scratch.Get().(*[aes.BlockSize]byte)
+	defer scratch.Put(b)
+	read := c.table.Load().read[id[0]>>5]
+	for i := range read {
+		read[i].block.Decrypt(b[:], id[1:])
 		if binary.BigEndian.Uint32(b[8:]) == 0 && b[7] == id[0]&(MaxWorkers-1) {
-			return Place{Edge: binary.BigEndian.Uint32(b[:]), Generation: binary.BigEndian.Uint16(b[4:]), Instance: b[6], Worker: b[7]}, e.secret, true
+			return Place{Edge: binary.BigEndian.Uint32(b[:]), Generation: binary.BigEndian.Uint16(b[4:]), Instance: b[6], Worker: b[7]}, read[i].secret, true
 		}
 	}
 	return Place{}, nil, false

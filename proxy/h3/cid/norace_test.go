@@ -1,0 +1,5 @@
+//go:build !race
+
+package cid
+
+const raceDetector = false

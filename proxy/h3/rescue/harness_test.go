@@ -1,0 +1,387 @@
+package rescue
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/quic-go/quic-go"
+	"golang.org/x/net/ipv4"
+
+	"nearcast/fleet/keys"
+	"nearcast/proxy/h3/cid"
+)
+
+func TestMain(m *testing.M) {
+	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+	os.Exit(m.Run())
+}
+
+// family is what a test's addresses and sockets are.
+type family struct {
+	name, network string
+	edges         [3]string
+	anycast       string
+	client        string
+	six           bool // the sockets'
+}
+
+var families = []family{
+	{"udp4", "udp4", [3]string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}, "127.0.0.9", "127.0.0.1", false},
+	{"IPv4 on a dual-stack socket", "udp", [3]string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}, "127.0.0.9", "127.0.0.1", true},
+	{"IPv6", "udp", [3]string{"::1", "::1", "::1"}, "::1", "::1", true},
+}
+
+// node is an edge: a hub, a QUIC server that answers each stream with what it says, and the socket between.
+type node struct {
+	t     *testing.T
+	udp   *net.UDPConn
+	port  uint16
+	hub   *Hub
+	codec *cid.Codec
+	set   *metrics.Set
+	place cid.Place
+	tr    *quic.Transport
+	ln    *quic.Listener
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+	nonce atomic.Uint32
+	ended sync.Once
+}
+
+// fleetOptions are what the tests choose.
+type fleetOptions struct {
+	n         int
+	reply     Reply
+	sameplace bool // all edges are in one region
+	announced func(edge int, a netip.Addr) bool
+	deadAfter time.Duration
+	maxRate   int
+	log       *slog.Logger
+	params    func(edge int) [8]byte
+}
+
+func fleetOf(t *testing.T, f family, o fleetOptions) []*node {
+	t.Helper()
+	ring, err := keys.New([]string{"a secret of the tests that is long enough"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.deadAfter == 0 {
+		o.deadAfter = 2 * time.Second
+	}
+	var edges []Edge
+	var nodes []*node
+	for i := range o.n {
+		udp := listen(t, f, 0)
+		n := &node{t: t, udp: udp, port: uint16(udp.LocalAddr().(*net.UDPAddr).Port)}
+		e := Edge{Address: netip.MustParseAddr(f.edges[i]), Region: fmt.Sprint("region ", i)}
+		if o.sameplace {
+			e.Region = "region"
+		}
+		e.Number = cid.EdgeNumber(netip.AddrPortFrom(e.Address, n.port))
+		edges, nodes = append(edges, e), append(nodes, n)
+	}
+	for i, n := range nodes {
+		cfg := Config{Self: edges[i], Instance: uint8(10 + i), Keys: func() *keys.Ring { return ring }, Reply: o.reply, DeadAfter: o.deadAfter, MaxRate: o.maxRate, Log: o.log}
+		for j, e := range edges {
+			if i != j {
+				cfg.Peers = append(cfg.Peers, e)
+			}
+		}
+		if o.announced != nil {
+			cfg.Announced = func(a netip.Addr) bool { return o.announced(i, a) }
+		}
+		if o.params != nil {
+			cfg.Parameters = o.params(i)
+		}
+		n.open(cfg, nodes)
+	}
+	for _, n := range nodes {
+		n.awaitPeers()
+	}
+	return nodes
+}
+
+func listen(t *testing.T, f family, port uint16) *net.UDPConn {
+	t.Helper()
+	udp, err := net.ListenUDP(f.network, &net.UDPAddr{Port: int(port)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return udp
+}
+
+// open starts the node. Edges have ports of their own here, since they share a host.
+func (n *node) open(cfg Config, nodes []*node) {
+	n.set = metrics.NewSet()
+	cfg.Metrics = n.set
+	n.hub = New(cfg, n.port)
+	for _, p := range n.hub.peers {
+		for _, other := range nodes {
+			if p.edge.Number == cid.EdgeNumber(netip.AddrPortFrom(p.edge.Address, other.port)) {
+				p.addr.Port = int(other.port)
+			}
+		}
+	}
+	n.hub.Add(0, n.udp)
+	n.codec = cid.NewCodec(cfg.Keys, time.Now())
+	epoch := keys.At(time.Now())
+	n.place = cid.Place{Edge: cfg.Self.Number, Generation: uint16(epoch), Instance: cfg.Instance}
+	reset := quic.StatelessResetKey(cfg.Keys().First().Key(keys.Reset, epoch, ""))
+	n.tr = &quic.Transport{Conn: &testSocket{UDPConn: n.udp, batch: ipv4.NewPacketConn(n.udp), n: n}, ConnectionIDGenerator: n, StatelessResetKey: &reset}
+	ln, err := n.tr.Listen(serverTLS(n.t), &quic.Config{MaxIdleTimeout: time.Minute})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.ln = ln
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.work.Go(func() { n.hub.Run(ctx) })
+	n.work.Go(func() { n.serve(ctx) })
+	n.t.Cleanup(n.kill)
+}
+
+func (n *node) awaitPeers() {
+	n.t.Helper()
+	for _, p := range n.hub.peers {
+		await(n.t, "a peer that is up", func() bool { return p.view.Load().reach == up && p.link.Peer(time.Now()).Ready })
+	}
+}
+
+// kill ends the node without a word to anybody.
+func (n *node) kill() {
+	n.ended.Do(func() {
+		n.stop()
+		n.udp.Close()
+		n.tr.Close()
+		n.work.Wait()
+	})
+}
+
+func (n *node) serve(ctx context.Context) {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		qc, err := n.ln.Accept(ctx)
+		if err != nil {
+			return
+		}
+		conns.Go(func() {
+			for {
+				s, err := qc.AcceptStream(ctx)
+				if err != nil {
+					return
+				}
+				conns.Go(func() {
+					b, err := io.ReadAll(s)
+					if err == nil {
+						fmt.Fprintf(s, "%v %s", qc.RemoteAddr(), b)
+						s.Close()
+					}
+				})
+			}
+		})
+	}
+}
+
+// ConnectionIDLen and GenerateConnectionID make the node a quic.ConnectionIDGenerator.
+func (n *node) ConnectionIDLen() int { return cid.Len }
+
+func (n *node) GenerateConnectionID() (quic.ConnectionID, error) {
+	id := n.codec.Encode(n.place, n.nonce.Add(1))
+	return quic.ConnectionIDFromBytes(id[:]), nil
+}
+
+// testSocket does what a QUIC listener's socket does with each datagram.
+type testSocket struct {
+	*net.UDPConn
+	batch *ipv4.PacketConn
+	n     *node
+}
+
+func (s *testSocket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
+	n, err := s.batch.ReadBatch(ms, flags)
+	for i := range max(n, 0) {
+		s.n.take(&ms[i])
+	}
+	s.n.hub.Flush(0)
+	return n, err
+}
+
+func (n *node) take(m *ipv4.Message) {
+	b := m.Buffers[0][:m.N]
+	if IsTunnel(b) {
+		n.hub.Tunnelled(0, m)
+		return
+	}
+	id, _ := cid.Destination(b)
+	p, by, ok := n.codec.Decode(id)
+	if ok && (p.Edge != n.place.Edge || p.Instance != n.place.Instance) {
+		n.hub.Foreign(0, m, id, p, by)
+		return
+	}
+	n.hub.Home(m.Addr)
+}
+
+func (s *testSocket) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (int, int, error) {
+	if n, oobn, err, ok := s.n.hub.Write(0, b, oob, to); ok {
+		return n, oobn, err
+	}
+	return s.UDPConn.WriteMsgUDP(b, oob, to)
+}
+
+// router is a client's way to the anycast address: all it sends goes to the edge of the moment.
+type router struct {
+	udp     *net.UDPConn
+	anycast netip.Addr
+	ports   []uint16
+	to      atomic.Int32
+	from    [3]atomic.Int64 // datagrams of each edge to the client
+	lose    atomic.Bool     // what the client sends
+	seen    atomic.Pointer[[]byte]
+}
+
+func newRouter(t *testing.T, f family, nodes []*node) *router {
+	t.Helper()
+	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(f.client)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { udp.Close() })
+	r := &router{udp: udp, anycast: netip.MustParseAddr(f.anycast)}
+	for _, n := range nodes {
+		r.ports = append(r.ports, n.port)
+	}
+	return r
+}
+
+func (r *router) address() *net.UDPAddr { return &net.UDPAddr{IP: r.anycast.AsSlice(), Port: 443} }
+
+func (r *router) WriteTo(b []byte, _ net.Addr) (int, error) {
+	if b[0]&0x80 == 0 {
+		c := append([]byte(nil), b...)
+		r.seen.Store(&c)
+	}
+	if r.lose.Load() {
+		return len(b), nil
+	}
+	return r.udp.WriteToUDPAddrPort(b, netip.AddrPortFrom(r.anycast, r.ports[r.to.Load()]))
+}
+
+func (r *router) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := r.udp.ReadFromUDPAddrPort(b)
+		if err != nil {
+			return 0, nil, err
+		}
+		if from.Addr().Unmap() != r.anycast {
+			continue // a client takes nothing that is not from where it writes to
+		}
+		for i, p := range r.ports {
+			if p == from.Port() {
+				r.from[i].Add(1)
+			}
+		}
+		return n, r.address(), nil
+	}
+}
+
+func (r *router) Close() error                       { return r.udp.Close() }
+func (r *router) LocalAddr() net.Addr                { return r.udp.LocalAddr() }
+func (r *router) SetDeadline(t time.Time) error      { return r.udp.SetDeadline(t) }
+func (r *router) SetReadDeadline(t time.Time) error  { return r.udp.SetReadDeadline(t) }
+func (r *router) SetWriteDeadline(t time.Time) error { return r.udp.SetWriteDeadline(t) }
+
+// dial connects a client.
+func (r *router) dial(t *testing.T) *quic.Conn {
+	t.Helper()
+	tr := &quic.Transport{Conn: r, ConnectionIDLength: 4}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	qc, err := tr.Dial(ctx, r.address(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"test"}}, &quic.Config{MaxIdleTimeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		qc.CloseWithError(0, "")
+		tr.Close()
+	})
+	return qc
+}
+
+// ask sends a request, the last octet of it after between, and checks the answer.
+func ask(t *testing.T, r *router, qc *quic.Conn, body string, between func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	s, err := qc.OpenStreamSync(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(s, body[:len(body)-1]); err != nil {
+		t.Fatal(err)
+	}
+	if between != nil {
+		between()
+	}
+	if _, err := io.WriteString(s, body[len(body)-1:]); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	b, err := io.ReadAll(s)
+	if want := fmt.Sprintf("%v %s", r.udp.LocalAddr(), body); err != nil || string(b) != want {
+		t.Fatalf("the answer is %.60q, %v; want %.60q", b, err, want)
+	}
+}
+
+// await waits for what other goroutines bring about.
+func await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("there is no ", what)
+		}
+	}
+}
+
+func (n *node) count(name string) int {
+	return int(n.set.GetOrCreateCounter(name).Get())
+}
+
+func (n *node) dropped(d drop) uint64 { return n.hub.metrics.dropped[d].Get() }
+
+var certificate = sync.OnceValues(func() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+})
+
+func serverTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	c, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{c}, NextProtos: []string{"test"}}
+}

@@ -1,0 +1,115 @@
+package rescue
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"nearcast/proxy/h3/rescue/tunnel"
+)
+
+const (
+	maxHomes = 64 << 10
+	homeLife = 30 * time.Second // after the last packet that another edge sent on
+)
+
+// home is a client of ours whose packets reach another edge. Its shard's lock guards it.
+type home struct {
+	addr  *net.UDPAddr // as our socket would give it; shared, never changed
+	local netip.Addr   // the anycast address that it writes to
+	via   *peer
+	last  int64 // since the hub's start
+}
+
+// remember notes that a peer has sent on a client's packet, and returns the client's address.
+func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, ns int64) *net.UDPAddr {
+	if s := h.source(c.Local.Addr(), h.cfg.Reply == ReplyAuto); s != nil {
+		s.used.Store(ns)
+	}
+	s := h.homes.lock(c.Remote)
+	defer s.mu.Unlock()
+	v := s.m[c.Remote]
+	if v == nil {
+		v = &home{addr: udpAddr(c.Remote, l.six)}
+		h.homes.add(s, c.Remote, v)
+	}
+	v.local, v.via, v.last = c.Local.Addr(), p, ns
+	return v.addr
+}
+
+// Home notes that a client's packet came here by itself, so that what goes to it may go the same way. It costs next to nothing while no packets of
+// clients of ours are sent on by other edges.
+func (h *Hub) Home(client net.Addr) {
+	if h.homes.count.Load() == 0 {
+		return
+	}
+	k := addrPort(client)
+	s := h.homes.lock(k)
+	if s.m[k] != nil {
+		h.homes.remove(s, k)
+	}
+	s.mu.Unlock()
+}
+
+// Write sends what QUIC wants to send to a client, when that has to go through the tunnel; ok is false when it has not, and the socket must.
+// With UDP_SEGMENT in oob, b is several datagrams. Safe for concurrent use.
+func (h *Hub) Write(worker uint8, b, oob []byte, to *net.UDPAddr) (n, oobn int, err error, ok bool) {
+	if h.cfg.Reply == ReplyDirect || h.homes.count.Load() == 0 {
+		return 0, 0, nil, false
+	}
+	k := addrPort(to)
+	now := h.now()
+	ns := h.since(now)
+	s := h.homes.lock(k)
+	v := s.m[k]
+	if v == nil || ns-v.last > int64(homeLife) {
+		s.mu.Unlock()
+		return 0, 0, nil, false
+	}
+	via, local := v.via, v.local
+	s.mu.Unlock()
+	l := h.lane(worker)
+	if l == nil || via.view.Load().reach != up || h.cfg.Reply == ReplyAuto && h.direct(local, now) {
+		return 0, 0, nil, false
+	}
+	if !h.throughTunnel(l, worker, via, k, local, b, parseControl(oob), now) {
+		return 0, 0, nil, false
+	}
+	via.last.Store(ns)
+	return len(b), len(oob), nil, true
+}
+
+// direct reports whether packets from the address get to clients from here.
+func (h *Hub) direct(local netip.Addr, now time.Time) bool {
+	announced := h.announced(local)
+	if s := h.source(local, true); s != nil {
+		return s.direct(announced, now)
+	}
+	return announced
+}
+
+// throughTunnel sends b, segment for segment, to the edge that the client's packets come from. false: nothing was sent.
+func (h *Hub) throughTunnel(l *lane, worker uint8, via *peer, client netip.AddrPort, local netip.Addr, b []byte, c control, now time.Time) bool {
+	size := c.segment
+	if size <= 0 || size > len(b) {
+		size = len(b)
+	}
+	through := batches.Get().(*batch)
+	defer batches.Put(through)
+	from := tunnel.Client{Remote: client, Local: netip.AddrPortFrom(local, h.port), ECN: c.ecn}
+	sent := 0
+	for len(b) > 0 {
+		n := min(size, len(b))
+		if h.seal(through, l, via, tunnel.Return, worker, from, b[:n], now) {
+			sent++
+		} else if sent == 0 {
+			return false
+		} else {
+			h.drop(dropLinkDown)
+		}
+		b = b[n:]
+	}
+	h.send(through, l)
+	via.metrics.returnedOut.Add(sent)
+	return true
+}

@@ -1,0 +1,271 @@
+package h3
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"nearcast/fleet/keys"
+	"nearcast/proxy/h3/cid"
+	"nearcast/proxy/h3/rescue"
+)
+
+// portOf binds n sockets to one port of the loopback interface.
+func portOf(t testing.TB, n int) (sockets []*net.UDPConn) {
+	t.Helper()
+	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		return err
+	}}
+	address := "127.0.0.1:0"
+	for range n {
+		pc, err := lc.ListenPacket(context.Background(), "udp4", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address = pc.LocalAddr().String()
+		sockets = append(sockets, pc.(*net.UDPConn))
+		t.Cleanup(func() { pc.Close() })
+	}
+	return sockets
+}
+
+// shortTo and longTo are packets with a connection ID.
+func shortTo(id []byte) []byte {
+	return append(append([]byte{0x41}, id...), bytes.Repeat([]byte{0xaa}, 60)...)
+}
+
+func longTo(first byte, id []byte) []byte {
+	b := append([]byte{first, 0, 0, 0, 1, byte(len(id))}, id...)
+	return append(b, bytes.Repeat([]byte{0xaa}, 60)...)
+}
+
+func TestSteeringReadsTheWorker(t *testing.T) {
+	if !rescue.IsTunnel([]byte{tunnelOctet}) {
+		t.Fatal("the first octet of what edges send each other is another")
+	}
+	vm, err := bpf.NewVM(steering())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keys.New([]string{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codec := cid.NewCodec(func() *keys.Ring { return ring }, time.Now())
+	id := codec.Encode(cid.Place{Worker: 19}, 1)
+	for _, c := range []struct {
+		what string
+		b    []byte
+		want int
+	}{
+		{"a short header", shortTo(id[:]), 19},
+		{"a long header", longTo(0xe0, id[:]), 19},
+		{"a long header with an ID of the client's own", longTo(0xc0, id[:8]), byHash},
+		{"a tunnel's", []byte{tunnelOctet, 1, 7, 9}, 7},
+		{"a tunnel's for a worker that can't be", []byte{tunnelOctet, 1, 200, 9}, 200},
+	} {
+		if got, err := vm.Run(c.b); err != nil || got != c.want {
+			t.Errorf("%s: socket %d, %v; want %d", c.what, got, err, c.want)
+		}
+	}
+	if n := len(steering()); n > 16 {
+		t.Errorf("%d instructions for each datagram", n)
+	}
+}
+
+// TestTheKernelSteers: what names a socket comes to it from whatever address, and everything else is spread.
+func TestTheKernelSteers(t *testing.T) {
+	sockets := portOf(t, 4)
+	if err := steer(sockets); err != nil {
+		t.Fatal(err)
+	}
+	to := sockets[0].LocalAddr()
+	send := func(b []byte) {
+		t.Helper()
+		c, err := net.Dial("udp", to.String()) // from a port of its own
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, 2000)
+	for i := range 64 {
+		worker := i % 4
+		id := bytes.Repeat([]byte{byte(i)}, cid.Len)
+		id[0] = 5<<5 | byte(worker)
+		for what, b := range map[string][]byte{"short header": shortTo(id), "long header": longTo(0xe0, id), "tunnel": {tunnelOctet, 0, byte(worker), 1, 2, 3}} {
+			send(b)
+			_ = sockets[worker].SetReadDeadline(time.Now().Add(patience))
+			if n, _, err := sockets[worker].ReadFrom(buf); err != nil || !bytes.Equal(buf[:n], b) {
+				t.Fatalf("%s for socket %d: % x, %v", what, worker, buf[:n], err)
+			}
+		}
+	}
+	got := make(chan int, 400)
+	var readers sync.WaitGroup
+	for i, s := range sockets {
+		_ = s.SetReadDeadline(time.Now().Add(patience))
+		readers.Go(func() {
+			buf := make([]byte, 2000)
+			for {
+				if _, _, err := s.ReadFrom(buf); err != nil {
+					return
+				}
+				got <- i
+			}
+		})
+	}
+	outside := bytes.Repeat([]byte{31}, cid.Len) // a worker that the port has not
+	const each = 60
+	for range each {
+		send(longTo(0xc0, []byte{1, 2, 3, 4, 5, 6, 7, 8}))
+		send(shortTo(outside))
+		send([]byte{tunnelOctet, 0, 200, 1})
+	}
+	count := map[int]int{}
+	for range 3 * each {
+		count[<-got]++
+	}
+	for _, s := range sockets {
+		_ = s.SetReadDeadline(time.Unix(1, 0))
+	}
+	readers.Wait()
+	if len(count) < 2 {
+		t.Errorf("what names no socket is not spread: %v", count)
+	}
+}
+
+// nat relays one client's datagrams to the server, from a port that it can change.
+type nat struct {
+	inside *net.UDPConn
+	server *net.UDPAddr
+
+	mu      sync.Mutex
+	client  *net.UDPAddr
+	outside []*net.UDPConn // the current one last
+	work    sync.WaitGroup
+}
+
+func newNAT(t *testing.T, server net.Addr) *nat {
+	t.Helper()
+	inside, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &nat{inside: inside, server: server.(*net.UDPAddr)}
+	n.rebind(t)
+	n.work.Go(n.up)
+	t.Cleanup(func() {
+		inside.Close()
+		for _, o := range n.outside {
+			o.Close()
+		}
+		n.work.Wait()
+	})
+	return n
+}
+
+// rebind takes another port; nothing comes in by the old one any more.
+func (n *nat) rebind(t *testing.T) {
+	t.Helper()
+	o, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.mu.Lock()
+	if len(n.outside) > 0 {
+		n.outside[len(n.outside)-1].Close()
+	}
+	n.outside = append(n.outside, o)
+	n.mu.Unlock()
+	n.work.Go(func() { n.down(o) })
+}
+
+func (n *nat) up() {
+	buf := make([]byte, 2000)
+	for {
+		k, from, err := n.inside.ReadFromUDP(buf)
+		if err != nil {
+			return
+		}
+		n.mu.Lock()
+		n.client = from
+		o := n.outside[len(n.outside)-1]
+		n.mu.Unlock()
+		_, _ = o.WriteToUDP(buf[:k], n.server)
+	}
+}
+
+func (n *nat) down(o *net.UDPConn) {
+	buf := make([]byte, 2000)
+	for {
+		k, _, err := o.ReadFromUDP(buf)
+		if err != nil {
+			return
+		}
+		n.mu.Lock()
+		to := n.client
+		n.mu.Unlock()
+		_, _ = n.inside.WriteToUDP(buf[:k], to)
+	}
+}
+
+// TestRebindingFailsNothing, whether the kernel knows whose a packet is or not.
+func TestRebindingFailsNothing(t *testing.T) {
+	for _, steered := range []bool{true, false} {
+		t.Run(fmt.Sprintf("steered %t", steered), func(t *testing.T) {
+			sockets := portOf(t, 4)
+			r := startOn(t, sockets, ok, Config{})
+			if !steered {
+				raw, _ := sockets[0].SyscallConn()
+				_ = raw.Control(func(fd uintptr) {
+					if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			n := newNAT(t, sockets[0].LocalAddr())
+			client := r.client(t)
+			get := func() {
+				t.Helper()
+				req, _ := http.NewRequestWithContext(patient(t), "GET", "https://"+n.inside.LocalAddr().String()+"/", nil)
+				resp, err := client.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+			get()
+			for range 20 {
+				n.rebind(t)
+				for range 3 {
+					get()
+				}
+			}
+			if c := r.counts.accepted.Load(); c != 1 {
+				t.Errorf("%d connections, want one", c)
+			}
+			if m := r.Server.counts.misdirected.Get(); (m == 0) != steered {
+				t.Errorf("%d datagrams came to the wrong socket", m)
+			}
+			if f := r.Server.counts.full.Get(); f > 0 {
+				t.Errorf("%d datagrams were dropped", f)
+			}
+		})
+	}
+}
