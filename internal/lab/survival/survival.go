@@ -27,7 +27,7 @@ const (
 	Stall      Metric = "stall"              // longest time without progress in a transfer
 	Ports      Metric = "ports"              // that the clients had, all clients
 	Forwarded  Metric = "forwarded"          // datagrams from edge to edge, all clients
-	Returned   Metric = "returned"           // datagrams to clients that took the tunnel, counted at both its ends
+	Returned   Metric = "returned"           // datagrams to clients that took the tunnel, all clients
 	Resets     Metric = "resets"             // stateless resets sent by edges, all clients
 	Sender     Metric = "forwarding_sender"  // microseconds of CPU for a datagram at the edge that sends it on
 	Owner      Metric = "forwarding_owner"   // the same at the edge that has the connection
@@ -61,7 +61,7 @@ var facts = []struct {
 	{Stall, "longest stall", milliseconds, true},
 	{Ports, "ports of all clients", count, true},
 	{Forwarded, "datagrams forwarded", count, true},
-	{Returned, "datagrams returned, counted twice", count, true},
+	{Returned, "datagrams returned through the tunnel", count, true},
 	{Resets, "stateless resets", count, true},
 	{Sender, "CPU to send a datagram on", microseconds, true},
 	{Owner, "CPU to take one that was sent on", microseconds, true},
