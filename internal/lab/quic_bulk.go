@@ -34,7 +34,12 @@ func measureBulk(ctx context.Context, r *quicRun, clients []quicload.Client) []s
 	for _, c := range clients {
 		run := survival.Run{Event: "bulk", Client: c.Name(), Sample: survival.Sample{survival.Requests: 0, survival.Failed: 0}}
 		for _, d := range []quicload.Direction{quicload.Down, quicload.Up} {
-			if err := r.moveUnder(ctx, c.(quicload.Mover), d, &run); err != nil {
+			mover, ok := c.(quicload.Mover)
+			if !ok {
+				run.Err = errors.New("it cannot move bytes")
+				break
+			}
+			if err := r.moveUnder(ctx, mover, d, &run); err != nil {
 				run.Err = errors.Join(run.Err, fmt.Errorf("%s: %w", d, err))
 			}
 		}
