@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need: BIRD, FRR, Chromium and network tools for the lab's, Node.js and the suite that it runs for
+# Installs what the tests need: BIRD, FRR, browsers, a QUIC client and network tools for the lab's, Node.js and the suite that it runs for
 # internal/conformance. Debian 12, root. May be run again and again: what is there stays as it is. Without root, or on another system,
 # it says what is missing and leaves it at that; the suite needs no root.
 set -euo pipefail
@@ -8,6 +8,7 @@ set -euo pipefail
 needs=(
   ip:iproute2 ss:iproute2 nft:nftables ping:iputils-ping curl:curl
   bird:bird2 vtysh:frr /usr/lib/frr/bgpd:frr chromium:chromium
+  firefox-esr:firefox-esr gtlsclient:ngtcp2-client
   node:nodejs npm:npm
 )
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # not in every root shell's, such as that of a plain su

@@ -34,6 +34,18 @@ func (c chromium) Start(ctx context.Context, t Target) (Run, error) {
 	return run, nil
 }
 
+// Move is part of Mover.
+func (c chromium) Move(ctx context.Context, t Target, d Direction, size int64) (Transfer, error) {
+	if err := checkTransfer(d, size); err != nil {
+		return Transfer{}, err
+	}
+	p, err := c.open(ctx, &t)
+	if err != nil {
+		return Transfer{}, fmt.Errorf("%s: %w", c.Name(), err)
+	}
+	return movePage(ctx, p, t, d, size)
+}
+
 // open starts a browser and leads it to a page of the host's.
 func (c chromium) open(ctx context.Context, t *Target) (page, error) {
 	if err := t.complete(); err != nil {

@@ -2,89 +2,130 @@ package quicload
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// Every client asks at its rate over one connection, and no request fails.
+// eachClient runs a test for every client that is there. Clients take turns with their one server.
+func eachClient(t *testing.T, f func(t *testing.T, ctx context.Context, c Client)) {
+	for _, c := range Clients() {
+		t.Run(c.Name(), func(t *testing.T) {
+			if err := c.Available(); err != nil {
+				t.Skipf("SKIPPED: needs %v; make setup installs it", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			defer cancel()
+			f(t, ctx, c)
+		})
+	}
+}
+
+// Every client asks at its rate over one connection, and no request fails. Then another server takes the place of the first: it has the
+// same keys and resets the connection. All but ngtcp2's client, which has no way to, go on with that one over a second connection.
 func TestClients(t *testing.T) {
 	s := newStage(t)
-	protocols := map[string]string{"h2": "h2", "chromium-h2": "h2"}
-	for _, c := range Clients() {
-		t.Run(c.Name(), func(t *testing.T) {
-			if err := c.Available(); err != nil {
-				t.Skipf("SKIPPED: needs %v; make setup installs it", err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-			defer cancel()
-			run, err := c.Start(ctx, s.target)
-			must(t, err)
-			started := time.Now()
-			time.Sleep(time.Second) // that much load
-			records, err := run.Stop(ctx)
-			if err != nil {
-				t.Error(err)
-			}
-			s.check(t, records, started)
-			want := protocols[c.Name()]
-			if want == "" {
-				want = "h3"
-			}
-			if r := records[len(records)-1]; r.Protocol != want || r.Via != "edge-1" {
-				t.Errorf("over %q by %q", r.Protocol, r.Via)
-			}
-		})
-	}
+	eachClient(t, func(t *testing.T, ctx context.Context, c Client) {
+		s.replace("edge-1")
+		run, err := c.Start(ctx, s.target)
+		must(t, err)
+		s.await(t, ctx, 20)
+		event := time.Now()
+		s.replace("edge-2")
+		if c.Name() != "ngtcp2" {
+			s.await(t, ctx, 20)
+		}
+		records, err := run.Stop(ctx)
+		must(t, err)
+		s.gone(t)
+
+		before, after := split(records, event)
+		s.check(t, c, before)
+		failed := Failed(after)
+		t.Logf("%d requests, %d failed after the event, longest gap %v, %d connections", len(records), len(failed), LongestGap(records, event),
+			Connections(records, time.Time{}))
+		for _, r := range append(failed, after[max(0, len(after)-1):]...) {
+			t.Logf("  %v to %v over %s: %s", r.Start.Sub(event), r.End.Sub(event), r.Protocol, r.Err)
+		}
+		if c.Name() == "ngtcp2" {
+			return
+		}
+		if edges := Edges(after); !slices.Contains(edges, "edge-2") {
+			t.Errorf("served by %q: %+v", edges, failed)
+		}
+		if n := Connections(records, time.Time{}); n != 2 {
+			t.Errorf("%d connections", n)
+		}
+	})
 }
 
-func (s *stage) check(t *testing.T, records []Record, started time.Time) {
-	t.Helper()
-	if len(records) < 20 {
-		t.Fatalf("%d requests", len(records))
-	}
-	for _, r := range Failed(records) {
-		t.Errorf("failed after %v: %s", r.End.Sub(r.Start), r.Err)
-	}
-	for i, r := range records {
-		if r.Start.After(r.End) || i > 0 && r.Start.Before(records[i-1].Start) {
-			t.Fatalf("record %d: %+v after %+v", i, r, records[max(0, i-1)])
+// split tells what had ended at the event from what had not.
+func split(records []Record, event time.Time) (before, after []Record) {
+	for _, r := range records {
+		if r.End.Before(event) {
+			before = append(before, r)
+		} else {
+			after = append(after, r)
 		}
 	}
-	if records[0].Start.Before(started.Add(-time.Minute)) || records[len(records)-1].End.After(time.Now().Add(time.Second)) {
-		t.Errorf("another clock: %v to %v", records[0].Start, records[len(records)-1].End)
-	}
-	if n := Connections(records, started); n > 1 {
-		t.Errorf("%d connections", n)
-	}
-	t.Logf("%d requests, longest gap %v, edges %s", len(records), LongestGap(records, started), strings.Join(Edges(records), ", "))
+	return before, after
 }
 
-// A server whose place another takes resets what it does not know; the client goes on with that one.
-func TestServerReplaced(t *testing.T) {
+func (s *stage) check(t *testing.T, c Client, records []Record) {
+	t.Helper()
+	if len(records) < 10 {
+		t.Fatalf("%d requests", len(records))
+	}
+	protocol := "h3"
+	if strings.HasSuffix(c.Name(), "h2") {
+		protocol = "h2"
+	}
+	for i, r := range records {
+		if r.Err != "" || r.Protocol != protocol || r.Via != "edge-1" || r.Connection != 1 {
+			t.Errorf("request %d: %+v", i, r)
+		}
+		if r.Start.After(r.End) || i > 0 && r.Start.Before(records[i-1].Start) || time.Since(r.Start) > time.Minute {
+			t.Errorf("request %d is from %v to %v", i, r.Start, r.End)
+		}
+	}
+}
+
+// Every client that can move bytes has them all arrive as they were sent.
+func TestTransfers(t *testing.T) {
 	s := newStage(t)
-	for _, c := range Clients() {
-		t.Run(c.Name(), func(t *testing.T) {
-			if err := c.Available(); err != nil {
-				t.Skipf("SKIPPED: needs %v; make setup installs it", err)
+	const size = 3_000_001
+	eachClient(t, func(t *testing.T, ctx context.Context, c Client) {
+		m, ok := c.(Mover)
+		if !ok {
+			t.Skip("it moves nothing")
+		}
+		for _, d := range []Direction{Down, Up} {
+			got, err := m.Move(ctx, s.target, d, size)
+			if err != nil || got.Err != "" || got.Bytes != size || !got.Verified || got.Took <= 0 {
+				t.Errorf("%s: %+v %v", d, got, err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-			defer cancel()
-			s.edge.Store("edge-1")
-			run, err := c.Start(ctx, s.target)
-			must(t, err)
-			time.Sleep(500 * time.Millisecond) // that much load
-			event := time.Now()
-			s.replace("edge-2")
-			time.Sleep(1000 * time.Millisecond) // and that much afterwards
-			records, err := run.Stop(ctx)
-			if err != nil {
-				t.Error(err)
-			}
-			t.Logf("%d requests, longest gap %v, edges %s, %d connections", len(records), LongestGap(records, event), strings.Join(Edges(records), ", "), Connections(records, time.Time{}))
-			for _, r := range Failed(records) {
-				t.Logf("failed after %v: %s", r.End.Sub(r.Start), r.Err)
-			}
-		})
+			t.Logf("%s: %+v", d, got)
+			s.gone(t)
+		}
+	})
+}
+
+// A transfer that cannot end is reported as far as it came.
+func TestTransferUnfinished(t *testing.T) {
+	s := newStage(t)
+	for _, c := range []Mover{quicGo{}, ngtcp2{}} {
+		if c.Available() != nil {
+			continue
+		}
+		s.replace("edge-1")
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		must(t, s.server.IP(t.Context(), "link set up0 down"))
+		got, err := c.Move(ctx, s.target, Down, 1000)
+		if err != nil || !strings.HasPrefix(got.Err, Unfinished) || got.Verified || got.Bytes != 0 {
+			t.Errorf("%s: %+v %v", c.Name(), got, err)
+		}
+		must(t, s.server.IP(t.Context(), "link set up0 up"))
 	}
 }

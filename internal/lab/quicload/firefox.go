@@ -2,6 +2,7 @@ package quicload
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -37,6 +38,18 @@ func (f firefox) Start(ctx context.Context, t Target) (Run, error) {
 		return nil, fmt.Errorf("firefox: %w (see %s)", err, t.Log)
 	}
 	return run, nil
+}
+
+// Move is part of Mover.
+func (f firefox) Move(ctx context.Context, t Target, d Direction, size int64) (Transfer, error) {
+	if err := checkTransfer(d, size); err != nil {
+		return Transfer{}, err
+	}
+	p, err := f.open(ctx, &t)
+	if err != nil {
+		return Transfer{}, fmt.Errorf("firefox: %w (see %s)", err, t.Log)
+	}
+	return movePage(ctx, p, t, d, size)
 }
 
 // preferences make it use HTTP/3 with an authority that is not Mozilla's, tell the time exactly, and leave the network alone otherwise.
@@ -89,18 +102,17 @@ func (firefox) open(ctx context.Context, t *Target) (page, error) {
 		return nil, err
 	}
 	p := &firefoxPage{dir: dir}
-	if err := p.start(ctx, t); err == nil {
+	err = p.start(ctx, t)
+	if err == nil {
 		err = p.prepare(ctx, t, authority)
-		if err == nil {
-			return p, nil
-		}
-		return nil, errors.Join(err, p.close())
-	} else {
+	}
+	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	return p, nil
 }
 
-// authorityText is the certificate in a PEM file in base64.
+// authorityText is the certificate in a PEM file, as DER in base64.
 func authorityText(file string) (string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -110,20 +122,15 @@ func authorityText(file string) (string, error) {
 	if block == nil || block.Type != "CERTIFICATE" {
 		return "", fmt.Errorf("%s does not begin with a certificate", file)
 	}
-	return strings.ReplaceAll(strings.TrimSpace(bodyOf(block)), "\n", ""), nil
-}
-
-// bodyOf is the base64 text of a block.
-func bodyOf(block *pem.Block) string {
-	lines := strings.Split(strings.TrimSpace(string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}))), "\n")
-	return strings.Join(lines[1:len(lines)-1], "\n")
+	return base64.StdEncoding.EncodeToString(block.Bytes), nil
 }
 
 // firefoxPage is a running Firefox with a page in its one tab.
 type firefoxPage struct {
 	dir    string
-	cmd    *exec.Cmd // nil before the start
+	cmd    *exec.Cmd // nil before the start, as are the others
 	remote *marionette
+	*socketWatch
 }
 
 // start starts the program and connects to it.
@@ -144,7 +151,7 @@ func (p *firefoxPage) start(ctx context.Context, t *Target) error {
 	if err := t.Namespace.Start(cmd); err != nil {
 		return err
 	}
-	p.cmd = cmd
+	p.cmd, p.socketWatch = cmd, watchSockets(cmd.Process.Pid)
 	port, err := awaitPort(ctx, filepath.Join(p.dir, "MarionetteActivePort"))
 	if err != nil {
 		return err
@@ -217,6 +224,7 @@ func (p *firefoxPage) close() error {
 	if p.cmd != nil {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // the group; its leader is not reaped yet, so the number is its own
 		_ = p.cmd.Wait()
+		p.stop()
 	}
 	return removeAll(p.dir)
 }

@@ -35,6 +35,15 @@ func (quicGo) Start(ctx context.Context, t Target) (Run, error) {
 	return l.start(ctx, t)
 }
 
+// Move is part of Mover.
+func (quicGo) Move(ctx context.Context, t Target, d Direction, size int64) (Transfer, error) {
+	l, err := newHTTP3(&t)
+	if err != nil {
+		return Transfer{}, fmt.Errorf("quic-go: %w", err)
+	}
+	return l.move(ctx, t, d, size)
+}
+
 // http2Client is Go's HTTP/2 over TCP, which makes a request again that a kept connection broke under before an answer began, as browsers do.
 type http2Client struct{}
 
@@ -47,6 +56,15 @@ func (http2Client) Start(ctx context.Context, t Target) (Run, error) {
 		return nil, fmt.Errorf("h2: %w", err)
 	}
 	return l.start(ctx, t)
+}
+
+// Move is part of Mover.
+func (http2Client) Move(ctx context.Context, t Target, d Direction, size int64) (Transfer, error) {
+	l, err := newHTTP2(&t)
+	if err != nil {
+		return Transfer{}, fmt.Errorf("h2: %w", err)
+	}
+	return l.move(ctx, t, d, size)
 }
 
 // library is a client of ours, with all that it has open.
@@ -151,10 +169,7 @@ func (l *library) once(ctx context.Context, address string, r *Record) (reused b
 	}
 	response, err := l.client.Do(request)
 	if err != nil {
-		if outer, ok := errors.AsType[*url.Error](err); ok {
-			err = outer.Err // without the URL
-		}
-		return reused, err
+		return reused, plain(err)
 	}
 	defer response.Body.Close()
 	r.Protocol, r.Via = word(response), via(response.Header.Values("Via"))
@@ -165,4 +180,12 @@ func (l *library) once(ctx context.Context, address string, r *Record) (reused b
 		return reused, fmt.Errorf("status %d", response.StatusCode)
 	}
 	return reused, nil
+}
+
+// plain is an error of a client's without the URL.
+func plain(err error) error {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		return outer.Err
+	}
+	return err
 }

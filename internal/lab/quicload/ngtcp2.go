@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -117,19 +116,29 @@ func (r *streamRun) read(output *os.File) {
 	}
 }
 
-// Stop has no hanging requests to report: a line that has not come is the time since the last one, which the final record has.
-func (r *streamRun) Stop(context.Context) ([]Record, error) {
+// Stop waits for the line that is due. One that does not come hangs.
+func (r *streamRun) Stop(ctx context.Context) ([]Record, error) {
+	patience, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	p, begun := &r.parser, r.seen()
+	_ = poll(patience, func() (bool, error) { return r.seen() > begun, nil })
 	r.mu.Lock()
 	r.stopped = true
-	now := time.Now().Round(0)
-	p := &r.parser
-	if !p.over && now.Sub(p.last) > leaveTime {
-		p.records = append(p.records, unfinished(Record{Start: p.last, Protocol: "h3", Via: p.via, Connection: 1}, now))
+	if !p.over && len(p.records) == begun {
+		p.records = append(p.records, unfinished(Record{Start: p.last, Protocol: "h3", Via: p.via, Connection: 1}, time.Now().Round(0)))
 	}
 	r.mu.Unlock()
 	r.end()
-	slices.SortStableFunc(p.records, byStart)
 	return p.records, nil
+}
+
+func (r *streamRun) seen() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.parser.over {
+		return maxRequests + 1 // no more will come
+	}
+	return len(r.parser.records)
 }
 
 func (r *streamRun) end() {

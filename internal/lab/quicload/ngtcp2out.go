@@ -32,7 +32,7 @@ type streamParser struct {
 var (
 	fieldLine = regexp.MustCompile(`^http: stream 0x0 \[([^ \]]+): (.*)\]$`)
 	bodyLine  = regexp.MustCompile(`^http: stream 0x0 body ([0-9]{1,7}) bytes$`)
-	packets   = regexp.MustCompile(`^(I[0-9]{8} |http: |Sent packet|Received packet|Set timer|Timer |\[:?[a-z-]+: |[0-9a-f]{8}($| ))`)
+	packets   = regexp.MustCompile(`^(I[0-9]{8} |http: |Sent packet|Received packet|Set timer|Timer |QUIC handshake |Negotiated |Updating |\[:?[a-z-]+: |[0-9a-f]{8}($| ))`)
 )
 
 // line takes a line of the output that came at a time.

@@ -103,7 +103,11 @@ func poll(ctx context.Context, ask func() (bool, error)) error {
 
 func (r *pageRun) Stop(ctx context.Context) ([]Record, error) {
 	records, err := r.report(ctx)
-	return records, errors.Join(err, r.page.close())
+	err = errors.Join(err, r.page.close())
+	if p, ok := r.page.(interface{ number([]Record) }); ok {
+		p.number(records)
+	}
+	return records, err
 }
 
 func (r *pageRun) report(ctx context.Context) ([]Record, error) {

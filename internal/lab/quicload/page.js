@@ -42,48 +42,53 @@
     records.push(r);
   }
 
+  // What a transfer has come to. Random bytes are sent, or none: then it is a download.
+  let current = {}, moved = 0;
   function transfer(url, size) {
-    return new Promise(resolve => {
-      const x = new XMLHttpRequest(), t = {start: clock(), bytes: 0, stall: 0}, up = size > 0;
-      let last = t.start, sent;
-      const progress = e => { const now = clock(); t.stall = Math.max(t.stall, now - last); last = now; if (e) t.progress = e.loaded; };
-      const end = async err => {
-        progress();
-        t.end = clock();
-        t.err = err || (x.status >= 400 ? "status " + x.status : "");
-        t.via = x.getResponseHeader("via") ?? "";
-        const entry = performance.getEntriesByType("resource").findLast(e => e.name === x.responseURL);
-        t.protocol = entry ? entry.nextHopProtocol : "";
-        if (!t.err) {
-          const body = up ? sent : x.response;
-          t.sum = Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", body)), b => b.toString(16).padStart(2, "0")).join("");
-          t.bytes = body.byteLength;
-          t.receipt = up ? x.responseText : "";
-          t.digest = x.getResponseHeader("repr-digest") ?? "";
-        } else {
-          t.bytes = t.progress ?? 0;
-        }
-        resolve(t);
-      };
-      (up ? x.upload : x).onprogress = progress;
-      x.onload = () => setTimeout(end);
-      x.onerror = () => end("error");
-      x.onabort = () => end("aborted");
-      x.open(up ? "POST" : "GET", url);
-      if (up) {
-        const words = new BigUint64Array(size / 8);
-        for (let i = 0; i < words.length; i++) words[i] = BigInt(i) * 0x9e3779b97f4a7c15n;
-        sent = words.buffer;
-        x.send(sent);
-      } else {
-        x.responseType = "arraybuffer";
-        x.send();
+    const x = new XMLHttpRequest(), up = size > 0, begun = performance.now();
+    let sent;
+    moved = begun;
+    current = {done: false, bytes: 0, stall: 0, err: ""};
+    const progress = e => {
+      const now = performance.now();
+      current.stall = Math.max(current.stall, now - moved);
+      moved = now;
+      if (e) current.bytes = e.loaded;
+    };
+    const end = async err => {
+      progress();
+      const t = current;
+      t.took = performance.now() - begun;
+      t.err = err || (x.status >= 400 ? "status " + x.status : "");
+      t.via = x.getResponseHeader("via") ?? "";
+      t.digest = x.getResponseHeader("repr-digest") ?? "";
+      const entry = performance.getEntriesByType("resource").findLast(e => e.name === x.responseURL);
+      t.protocol = entry ? entry.nextHopProtocol : "";
+      if (!t.err) {
+        const body = up ? sent : x.response;
+        t.bytes = body.byteLength;
+        t.receipt = up ? new TextDecoder().decode(x.response) : "";
+        t.sum = Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", body)), b => b.toString(16).padStart(2, "0")).join("");
       }
-    });
+      t.done = true;
+    };
+    (up ? x.upload : x).onprogress = progress;
+    x.onload = () => setTimeout(end); // by then the timing is there
+    x.onerror = () => end("error");
+    x.onabort = () => end("aborted");
+    x.responseType = "arraybuffer";
+    x.open(up ? "POST" : "GET", url);
+    if (up) {
+      sent = new Uint8Array(size);
+      for (let at = 0; at < size; at += 65536) crypto.getRandomValues(sent.subarray(at, Math.min(size, at + 65536)));
+      moved = performance.now();
+    }
+    x.send(sent);
   }
 
   window.quicload = {
     transfer,
+    transferred: () => current.done ? current : {...current, stall: Math.max(current.stall, performance.now() - moved)},
     start(path, interval, most) {
       let next = performance.now();
       const tick = () => {

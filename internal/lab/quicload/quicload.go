@@ -71,14 +71,6 @@ type Run interface {
 	Stop(ctx context.Context) ([]Record, error)
 }
 
-// Mover is a client that can move bytes in one request.
-type Mover interface {
-	Client
-	// Move transfers size bytes and returns what came of it. Its error says that there was no transfer to speak of; a transfer that broke
-	// has its own.
-	Move(ctx context.Context, t Target, d Direction, size int64) (Transfer, error)
-}
-
 // Clients returns all clients, installed or not.
 func Clients() []Client {
 	return []Client{quicGo{}, chromium{}, firefox{}, ngtcp2{}, chromium{onlyTCP: true}, http2Client{}}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,7 @@ const testHost = "www.lab.example"
 type stage struct {
 	client, server netns.Namespace
 	target         Target
+	answered       atomic.Int64      // lines and responses since the server was replaced
 	edge           atomic.Value      // the server's name, a string
 	replace        func(name string) // gives the server a successor with the same keys
 }
@@ -77,7 +79,7 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 	from := origin.New("tyo")
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Via", "1.1 other, 3.0 "+s.edge.Load().(string)+" (nearcast)")
-		from.ServeHTTP(w, r)
+		from.ServeHTTP(&counting{w, &s.answered}, r)
 	})
 	var end func()
 	s.replace = func(name string) {
@@ -86,6 +88,7 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 			end()
 		}
 		s.edge.Store(name)
+		s.answered.Store(0)
 		end = s.serveOnce(t, ctx, conf, handler)
 	}
 	s.replace("edge-1")
@@ -111,6 +114,43 @@ func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, h
 		_, _, _, _, _ = socket.Close(), over3.Close(), quicListener.Close(), tr.Close(), over2.Close()
 		<-done
 		<-done
+	}
+}
+
+// counting counts what is written: a response of the origin's is one write, and a line of a stream is.
+type counting struct {
+	http.ResponseWriter
+	n *atomic.Int64
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.n.Add(1)
+	return c.ResponseWriter.Write(p)
+}
+
+func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// await waits until the server has answered so often.
+func (s *stage) await(t *testing.T, ctx context.Context, n int64) {
+	t.Helper()
+	err := poll(ctx, func() (bool, error) { return s.answered.Load() >= n, nil })
+	if err != nil {
+		t.Errorf("%d of %d answers: %v", s.answered.Load(), n, err)
+	}
+}
+
+// gone checks that nothing of a client is left in its namespace, nor of its files.
+func (s *stage) gone(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ip", "netns", "pids", string(s.client)).Output()
+	if err != nil || len(out) > 0 {
+		t.Errorf("processes in the client's namespace: %q %v", out, err)
+	}
+	left, err := filepath.Glob(filepath.Join(s.target.Dir, "*-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("files of the client: %q %v", left, err)
 	}
 }
 
