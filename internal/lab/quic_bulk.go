@@ -20,10 +20,8 @@ const (
 // bulkClients are those that can move bytes.
 func bulkClients() []string {
 	var names []string
-	for _, c := range quicload.Clients() {
-		if _, ok := c.(quicload.Mover); ok {
-			names = append(names, c.Name())
-		}
+	for _, c := range quicload.Movers() {
+		names = append(names, c.Name())
 	}
 	return names
 }
