@@ -24,6 +24,7 @@ import (
 	"nearcast/proxy"
 	"nearcast/proxy/front"
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/rescue"
 )
 
 // edge is one process's parts, wired.
@@ -107,6 +108,10 @@ func build(cfg *config.Config, s std, log *slog.Logger, set *metrics.Set) (_ *ed
 	}
 	if e.front, err = front.OpenInFleet(e.shared(log, set), cfg.Listen, cfg.TLS, cfg.Limits, log, set); err != nil {
 		return nil, err
+	}
+	if e.routes != nil {
+		e.routes.tell = e.front.SetState
+		e.front.SetState(rescue.Draining) // until there is a route
 	}
 	e.load = e.loadMonitor(log, set)
 	if e.admin, err = admin.Listen(cfg.Admin, e.source(set), log); err != nil {
@@ -221,7 +226,7 @@ func helpTexts() map[string]string {
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
 	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, h3.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
-		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp} {
+		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp, rescue.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

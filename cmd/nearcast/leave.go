@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nearcast/bgp"
+	"nearcast/proxy/h3/rescue"
 )
 
 // leaveAfter is how long after a route has moved away the clients that there are get told to connect anew: what the routers next to us need to
@@ -21,11 +22,12 @@ type routes struct {
 	beacon   netip.Prefix               // this region's: it leads nobody here; the zero value: there is none
 	declared map[netip.Prefix]bgp.Route // owned by the announcer
 	held     atomic.Pointer[[]netip.Prefix]
-	moved    chan struct{}              // capacity one
+	tell     func(rescue.State) // what becomes of the routes; set before the first declaration
+	moved    chan struct{}      // capacity one
 }
 
 func newRoutes(to bgp.RouteSetter, beacon netip.Prefix) *routes {
-	return &routes{RouteSetter: to, beacon: beacon, moved: make(chan struct{}, 1)}
+	return &routes{RouteSetter: to, beacon: beacon, moved: make(chan struct{}, 1), tell: func(rescue.State) {}}
 }
 
 // SetRoutes implements bgp.RouteSetter.
@@ -40,6 +42,11 @@ func (r *routes) SetRoutes(all []bgp.Route) {
 	}
 	held := slices.Collect(maps.Keys(r.declared))
 	r.held.Store(&held)
+	if len(held) == 0 {
+		r.tell(rescue.Draining)
+	} else {
+		r.tell(rescue.Announcing)
+	}
 	for prefix, before := range was {
 		if now, there := r.declared[prefix]; !there || repels(before, now) {
 			select {

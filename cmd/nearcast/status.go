@@ -11,6 +11,7 @@ import (
 	"nearcast/health"
 	"nearcast/health/load"
 	"nearcast/internal/loopback"
+	"nearcast/proxy/h3/rescue"
 )
 
 // status is what /status shows.
@@ -27,6 +28,7 @@ type status struct {
 	Origins   []targetStatus       `json:"origins"`
 	DiskCache *cache.DiskStatus    `json:"disk_cache,omitempty"`
 	Fleet     *fleet.Status        `json:"fleet,omitempty"`
+	QUIC      []rescue.Status      `json:"quic,omitempty"` // by port, where edges send packets of each other's connections on
 	Load      *load.State          `json:"load"`
 }
 
@@ -66,7 +68,7 @@ type targetStatus struct {
 
 func (e *edge) status() status {
 	s := status{Edge: e.cfg.Edge.Name, Region: e.cfg.Edge.Region, Version: version, Started: e.started, Origins: []targetStatus{},
-		Addresses: e.addresses.Status(), DiskCache: e.cache.DiskStatus(), Fleet: e.fleet.Status(), Load: e.load.Snapshot()}
+		Addresses: e.addresses.Status(), DiskCache: e.cache.DiskStatus(), Fleet: e.fleet.Status(), QUIC: e.front.RescueStatus(), Load: e.load.Snapshot()}
 	if e.announcer != nil {
 		s.Prefixes, s.Neighbors = e.announcer.Status(), e.speaker.Status()
 		s.Drain = newDrainStatus(e.cfg.Anycast, e.announcer.Ordered())

@@ -53,6 +53,7 @@ type statusView struct {
 	Listeners []targetStatus `json:"listeners"`
 	Origins   []targetStatus `json:"origins"`
 	Fleet     *fleetView     `json:"fleet"`
+	QUIC      []quicView     `json:"quic"`
 	Load      *loadView      `json:"load"`
 }
 
@@ -141,6 +142,7 @@ func (st *statusView) write(to io.Writer, now time.Time) error {
 		st.writeNeighbors(w, now)
 	}
 	st.writeOthers(w, now)
+	st.writeQUIC(w, now)
 	writeTargets(w, now, "LISTENER\tPROTOCOL", st.Listeners, func(t targetStatus) string {
 		return strings.TrimSuffix(t.Name+" at "+t.Address, " at ") + "\t" + t.Protocol
 	})

@@ -5,6 +5,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"nearcast/proxy/h3/rescue"
 )
 
 // withdrawTimeout bounds how long a stop waits for the neighbors: what they have not heard then they learn from the closed session.
@@ -17,6 +19,7 @@ func (e *edge) stop(why string, signals <-chan os.Signal) {
 	go e.hurryOnSignal(signals)
 
 	begun := time.Now()
+	e.front.SetState(rescue.Draining)
 	if e.announcer != nil {
 		if !e.withdraw() {
 			e.closeSessions(why) // which withdraws too, less gently: no client may be sent here while the edge drains
