@@ -26,6 +26,8 @@ const (
 	Took       Metric = "took"               // by the transfers
 	Stall      Metric = "stall"              // longest time without progress in a transfer
 	Ports      Metric = "ports"              // that the clients had, all clients
+	OverTCP    Metric = "over_tcp"           // answers that a QUIC client got over TCP
+	Stalled    Metric = "stalled"            // the longest time for which the machine let nothing of the lab run
 	Forwarded  Metric = "forwarded"          // datagrams from edge to edge, all clients
 	Returned   Metric = "returned"           // datagrams to clients that took the tunnel, all clients
 	Resets     Metric = "resets"             // stateless resets sent by edges, all clients
@@ -60,6 +62,8 @@ var facts = []struct {
 	{Took, "took", milliseconds, false},
 	{Stall, "longest stall", milliseconds, true},
 	{Ports, "ports of all clients", count, true},
+	{OverTCP, "answers over TCP", count, true},
+	{Stalled, "the machine stood still for", milliseconds, true},
 	{Forwarded, "datagrams forwarded", count, true},
 	{Returned, "datagrams returned through the tunnel", count, true},
 	{Resets, "stateless resets", count, true},
