@@ -49,6 +49,7 @@ type labTestCmd struct {
 	Rate      float64       `help:"With failover: requests a second of each protocol on new connections, and as many on kept ones; 100 without. With quic: of each client; 30 without."`
 	Clients   []string      `help:"With quic: clients that take part, such as chromium; all without any."`
 	Patience  time.Duration `help:"With quic: how long a route stays where it has moved, and requests go on after the last thing that happens; 3s without."`
+	Plain     bool          `help:"With quic: with edges that do not rescue each other's connections, for comparison."`
 	LogDir    string        `placeholder:"DIR" help:"Keep the logs of the routers, edges and origins there. Without it they go with the lab."`
 	Output    string        `enum:"table,json,markdown" default:"table" help:"How to print the results: ${enum} (markdown: failover and quic only)."`
 }
@@ -90,8 +91,8 @@ func (c labTestCmd) Run(s std) error {
 		}
 		return m.run(s)
 	}
-	if c.Runs != 0 || len(c.Events) > 0 || c.Rate != 0 || len(c.Clients) > 0 || c.Patience != 0 || c.Output == "markdown" {
-		return errors.New("--runs, --events, --rate, --clients, --patience and --output markdown are for `nearcast lab test failover` and `nearcast lab test quic`")
+	if c.Runs != 0 || len(c.Events) > 0 || c.Rate != 0 || len(c.Clients) > 0 || c.Patience != 0 || c.Plain || c.Output == "markdown" {
+		return errors.New("--runs, --events, --rate, --clients, --patience, --plain and --output markdown are for `nearcast lab test failover` and `nearcast lab test quic`")
 	}
 	if err := lab.CheckScenarios(c.Scenarios...); err != nil {
 		return err
@@ -139,8 +140,8 @@ func (c labTestCmd) failover(s std) error {
 	switch {
 	case c.Runs < 0 || c.Rate < 0:
 		return errors.New("--runs and --rate cannot be negative")
-	case len(c.Clients) > 0 || c.Patience != 0:
-		return errors.New("--clients and --patience are for `nearcast lab test quic`")
+	case len(c.Clients) > 0 || c.Patience != 0 || c.Plain:
+		return errors.New("--clients, --patience and --plain are for `nearcast lab test quic`")
 	}
 	if err := lab.CheckEvents(c.Events...); err != nil {
 		return err
@@ -160,7 +161,7 @@ func (c labTestCmd) quic(s std) error {
 		return err
 	}
 	return c.inLab(s, errTargets, func(ctx context.Context, l *lab.Lab) (outcome, error) {
-		report, err := l.MeasureQUIC(ctx, lab.QUICOptions{Runs: c.Runs, Events: c.Events, Clients: c.Clients, Rate: c.Rate, Patience: c.Patience})
+		report, err := l.MeasureQUIC(ctx, lab.QUICOptions{Runs: c.Runs, Events: c.Events, Clients: c.Clients, Rate: c.Rate, Patience: c.Patience, Plain: c.Plain})
 		return outcome{c.choose(report), report.Missed()}, err
 	})
 }

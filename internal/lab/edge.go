@@ -28,6 +28,7 @@ type EdgeOptions struct {
 	Rogue           bool   // a second neighbor, in the region's rogue namespace
 	Debug           bool   // log at debug level
 	NoBFD           bool   // the router's BFD finds nobody here
+	Plain           bool   // fleet.quic.rescue is off
 }
 
 // AdminAddress is where an edge's operator listener is, inside the edge's namespace.

@@ -20,6 +20,7 @@ type QUICOptions struct {
 	Events   []string      // default all
 	Clients  []string      // default all, of which HTTP/2's is there for comparison
 	Rate     float64       // requests a second of each client, default 30
+	Plain    bool          // the edges do not rescue each other's connections: what there was before
 	Patience time.Duration // how long a route stays where it has moved, and requests go on after the last thing that happens; default 3 s. A client may hang for a minute
 }
 
@@ -81,6 +82,12 @@ func (l *Lab) MeasureQUIC(ctx context.Context, o QUICOptions) (survival.Report, 
 	}
 	for _, e := range chosen {
 		report.Events = append(report.Events, e.Event)
+	}
+	if s.plain = o.Plain; o.Plain {
+		report.Machine += " The edges do not send each other's packets on."
+		if err := s.clear(ctx); err != nil {
+			return report, err
+		}
 	}
 	start := time.Now()
 	for _, e := range chosen {
@@ -195,14 +202,37 @@ func (r *quicRun) happen(ctx context.Context, e quicEvent) error {
 		return err
 	}
 	before := r.said(ctx)
-	if err := e.play(ctx, r); err != nil {
-		return err
+	awake := watchStalls()
+	err := e.play(ctx, r)
+	if err == nil {
+		err = pause(ctx, r.patience)
 	}
-	if err := pause(ctx, r.patience); err != nil {
-		return err
-	}
+	r.common[survival.Stalled] = ms(awake())
 	maps.Copy(r.common, grown(before, r.said(ctx)))
-	return nil
+	return err
+}
+
+// watchStalls notes how late a thread of ours is woken, at worst, until the function that it returns is called. What was late here was late in edges and
+// clients too.
+func watchStalls() (longest func() time.Duration) {
+	const every = 5 * time.Millisecond
+	end, worst := make(chan struct{}), make(chan time.Duration, 1)
+	go func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		var late time.Duration
+		for last := time.Now(); ; {
+			select {
+			case <-end:
+				worst <- late
+				return
+			case <-tick.C:
+				now := time.Now()
+				late, last = max(late, now.Sub(last)-every), now
+			}
+		}
+	}()
+	return func() time.Duration { close(end); return <-worst }
 }
 
 // tidy makes the lab as it was, also when ctx has ended.

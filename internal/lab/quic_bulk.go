@@ -20,10 +20,8 @@ const (
 // bulkClients are those that can move bytes.
 func bulkClients() []string {
 	var names []string
-	for _, c := range quicload.Clients() {
-		if _, ok := c.(quicload.Mover); ok {
-			names = append(names, c.Name())
-		}
+	for _, c := range quicload.Movers() {
+		names = append(names, c.Name())
 	}
 	return names
 }
@@ -34,7 +32,12 @@ func measureBulk(ctx context.Context, r *quicRun, clients []quicload.Client) []s
 	for _, c := range clients {
 		run := survival.Run{Event: "bulk", Client: c.Name(), Sample: survival.Sample{survival.Requests: 0, survival.Failed: 0}}
 		for _, d := range []quicload.Direction{quicload.Down, quicload.Up} {
-			if err := r.moveUnder(ctx, c.(quicload.Mover), d, &run); err != nil {
+			mover, ok := c.(quicload.Mover)
+			if !ok {
+				run.Err = errors.New("it cannot move bytes")
+				break
+			}
+			if err := r.moveUnder(ctx, mover, d, &run); err != nil {
 				run.Err = errors.Join(run.Err, fmt.Errorf("%s: %w", d, err))
 			}
 		}

@@ -48,10 +48,11 @@ func inTime(m survival.Metric, most time.Duration, clients ...string) survival.T
 }
 
 // kept are the targets of a connection that lives on at its edge while packets go another way: nothing fails, no connection is begun, and a
-// request waits for a round trip and a loss at most.
+// request waits for a round trip and a loss at most. That an edge sent something on shows that there was a move.
 func kept(way time.Duration) []survival.Target {
 	return []survival.Target{
 		noneOf(survival.Failed, quicClients()...), noneOf(survival.Renewed, quicClients()...), inTime(survival.Beyond, way+50*time.Millisecond, quicClients()...),
+		bound(returning()...), {Metric: survival.Forwarded, AtLeast: 1, Of: []string{"quic-go"}},
 	}
 }
 
@@ -82,7 +83,7 @@ func quicEvents() []quicEvent {
 		{Event: survival.Event{Name: "flaps", Does: "16 moves, one a second", Holds: unharmed, Targets: kept(near)}, play: playToggled(16, time.Second)},
 		{Event: survival.Event{Name: "spray", Does: "the route toggles every 15 ms for 6 s", Holds: unharmed, Targets: kept(near)}, play: playToggled(400, 15*time.Millisecond)},
 		{Event: survival.Event{Name: "bulk", Does: "60 MB down and 60 MB up, and the route moves 300 ms after the start", Holds: "every octet arrives as it was sent", Clients: bulkClients(),
-			Targets: []survival.Target{noneOf(survival.Failed, bulkClients()...)}}, measure: measureBulk},
+			Targets: []survival.Target{noneOf(survival.Failed, quicClients()...)}}, measure: measureBulk},
 		{Event: survival.Event{Name: "kill", Does: "kill -9 of the edge; its session ends and the route moves to fra", Holds: back, Targets: dead()}, play: playKill, repair: buryEdge},
 		{Event: survival.Event{Name: "blackhole", Does: "every packet of the edge is lost and the route moves at the same moment", Holds: back, Targets: dead()},
 			play: playBlackHole, repair: buryEdge},
@@ -95,12 +96,16 @@ func quicEvents() []quicEvent {
 		{Event: survival.Event{Name: "ecmp-flip", Does: "two edges in nyc live on while the flows go to one, the other and both, and are spread by other fields", Holds: "no request fails, no connection is begun",
 			Targets: kept(near)}, pairs: true, prepare: leadToFirst, play: playFlipped},
 		{Event: survival.Event{Name: "rebind", Does: "every client gets another port 20 times, 250 ms apart", Holds: "no request fails, no connection is begun",
-			Clients: sending(), Targets: append(kept(near), survival.Target{Metric: survival.Ports, AtLeast: 20, Of: returning()})}, play: playRebound},
-		{Event: survival.Event{Name: "urpf", Does: "the route moves to fra, and the router in nyc drops what the edge sends to clients itself (strict reverse-path filtering)",
-			Holds: "no request fails: replies take the tunnel", Targets: kept(near)}, prepare: beStrict, play: playLed(away)},
-		{Event: survival.Event{Name: "urpf-drain", Does: "the same, as the edge is drained, and undrained", Holds: "no request fails", Targets: orderly}, prepare: beStrict, play: playDrained},
+			Clients: sending(), Targets: append(kept(near)[:4], survival.Target{Metric: survival.Ports, AtLeast: 20, Of: returning()})}, play: playRebound},
+		{Event: survival.Event{Name: "urpf", Does: "the edge is drained, and undrained; the router in nyc drops what it sends to clients itself while the route is away (strict reverse-path filtering)",
+			Holds: "no request fails: replies take the tunnel", Targets: append(orderly[:1:1], bound(returning()...), survival.Target{Metric: survival.Returned, AtLeast: 1, Of: []string{"quic-go"}})},
+			prepare: beStrict, play: playDrained},
+		{Event: survival.Event{Name: "urpf-unaware", Does: "the same filter, as the route moves to fra and the edge is not told", Holds: unharmed, Targets: kept(near)}, prepare: beStrict, play: playLed(away)},
 		{Event: survival.Event{Name: "partition", Does: "the route moves to fra, whose edge can send nothing to nyc's, which it hears", Holds: "fra resets what it cannot send on: as with an edge that died",
 			Targets: []survival.Target{bound("chromium", "firefox"), noneOf(survival.Failed, "chromium")}}, play: playPartition},
+		{Event: survival.Event{Name: "cpu", Does: "an even upload in datagrams of 1,200 octets, at home and through fra", Holds: "sending one on costs either edge at most 10 µs", Clients: []string{cpuClient},
+			Targets: []survival.Target{{Metric: survival.Sender, AtMost: 10, Of: []string{cpuClient}, Timed: true}, {Metric: survival.Owner, AtMost: 10, Of: []string{cpuClient}, Timed: true},
+				{Metric: survival.Datagrams, AtLeast: 1000, Of: []string{cpuClient}}}}, measure: measureCPU},
 	}
 }
 

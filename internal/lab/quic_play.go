@@ -184,15 +184,16 @@ func playPartition(ctx context.Context, r *quicRun) error {
 	return pause(ctx, r.patience)
 }
 
-// The edges' own counts of what they did for connections of others.
+// The edges' own counts of what became of connections. only: those with a label of that value.
 var counted = []struct {
 	metric survival.Metric
 	name   string
+	only   [2]string
 }{
-	{survival.Forwarded, "nearcast_rescue_forwarded_total"},
-	{survival.Returned, "nearcast_rescue_returned_total"},
-	{survival.Resets, "nearcast_rescue_resets_total"},
-	{survival.Early, "nearcast_quic_early_connections_total"},
+	{metric: survival.Forwarded, name: "nearcast_rescue_forwarded_total"},
+	{metric: survival.Returned, name: "nearcast_rescue_returned_total", only: [2]string{"direction", "out"}},
+	{metric: survival.Resets, name: "nearcast_rescue_resets_total"},
+	{metric: survival.Early, name: "nearcast_early_data_connections_total", only: [2]string{"result", "accepted"}},
 }
 
 // said is what every edge that answers has counted so far.
@@ -205,8 +206,10 @@ func (r *quicRun) said(ctx context.Context) map[string]survival.Sample {
 		}
 		all[e.Name()] = survival.Sample{}
 		for _, c := range counted {
-			for _, v := range series(text, c.name) {
-				all[e.Name()][c.metric] += v
+			for labels, v := range series(text, c.name) {
+				if c.only[0] == "" || label(labels, c.only[0]) == c.only[1] {
+					all[e.Name()][c.metric] += v
+				}
 			}
 		}
 	}

@@ -33,6 +33,9 @@ func readSurvival(records []quicload.Record, event time.Time, interval time.Dura
 	if silent := end.Sub(lastAnswer(records, end)); silent == gap && silent > answeredBefore/2 {
 		s[survival.Unanswered] = 1
 	}
+	if n := overTCP(records); n > 0 && n < len(records)-len(quicload.Failed(records)) {
+		s[survival.OverTCP] = float64(n)
+	}
 	if begun, told := begunAfter(records, event); told {
 		s[survival.Renewed] = float64(begun)
 	}
@@ -80,6 +83,16 @@ func begunAfter(records []quicload.Record, event time.Time) (begun int, told boo
 		delete(after, id)
 	}
 	return len(after), len(before) > 0
+}
+
+// overTCP counts the answers that came over TCP.
+func overTCP(records []quicload.Record) (n int) {
+	for _, r := range records {
+		if r.Err == "" && r.Protocol != "h3" && r.Protocol != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // lostRequests says of the failed requests how many there were, and of the first ones when and why.

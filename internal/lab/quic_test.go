@@ -1,12 +1,15 @@
 package lab
 
 import (
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"nearcast/internal/lab/process"
 	"nearcast/internal/lab/quicload"
 	"nearcast/internal/lab/survival"
 )
@@ -116,7 +119,7 @@ func TestQUICEventsAreWhole(t *testing.T) {
 					t.Errorf("%s: a target of %q, which is no client", e.Name, client)
 				}
 			}
-			if slices.Contains(target.Of, "h2") || len(target.Of) == 0 && e.Name != "bulk" {
+			if slices.Contains(target.Of, "h2") || len(target.Of) == 0 {
 				t.Errorf("%s: %s is of %v", e.Name, target, target.Of)
 			}
 		}
@@ -160,4 +163,52 @@ func TestGrown(t *testing.T) {
 	if got := grown(before, now); got[survival.Resets] != 3 || got[survival.Forwarded] != 0 || len(got) != 2 {
 		t.Errorf("%v", got)
 	}
+}
+
+func TestPriceOf(t *testing.T) {
+	home, led := half{owner: 1000, other: 200}, half{owner: 5000, other: 8200, forwarded: 1000}
+	if got := priceOf(home, led); got[survival.Sender] != 8 || got[survival.Owner] != 4 || got[survival.Datagrams] != 1000 {
+		t.Errorf("%v", got)
+	}
+	if got := priceOf(led, home); len(got) != 1 || got[survival.Datagrams] != 0 {
+		t.Errorf("of nothing that was sent on: %v", got)
+	}
+}
+
+func TestComputedBy(t *testing.T) {
+	self, err := process.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := computedBy(self)
+	if err != nil || before <= 0 {
+		t.Fatalf("%v, %v", before, err)
+	}
+	if _, err := computedBy(process.ID{PID: -1}); err == nil {
+		t.Error("a process that there is not has computed")
+	}
+}
+
+// A paced body gives its octets at even times, and ends when it is told to.
+func TestPacedBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &paced{end: make(chan struct{})}
+		begun, total := time.Now(), 0
+		for time.Since(begun) < 2*time.Second {
+			n, err := p.Read(make([]byte, 1000))
+			if err != nil || n == 0 {
+				t.Fatal(n, err)
+			}
+			total += n
+		}
+		if total < 2*cpuRate*99/100 || total > 2*cpuRate*101/100 {
+			t.Errorf("%d octets in 2 s", total)
+		}
+		close(p.end)
+		for {
+			if _, err := p.Read(make([]byte, 1000)); err == io.EOF {
+				return
+			}
+		}
+	})
 }

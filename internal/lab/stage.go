@@ -29,6 +29,7 @@ type stage struct {
 	rate     float64  // requests a second of each load, default usualRate
 	short    bool     // less of what takes long
 	clients  []string // of package quicload that take part
+	plain    bool     // edges do not rescue each other's connections
 	rows     []Row
 	lost     error // of the event played last, what is to be said of failures that nothing excuses
 }
@@ -102,7 +103,7 @@ func (s *stage) reset(ctx context.Context) error {
 		_, err := s.lab.EdgeProcess(e.Name())
 		switch wanted := e.Number == 1 || s.pairs; {
 		case wanted && err != nil:
-			err = s.lab.StartEdge(e.Name(), EdgeOptions{})
+			err = s.lab.StartEdge(e.Name(), EdgeOptions{Plain: s.plain})
 		case !wanted && err == nil:
 			err = s.lab.StopEdge(ctx, e.Name())
 		default:

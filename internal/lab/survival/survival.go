@@ -26,8 +26,10 @@ const (
 	Took       Metric = "took"               // by the transfers
 	Stall      Metric = "stall"              // longest time without progress in a transfer
 	Ports      Metric = "ports"              // that the clients had, all clients
+	OverTCP    Metric = "over_tcp"           // answers that a QUIC client got over TCP
+	Stalled    Metric = "stalled"            // the longest time for which the machine let nothing of the lab run
 	Forwarded  Metric = "forwarded"          // datagrams from edge to edge, all clients
-	Returned   Metric = "returned"           // datagrams to clients that took the tunnel, counted at both its ends
+	Returned   Metric = "returned"           // datagrams to clients that took the tunnel, all clients
 	Resets     Metric = "resets"             // stateless resets sent by edges, all clients
 	Sender     Metric = "forwarding_sender"  // microseconds of CPU for a datagram at the edge that sends it on
 	Owner      Metric = "forwarding_owner"   // the same at the edge that has the connection
@@ -60,8 +62,10 @@ var facts = []struct {
 	{Took, "took", milliseconds, false},
 	{Stall, "longest stall", milliseconds, true},
 	{Ports, "ports of all clients", count, true},
+	{OverTCP, "answers over TCP", count, true},
+	{Stalled, "the machine stood still for", milliseconds, true},
 	{Forwarded, "datagrams forwarded", count, true},
-	{Returned, "datagrams returned, counted twice", count, true},
+	{Returned, "datagrams returned through the tunnel", count, true},
 	{Resets, "stateless resets", count, true},
 	{Sender, "CPU to send a datagram on", microseconds, true},
 	{Owner, "CPU to take one that was sent on", microseconds, true},
