@@ -336,6 +336,20 @@ func TestTwoEdges(t *testing.T) {
 	if in := edges[0].Rescue().Status().Peers[0].ForwardedIn; in == 0 {
 		t.Error("no packet was sent on")
 	}
+	edges[0].sendAfterRoutes()
+	must("the move is recent")
+	if b := edges[1].counts.accepted.Load(); b != 0 {
+		t.Error("the client was sent after its route at once")
+	}
+	edges[0].cfg.Fleet.Rescue.FollowAfter = time.Nanosecond
+	edges[0].sendAfterRoutes()
+	eventually(t, "the client follows its route", func() bool {
+		_ = n.get(t, client) // one may meet the connection's end
+		return edges[1].counts.accepted.Load() == 1
+	})
+	n.route(edges[0].udp().LocalAddr())
+	must("home again")
+	edges[1].sendAfterRoutes() // which has no such limit
 	edges[0].cancel()
 	eventually(t, "the other edge hears that this one has ended", func() bool { return edges[1].Rescue().Status().Peers[0].State == "gone" })
 }

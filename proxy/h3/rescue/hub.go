@@ -61,6 +61,9 @@ type Config struct {
 	// Announced says whether this edge announces the address now. It is asked often, and for each packet to a client that other edges have sent on.
 	// Nil: always.
 	Announced func(netip.Addr) bool
+	// FollowAfter is how long a client's packets may come by way of another region before the client is told to connect anew, which brings it there.
+	// The server does that; 0: never.
+	FollowAfter time.Duration
 	// Parameters are a digest of the transport limits that a client's 0-RTT depends on: they must be the same in all edges.
 	Parameters [8]byte
 	Log        *slog.Logger
