@@ -28,9 +28,10 @@ const testHost = "www.lab.example"
 type stage struct {
 	client, server netns.Namespace
 	target         Target
-	answered       atomic.Int64      // lines and responses since the server was replaced
-	silent         atomic.Bool       // does not answer
-	hanging        atomic.Int64      // answers that were not given for that, since the server was replaced
+	answered       atomic.Int64 // lines and responses since the server was replaced
+	silent         atomic.Bool  // does not answer
+	hanging        atomic.Int64 // answers that were not given for that, since the server was replaced
+	last           atomic.Pointer[quic.Conn]
 	edge           atomic.Value      // the server's name, a string
 	replace        func(name string) // gives the server a successor with the same keys
 }
@@ -84,12 +85,11 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 		w.Header().Set("Via", "1.1 other, 3.0 "+s.edge.Load().(string)+" (nearcast)")
 		from.ServeHTTP(&answer{w, s, r.Context()}, r)
 	})
-	var end func()
+	end := func() {}
 	s.replace = func(name string) {
 		t.Helper()
-		if end != nil {
-			end()
-		}
+		end()
+		end = func() {}
 		s.edge.Store(name)
 		s.answered.Store(0)
 		s.hanging.Store(0)
@@ -107,7 +107,10 @@ func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, h
 	tr := &quic.Transport{Conn: socket, StatelessResetKey: &quic.StatelessResetKey{2}}
 	quicListener, err := tr.ListenEarly(http3.ConfigureTLSConfig(conf), &quic.Config{Allow0RTT: true})
 	must(t, err)
-	over3 := &http3.Server{Handler: handler}
+	over3 := &http3.Server{Handler: handler, ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
+		s.last.Store(c)
+		return ctx
+	}}
 	listener, err := s.server.Listen(ctx, "tcp", ":443")
 	must(t, err)
 	over2 := &http.Server{Handler: handler, TLSConfig: conf.Clone()}
