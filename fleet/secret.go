@@ -34,6 +34,15 @@ func (c *Config) CheckSecret() error {
 	return nil
 }
 
+// Keys reads the file as Open does, for who needs what the edges share and asks none of them.
+func (c *Config) Keys() (*keys.Ring, error) {
+	k, err := readKeyring(c.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("fleet.%w", err)
+	}
+	return k.ring, nil
+}
+
 // keyring are the keys of a fleet's secrets. The first pair signs questions, every pair is accepted. No formatting shows them.
 type keyring struct {
 	pairs []keyPair
@@ -47,6 +56,9 @@ func (*keyring) String() string { return "(secret)" }
 
 // GoString hides the keys.
 func (*keyring) GoString() string { return "(secret)" }
+
+// Format hides the keys from verbs that String has no say in, such as %d.
+func (*keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(secret)") }
 
 // newKeyring derives a key for each use of each secret (HKDF, RFC 5869), so that no signature of one use passes in another.
 func newKeyring(secrets []string) (*keyring, error) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"nearcast/fleet/keys"
 )
 
 func TestSecretFileRules(t *testing.T) {
@@ -65,7 +67,7 @@ func TestWhoMayReadTheSecret(t *testing.T) {
 
 func TestNoFormattingShowsASecret(t *testing.T) {
 	k := ring(t, secretA)
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 		if got := fmt.Sprintf(verb, k); got != "(secret)" {
 			t.Errorf("%s: %s", verb, got)
 		}
@@ -97,14 +99,30 @@ func TestTheSecretIsReadAgainWhenItChanges(t *testing.T) {
 	q := newQuestion("fra-1")
 	signedBy := func(secret string) bool { return k.get().signQuestion(q) == ring(t, secret).signQuestion(q) }
 
+	shared := func(f *Fleet, secret string) bool {
+		want, err := keys.New([]string{secret})
+		return err == nil && f.Keys().First().Key(keys.Ticket, 1, "") == want.First().Key(keys.Ticket, 1, "")
+	}
+	f := &Fleet{keys: k}
+	first := f.Keys()
+
 	k.look()
-	if k.loaded.Get() != 0 {
+	if k.loaded.Get() != 0 || f.Keys() != first || !shared(f, secretA) {
 		t.Error("read again though it did not change")
 	}
 	write(secretB+"\n"+secretA, 0o600, 1)
 	k.look()
 	if !signedBy(secretB) || len(k.get().pairs) != 2 || k.loaded.Get() != 1 {
 		t.Error("the changed secret is not in use")
+	}
+	if f.Keys() == first || !shared(f, secretB) || len(f.Keys().All()) != 2 {
+		t.Error("what the edges share is not made of the changed secret")
+	}
+	if read, err := (&Config{SecretFile: file}).Keys(); err != nil || len(read.All()) != 2 {
+		t.Errorf("the file alone: %v", err)
+	}
+	if (*Fleet)(nil).Keys() != nil {
+		t.Error("a fleet of nobody has keys")
 	}
 	write("short", 0o600, 2)
 	for range 3 {

@@ -84,6 +84,9 @@ func (l *accessLog) exchange(b []byte, p *Proxy, x *exchange, now time.Time) []b
 		b = appendMillis(b, `,"first_byte_ms":`, x.firstByte.Sub(r.Received))
 	}
 	b = appendTLS(b, r.TLS)
+	if x.early != earlyNone {
+		b = appendWord(b, `,"early_data":"`, x.early.String())
+	}
 	if place := p.locate(x); place.Country != "" {
 		b = appendText(b, `,"client_country":"`, place.Country)
 	}

@@ -48,7 +48,6 @@ var (
 	errMethod  = clientError(400, "malformed method")
 	errTarget  = clientError(400, "malformed request target")
 	errBody    = clientError(413, "request body too large")
-	errEarly   = clientError(425, "early data")
 	errLoop    = clientError(508, "request loop")
 )
 
@@ -66,27 +65,11 @@ func (p *Proxy) admissible(r *message.Request) *message.Error {
 		return errTarget
 	case r.ContentLength > p.opts.MaxBody:
 		return errBody
-	case (!safe(r.Method) || r.Upgrade == websocket) && early(r):
-		return errEarly
 	case p.loops(r.Fields):
 		return errLoop
 	}
 	r.Authority = authority
 	return nil
-}
-
-// early reports whether the request may be a replay (RFC 8470): it came in early data here, or at a hop before this one, which says so.
-func early(r *message.Request) bool {
-	return r.TLS != nil && r.TLS.EarlyData || r.Fields.Has("early-data")
-}
-
-// safe are the methods that may be repeated by someone else at will.
-func safe(method string) bool {
-	switch method {
-	case "GET", "HEAD", "OPTIONS":
-		return true
-	}
-	return false
 }
 
 func (p *Proxy) isSelf(token string) bool {

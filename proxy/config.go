@@ -18,11 +18,14 @@ type ServiceConfig struct {
 	Health   health.Config       `yaml:"health"`
 	Upstream UpstreamConfig      `yaml:"upstream"`
 	Cache    cache.Policy        `yaml:"cache"`
+	// EarlyData says what becomes of requests that come before the handshake is complete (0-RTT): EarlyDataSafe or EarlyDataOff. It is of use
+	// where early data is taken at all, or a hop in front of this one takes it. Default EarlyDataSafe.
+	EarlyData string `yaml:"early_data"`
 }
 
 // SetDefaults fills in the defaults.
 func (c *ServiceConfig) SetDefaults() {
-	c.Paths = []string{"/"}
+	c.Paths, c.EarlyData = []string{"/"}, EarlyDataSafe
 	c.Health.SetDefaults()
 	c.Upstream.SetDefaults()
 	c.Cache.SetDefaults()

@@ -24,6 +24,10 @@ func (c *ServiceConfig) Validate(report func(key, fault string)) {
 	}
 	validateList("paths", c.Paths, CanonicalPath, validPath, report)
 
+	if err := validEarlyData(c.EarlyData); err != nil {
+		report("early_data", err.Error())
+	}
+
 	total, secure := 0, false
 	seen := make(map[string]bool)
 	for _, region := range slices.Sorted(maps.Keys(c.Origins)) {

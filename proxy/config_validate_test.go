@@ -125,6 +125,8 @@ func TestServiceValidate(t *testing.T) {
 		{"a CA for one that has TLS", func(c *ServiceConfig) {
 			c.Upstream.CAFile, c.Upstream.ServerName, c.Origins["nyc"] = "f", "x", []string{"https://b"}
 		}, nil},
+		{"no early data", func(c *ServiceConfig) { c.EarlyData = EarlyDataOff }, nil},
+		{"what early data can't be", func(c *ServiceConfig) { c.EarlyData = "on" }, []string{"early_data"}},
 		{"every fault at once", func(c *ServiceConfig) {
 			c.Hosts, c.Paths = []string{"x y", "", "ok"}, []string{"p"}
 			c.Origins = map[string][]string{"b": {"x", "http://ok"}, "a": {"ftp://x"}}

@@ -18,6 +18,10 @@ func (p *Proxy) forward(ctx context.Context, x *exchange, fields message.Fields,
 			break
 		}
 		res, err := p.attempt(ctx, x, o, fields, inform)
+		if err == nil && x.refusedEarly(res, fields) {
+			res.Body.Close()
+			return nil, errTooEarly
+		}
 		if err == nil {
 			return res, nil
 		}

@@ -48,7 +48,7 @@ func changesMeaning(f message.Fields) bool {
 }
 
 // ownVary are the fields that this hop makes anew for each client: the cache can't tell its variants by what the client sent.
-var ownVary = []string{"x-forwarded-for", "forwarded"}
+var ownVary = []string{"x-forwarded-for", "forwarded", "early-data"}
 
 // asShared is an answer's field section as the cache is to judge and store it: with this hop's Via, without the origin's own alternatives,
 // which are none of this edge's (RFC 7838 §3), and one that varies by what this hop adds is for nobody else.

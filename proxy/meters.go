@@ -24,6 +24,7 @@ var MetricHelp = map[string]string{
 	"nearcast_revalidations_crowded_out_total":  "Stale responses served without a revalidation in the background, since 1024 were under way.",
 	"nearcast_incomplete_responses_total":       "Responses that ended before their end, by who was to blame.",
 	"nearcast_shed_requests_total":              "Requests that were not sent to an origin, by reason: uncacheable and miss were refused under load; stale and refresh served what is stored; unreachable: no origin of the service was up.",
+	"nearcast_early_requests_total":             "Requests that came in early data, here or at a hop before, by what became of them: served at once, delayed until the handshake was complete, refused with 425, or repeated then after the origin had refused them with 425.",
 	"nearcast_shed_share":                       "Share of the requests for an origin that is refused under load, by the kind of work.",
 	"nearcast_origin_requests_total":            "Attempts made on an origin.",
 	"nearcast_origin_failures_total":            "Attempts on an origin that brought no response, by reason.",
@@ -88,6 +89,7 @@ type serviceMeters struct {
 	tunnelIn   *metrics.Counter
 	tunnelOut  *metrics.Counter
 	shed       [len(shedReasons)]*metrics.Counter
+	early      [len(earlyWords)]*metrics.Counter
 }
 
 type originMeters struct {
@@ -125,6 +127,9 @@ func (m *meters) service(name string) *serviceMeters {
 	}
 	for w, reason := range shedReasons {
 		s.shed[w] = counter(`nearcast_shed_requests_total{service=%q,reason=%q}`, reason)
+	}
+	for u := earlyServed; int(u) < len(earlyWords); u++ {
+		s.early[u] = counter(`nearcast_early_requests_total{service=%q,outcome=%q}`, u)
 	}
 	for b := range blameSlots {
 		s.incomplete[b] = counter(`nearcast_incomplete_responses_total{service=%q,reason=%q}`, message.Blame(b))
@@ -194,6 +199,7 @@ func (s *serviceMeters) answered(p message.Protocol, status int) {
 
 func (s *serviceMeters) observe(x *exchange, took time.Duration) {
 	s.answered(x.r.Protocol, x.status)
+	s.noteEarly(x)
 	if x.asked {
 		s.cache[x.cacheUse()].Inc()
 	}

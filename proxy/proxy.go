@@ -125,6 +125,7 @@ type exchange struct {
 	firstByte  time.Time
 	sent       int64
 	fault      *message.Error
+	early      earlyUse
 	selfProbe  bool
 	stale      bool  // answered with a stale object
 	incomplete bool  // the client did not get all of it
@@ -180,6 +181,18 @@ func (p *Proxy) serve(x *exchange) error {
 	if err := p.route(x); err != nil {
 		return err
 	}
+	if err := p.settle(x); err != nil {
+		return err
+	}
+	err := p.answer(x)
+	if x.repeats(err) {
+		return p.repeat(x)
+	}
+	return err
+}
+
+// answer takes the exchange from the lookup on.
+func (p *Proxy) answer(x *exchange) error {
 	if x.r.Upgrade == websocket && x.r.Method == "GET" {
 		return p.tunnel(x)
 	}

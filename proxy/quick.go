@@ -47,6 +47,13 @@ func (p *Proxy) Quick(r *message.Request) *message.Ready {
 		q.release()
 		return nil
 	}
+	if r.TLS != nil && r.TLS.EarlyData {
+		q.early = earlyServed // a hit does nothing that may not be done twice
+	}
+	if q.service.careful && early(r) {
+		q.release()
+		return nil
+	}
 	p.lookup(&q.exchange, now)
 	switch {
 	case q.result.State == cache.Hit && q.hit(now):

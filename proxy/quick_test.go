@@ -265,6 +265,10 @@ func TestAHitAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(500, func() { a := plain.Quick(r); a.Done(0, true) }); n != 0 && !raced {
 		t.Errorf("a redirect: %v allocations", n)
 	}
+	r = inEarlyData(request("GET", "/a"), newShaking())
+	if n := testing.AllocsPerRun(500, func() { a := plain.Quick(r); a.Done(0, true) }); n != 0 && !raced {
+		t.Errorf("in early data: %v allocations", n)
+	}
 }
 
 func allocatesNothing(t *testing.T, e *edge) {

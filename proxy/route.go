@@ -52,6 +52,7 @@ type service struct {
 	rotation rotation
 	turns    [workKinds]atomic.Uint32 // of what is shed
 	trials   trials
+	careful  bool // nothing is done before the handshake is complete
 }
 
 // origin is one origin of a service.

@@ -17,7 +17,7 @@ import (
 )
 
 func newService(name string, cfg ServiceConfig, o *Options, m *meters) (*service, error) {
-	s := &service{name: name, cfg: cfg, meters: m.service(name)}
+	s := &service{name: name, cfg: cfg, meters: m.service(name), careful: cfg.EarlyData == EarlyDataOff}
 	roots, err := readRoots(cfg.Upstream.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("upstream.ca_file: %w", err)

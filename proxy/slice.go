@@ -42,6 +42,9 @@ func (p *Proxy) sliced(x *exchange) (done bool, err error) {
 		if !ok {
 			return false, nil
 		}
+		if err := x.settleFirst(); err != nil {
+			return true, err
+		}
 		s := &slicer{p: p, x: x, size: int64(x.service.policy.Slice)}
 		first, err := s.get(at / s.size)
 		if err != nil || first == nil {

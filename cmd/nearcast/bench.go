@@ -26,6 +26,7 @@ type benchCmd struct {
 	Idle       benchIdleCmd       `cmd:"" help:"Hold connections that do nothing: what memory does one cost the server? Start the server afresh for each measurement: memory that it has freed counts as its own."`
 	Cache      benchCacheCmd      `cmd:"" help:"Measure the cache in this process: hit ratio, the cost of hits and of storing, purges, memory."`
 	Crash      benchCrashCmd      `cmd:"" help:"Kill an edge over and over under load, and look at every byte that it serves from its disk cache."`
+	Flood      benchFloodCmd      `cmd:"" help:"Flood an edge with QUIC Initials that nobody stands behind: what do they cost it, and do honest clients still get in?"`
 }
 
 // benchTarget are the flags that say how to reach a server.

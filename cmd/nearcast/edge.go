@@ -24,6 +24,8 @@ import (
 	"nearcast/proxy"
 	"nearcast/proxy/front"
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/h3/rescue"
 )
 
@@ -225,8 +227,8 @@ func helpTexts() map[string]string {
 		"nearcast_process_log_dropped_lines_total": "Process log lines dropped because the log's reader was too slow or gone.",
 		"nearcast_info": "1, with this edge's name, region and version.",
 	}
-	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, h3.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
-		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp, rescue.MetricHelp} {
+	for _, m := range []map[string]string{proxy.MetricHelp, front.MetricHelp, h3.MetricHelp, flood.MetricHelp, health.MetricHelp, load.MetricHelp, cache.MetricHelp, disk.MetricHelp,
+		bgp.MetricHelp, bfd.MetricHelp, loopback.MetricHelp, fleet.MetricHelp, rescue.MetricHelp, replay.MetricHelp} {
 		maps.Copy(all, m)
 	}
 	return all

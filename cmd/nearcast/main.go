@@ -26,17 +26,18 @@ const (
 
 // cli is the command line. Every subcommand is in the file of its name.
 type cli struct {
-	Run      runCmd      `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
-	Validate validateCmd `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
-	Status   statusCmd   `cmd:"" help:"Show how a running edge stands: its routes and why, its BGP and BFD sessions, the other edges, listeners and origins."`
-	Drain    drainCmd    `cmd:"" help:"Take a running edge's routes away step by step, while it serves on; undrain brings them back."`
-	Undrain  undrainCmd  `cmd:"" help:"Take a drain back, and forgive the flaps that hold routes down."`
-	Purge    purgeCmd    `cmd:"" help:"Have a running edge forget URLs, prefixes, tags or everything that it has cached."`
-	Explain  explainCmd  `cmd:"" help:"Say which rules of caching decide about a URL, and what to change."`
-	Lab      labCmd      `cmd:"" help:"A miniature internet in network namespaces: BIRD, FRR, real edges, links with delay (root)."`
-	Demo     demoCmd     `cmd:"" help:"Show the main job on this machine, without root: three edges, a router, a route that moves."`
-	Bench    benchCmd    `cmd:"" help:"Put load on an HTTP server and measure it, alone or against others."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Run          runCmd          `cmd:"" help:"Run the edge until SIGTERM or SIGINT, then withdraw, drain and stop."`
+	Validate     validateCmd     `cmd:"" help:"Check a configuration file and everything it names, without starting anything."`
+	Status       statusCmd       `cmd:"" help:"Show how a running edge stands: its routes and why, its BGP and BFD sessions, the other edges, listeners and origins."`
+	Drain        drainCmd        `cmd:"" help:"Take a running edge's routes away step by step, while it serves on; undrain brings them back."`
+	Undrain      undrainCmd      `cmd:"" help:"Take a drain back, and forgive the flaps that hold routes down."`
+	Purge        purgeCmd        `cmd:"" help:"Have a running edge forget URLs, prefixes, tags or everything that it has cached."`
+	Explain      explainCmd      `cmd:"" help:"Say which rules of caching decide about a URL, and what to change."`
+	HTTPSRecords httpsRecordsCmd `cmd:"" name:"https-records" help:"Print the HTTPS resource records (RFC 9460) that DNS should have for the hosts of the services, with the key of Encrypted Client Hello."`
+	Lab          labCmd          `cmd:"" help:"A miniature internet in network namespaces: BIRD, FRR, real edges, links with delay (root)."`
+	Demo         demoCmd         `cmd:"" help:"Show the main job on this machine, without root: three edges, a router, a route that moves."`
+	Bench        benchCmd        `cmd:"" help:"Put load on an HTTP server and measure it, alone or against others."`
+	Version      versionCmd      `cmd:"" help:"Print the version."`
 
 	LabOrigin  labOriginCmd  `cmd:"" hidden:""`
 	DemoOrigin demoOriginCmd `cmd:"" hidden:""`

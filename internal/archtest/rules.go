@@ -28,6 +28,8 @@ var rules = []rule{
 		"keys are made of the secret and the time alone"},
 	{[]string{"fleet/..."}, []string{"fleet/..."},
 		"edges tell each other what others decide from"},
+	{[]string{"proxy/h3/flood"}, nil,
+		"who is let in depends on what comes, and on nothing that is served"},
 	{[]string{"proxy/ticket"}, []string{"fleet/keys"},
 		"a ticket is sealed the same whatever is served after it"},
 	{[]string{"proxy/h1/...", "proxy/h2/...", "proxy/h3/...", "proxy/upstream/..."},

@@ -20,6 +20,9 @@ func (r *rules) fleet() {
 				a.Degraded.For, f.Silence()), "write more")
 		}
 	}
+	if r.c.TLS.ECH != nil && r.c.Fleet == nil {
+		r.d.report("tls.ech", "has keys that come from the fleet's secret, and there is no fleet section", "write one with address and secret_file, also for an edge that is alone")
+	}
 	taken := make(map[netip.AddrPort]string) // by address, the path that has it
 	own, other := "", ""                     // the paths of an address in this edge's region, and of one more that must be another edge's
 	for _, region := range slices.Sorted(maps.Keys(r.c.Regions)) {

@@ -41,6 +41,11 @@ func TestFleet(t *testing.T) {
 			"6:1: anycast.degraded.for: is 10s, and an edge may be silent for 15s"}},
 		{"answering everywhere", file("", "198.51.100.18", strings.Replace(fleet, "198.51.100.2", "", 1), svc), []string{"5:18: fleet.address: must name one address"}},
 		{"a socket that is taken", file("", "198.51.100.18", fleet, svc, `admin: {address: "198.51.100.2:9181"}`), []string{"5:18: fleet.address: is the same address as admin.address"}},
+		{"encrypted hellos", file("", "", fleet, svc, "tls: {ech: {public_name: edge.example.com}}"), nil},
+		{"encrypted hellos without a secret", file("", "", svc, "tls: {ech: {public_name: edge.example.com}}"), []string{
+			"6:12: tls.ech: has keys that come from the fleet's secret, and there is no fleet section; write one with address and secret_file"}},
+		{"encrypted hellos without a name", file("", "", fleet, svc, "tls: {ech: {}}"), []string{"7:7: tls.ech.public_name: must be a DNS name in lower-case letters"}},
+		{"encrypted hellos that show an address", file("", "", fleet, svc, "tls: {ech: {public_name: 192.0.2.1}}"), []string{"7:26: tls.ech.public_name: must be a DNS name"}},
 		{"no region", "edge: {name: e}\n" + fleet, []string{"1:1: edge.region: is missing"}},
 	})
 	t.Run("too many", func(t *testing.T) {

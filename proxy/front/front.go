@@ -17,6 +17,8 @@ import (
 	"nearcast/proxy/h1"
 	"nearcast/proxy/h2"
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/message"
 )
 
@@ -43,7 +45,8 @@ type Front struct {
 	limits LimitsConfig
 	fleet  Fleet
 	m      *frontMetrics
-	certs  *certificates // nil when no listener has TLS
+	certs  *certificates    // nil when no listener has TLS
+	replay *replay.Register // nil when no early data is taken
 	tcp    []*tcpListener
 	quic   []*quicListener
 
@@ -51,6 +54,7 @@ type Front struct {
 	open      atomic.Int64 // client connections
 	early     atomic.Int64 // those of TCP that have not begun to speak HTTP
 	addresses *addresses
+	guard     *flood.Guard  // of all QUIC listeners; nil without any
 	stopping  chan struct{} // closed when nothing is to be accepted any more
 	done      chan struct{} // closed when Run has ended
 
@@ -65,11 +69,12 @@ type Front struct {
 
 // tcpListener serves HTTP/1.1 and HTTP/2.
 type tcpListener struct {
-	info Listener
-	ln   net.Listener
-	tls  *tls.Config // nil on a plain listener
-	m    *listenerMetrics
-	quic *quicListener // on the port of the same number, nil when there is none
+	info   Listener
+	ln     net.Listener
+	tls    *tls.Config // nil on a plain listener
+	m      *listenerMetrics
+	quic   *quicListener // on the port of the same number, nil when there is none
+	altSvc string        // for its responses
 
 	// set by Run before anything is accepted
 	h1 *h1.Server
@@ -106,9 +111,10 @@ func OpenInFleet(fleet Fleet, cfg []ListenConfig, tlsCfg TLSConfig, limits Limit
 		var err error
 		if f.certs, err = loadCertificates(tlsCfg, time.Now(), log, f.m.set); err != nil {
 			errs = append(errs, err)
-		} else if fleet.Keys != nil {
-			f.certs.share(fleet.Keys, time.Now)
+		} else if err := f.certs.join(fleet); err != nil {
+			errs = append(errs, err)
 		}
+		f.replay = f.replayRegister(&tlsCfg)
 	}
 	for i := range cfg {
 		if cfg[i].TLS && f.certs == nil {

@@ -2,15 +2,12 @@ package front
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"nearcast/proxy/h1"
 	"nearcast/proxy/h2"
-	"nearcast/proxy/h3"
 	"nearcast/proxy/message"
 )
 
@@ -29,8 +26,8 @@ type handler struct {
 // marks is what a listener writes into its requests.
 type marks struct {
 	redirectPort uint16        // not 0 where clients are to be sent to https
-	altSvc       string        // tells of HTTP/3 on the same port (RFC 7838); "" when there is none
-	quic         *quicListener // the listener that altSvc tells of
+	altSvc       string        // tells of HTTP/3 on the same port (RFC 7838), or that there is none any more; "" to say nothing
+	quic         *quicListener // the listener that altSvc tells of; nil when it tells of none
 }
 
 func newHandler(h message.Handler, m marks) *handler {
@@ -43,11 +40,9 @@ func newHandler(h message.Handler, m marks) *handler {
 // write marks a request.
 func (m *marks) write(r *message.Request) {
 	r.RedirectPort = m.redirectPort
-	if m.quic != nil {
-		r.AltSvc = m.altSvc
-		if m.quic.dead.Load() {
-			r.AltSvc = "clear"
-		}
+	r.AltSvc = m.altSvc
+	if m.quic != nil && m.quic.dead.Load() {
+		r.AltSvc = altSvcClear
 	}
 }
 
@@ -122,8 +117,8 @@ func (f *Front) marks(l *tcpListener) (m marks) {
 	if l.info.Redirect {
 		m.redirectPort = f.httpsPort()
 	}
-	if q := l.quic; q != nil {
-		m.quic, m.altSvc = q, fmt.Sprintf(`h3=":%d"; ma=%d`, q.info.Address.Port(), h3.AltSvcMaxAge/time.Second)
+	if m.altSvc = l.altSvc; m.altSvc != "" {
+		m.quic = l.quic
 	}
 	return m
 }

@@ -9,8 +9,11 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"nearcast/proxy/h3"
+	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/message"
 )
 
@@ -31,6 +34,7 @@ func (f *Front) listen(i int, cfg *ListenConfig) error {
 		l := &tcpListener{ln: ln, m: f.m.listener(cfg.Address), info: Listener{
 			Name: cfg.Address, Address: message.AddrPort(ln.Addr()), Protocols: []message.Protocol{message.HTTP1, message.HTTP2},
 			TLS: cfg.TLS, Redirect: cfg.RedirectToHTTPS}}
+		l.altSvc = cfg.altSvc(l.info.Address.Port())
 		if cfg.ProxyProtocol != nil {
 			l.info.Proxies = cfg.ProxyProtocol.From
 		}
@@ -69,6 +73,9 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 	}
 	q := &quicListener{m: l.m, info: Listener{
 		Name: cfg.Address, Address: message.AddrPort(sockets[0].LocalAddr()), Protocols: []message.Protocol{message.HTTP3}, TLS: true}}
+	if f.guard == nil {
+		f.guard = flood.New(f.limits.guard(), time.Now(), flood.NewMetrics(f.m.set))
+	}
 	q.srv, err = h3.Listen(sockets, h3.Config{
 		TLS:              f.certs.quic,
 		Fleet:            f.h3Fleet(),
@@ -79,8 +86,10 @@ func (f *Front) listenQUIC(cfg *ListenConfig, host string, l *tcpListener) (*qui
 		MaxHeader:        int(f.limits.MaxHeaderSize),
 		MaxStreams:       f.limits.MaxStreams,
 		EarlyData:        f.certs.earlyData,
+		Replay:           f.replay,
 		CountError:       f.m.breaches[message.HTTP3],
 		Log:              f.log,
+		Guard:            f.guard,
 		Metrics:          f.m.set,
 		Name:             cfg.Address,
 		Events: h3.Events{
@@ -101,6 +110,19 @@ func closeAll(sockets []*net.UDPConn) {
 	for _, s := range sockets {
 		s.Close()
 	}
+}
+
+// replayRegister is the one of all QUIC listeners; nil when none takes early data. Tickets that are older than this process can be read where
+// others have their keys too.
+func (f *Front) replayRegister(cfg *TLSConfig) *replay.Register {
+	if !cfg.EarlyData {
+		return nil
+	}
+	c := replay.Config{MaxAge: cfg.EarlyDataMaxAge, Metrics: f.m.set}
+	if f.fleet.Keys != nil {
+		c.Since = time.Now()
+	}
+	return replay.New(c)
 }
 
 // h3Fleet is what a QUIC listener shares; nil when that is nothing.

@@ -30,6 +30,7 @@ var MetricHelp = map[string]string{
 	"nearcast_front_addresses":                   "Client addresses that are remembered for the limits of one address.",
 	"nearcast_front_addresses_forgotten_total":   "Client addresses forgotten before their time, because as many are remembered as may be.",
 	"nearcast_tls_certificate_not_after_seconds": "Unix time of the end of each certificate that is served, by file.",
+	"nearcast_tls_ech_handshakes_total":          "Handshakes with Encrypted Client Hello, by result: accepted, or outdated (the client was sent the new key and comes again; also who asks for the public name itself).",
 	"nearcast_tls_ocsp_stapled":                  "1 where a certificate's status is stapled to it, by the certificate's file.",
 	"nearcast_tls_reloads_total":                 "Certificates read again because their files had changed, by result.",
 	"nearcast_protocol_errors_total":             "Breaches of a protocol and clients that were too slow, by protocol and kind.",

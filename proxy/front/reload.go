@@ -24,9 +24,12 @@ type certificates struct {
 	// immutable
 	tcp, quic *tls.Config
 	earlyData bool
+	ech       *ECHConfig // nil: none
 	log       *slog.Logger
 	loaded    *metrics.Counter
 	failed    *metrics.Counter
+	accepted  *metrics.Counter // encrypted Client Hellos that could be read
+	outdated  *metrics.Counter // those that could not
 
 	current atomic.Pointer[certIndex]          // what handshakes choose from
 	states  atomic.Pointer[[]CertificateState] // what Certificates tells
@@ -73,9 +76,11 @@ func loadCertificates(cfg TLSConfig, now time.Time, log *slog.Logger, set *metri
 	if len(cfg.Certificates) == 0 {
 		return nil, errors.New("tls.certificates is empty, but a listener has tls: true; add a cert_file and a key_file")
 	}
-	s := &certificates{log: log, earlyData: cfg.EarlyData,
-		loaded: set.GetOrCreateCounter(`nearcast_tls_reloads_total{result="loaded"}`),
-		failed: set.GetOrCreateCounter(`nearcast_tls_reloads_total{result="failed"}`)}
+	s := &certificates{log: log, earlyData: cfg.EarlyData, ech: cfg.ECH,
+		loaded:   set.GetOrCreateCounter(`nearcast_tls_reloads_total{result="loaded"}`),
+		failed:   set.GetOrCreateCounter(`nearcast_tls_reloads_total{result="failed"}`),
+		accepted: set.GetOrCreateCounter(`nearcast_tls_ech_handshakes_total{result="accepted"}`),
+		outdated: set.GetOrCreateCounter(`nearcast_tls_ech_handshakes_total{result="outdated"}`)}
 	var errs []error
 	for i, c := range cfg.Certificates {
 		p := &pair{cfg: c, files: stateOf(c.CertFile, c.KeyFile)}
@@ -88,6 +93,9 @@ func loadCertificates(cfg TLSConfig, now time.Time, log *slog.Logger, set *metri
 		p.register(set)
 	}
 	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if err := s.checkPublicName(); err != nil {
 		return nil, err
 	}
 	s.publish()
@@ -201,6 +209,9 @@ func (s *certificates) look(now time.Time) {
 	}
 	if changed {
 		s.publish()
+		if err := s.checkPublicName(); err != nil {
+			s.log.Error("a changed certificate leaves Encrypted Client Hello without its public name", "error", err)
+		}
 	}
 	s.note() // also the faults of what did not change
 }

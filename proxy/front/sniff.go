@@ -37,7 +37,7 @@ func withAhead(c net.Conn, ahead []byte) net.Conn {
 	if tc, ok := c.(*net.TCPConn); ok {
 		return &replayTCP{TCPConn: tc, ahead: ahead}
 	}
-	return &replay{Conn: c, ahead: ahead}
+	return &rewound{Conn: c, ahead: ahead}
 }
 
 // ahead is what was read of a connection before its time. It is let go of when it has been read again.
@@ -51,13 +51,13 @@ func (a *ahead) read(p []byte) int {
 	return n
 }
 
-// replay is a connection of which a part has been read before.
-type replay struct {
+// rewound is a connection of which a part has been read before.
+type rewound struct {
 	net.Conn
 	ahead ahead
 }
 
-func (r *replay) Read(p []byte) (int, error) {
+func (r *rewound) Read(p []byte) (int, error) {
 	if len(r.ahead) > 0 {
 		return r.ahead.read(p), nil
 	}

@@ -2,13 +2,18 @@ package front
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
 	"time"
 
+	"nearcast/proxy/front/ech"
 	"nearcast/proxy/h3/cid"
 )
+
+// maxAltSvcAge is a year: whoever writes more means something else.
+const maxAltSvcAge = 365 * 24 * time.Hour
 
 // Validate calls report with the key and the fault of each value that can't be.
 func (c *ListenConfig) Validate(report func(key, fault string)) {
@@ -26,6 +31,12 @@ func (c *ListenConfig) Validate(report func(key, fault string)) {
 	}
 	if c.QUICSockets > 0 && !c.ServeHTTP3() {
 		report("quic_sockets", "is for HTTP/3, which this listener does not serve")
+	}
+	if age := c.AltSvcMaxAge; age != nil && (*age < 0 || *age > maxAltSvcAge || *age%time.Second != 0) {
+		report("alt_svc_max_age", "must be whole seconds, from 0s, which tells clients nothing, to 8760h")
+	}
+	if c.AltSvcClear && (!c.TLS || c.ServeHTTP3()) {
+		report("alt_svc_clear", "is for a listener with tls: true and http3: false, which had HTTP/3 before")
 	}
 	if c.RedirectToHTTPS && c.TLS {
 		report("redirect_to_https", "is for plain listeners: this one is https already")
@@ -52,7 +63,20 @@ func (c *TLSConfig) Validate(report func(key, fault string)) {
 	if c.MinVersion != "1.2" && c.MinVersion != "1.3" {
 		report("min_version", `must be "1.2" or "1.3", in quotes`)
 	}
+	if c.EarlyDataMaxAge < time.Second || c.EarlyDataMaxAge > maxEarlyDataAge {
+		report("early_data_max_age", "must be from 1s to 24h: each ticket that was used within it is remembered")
+	}
 }
+
+// Validate calls report with the key and the fault of each value that can't be.
+func (c *ECHConfig) Validate(report func(key, fault string)) {
+	if err := ech.CheckPublicName(c.PublicName); err != nil {
+		report("public_name", err.Error())
+	}
+}
+
+// maxEarlyDataAge keeps what is remembered of tickets within its bound.
+const maxEarlyDataAge = 24 * time.Hour
 
 // validAddress checks host:port, where the host is empty or an IP address.
 func validAddress(s string) error {
@@ -104,6 +128,18 @@ func (c *LimitsConfig) Validate(report func(key, fault string)) {
 	}
 	if c.MaxConnectionsPerAddress < 0 {
 		report("max_connections_per_address", "must not be negative; 0 is no limit")
+	}
+	if c.QUICRetryAbove < 0 {
+		report("quic_retry_above", "must not be negative; 0 is only when quic_initials run short")
+	}
+	if c.QUICHalfOpen < 0 {
+		report("quic_half_open", "must not be negative; 0 is no limit")
+	}
+	if c.QUICHalfOpen > 0 && c.QUICRetryAbove >= c.QUICHalfOpen {
+		report("quic_half_open", fmt.Sprintf("must be more than quic_retry_above, which is %d: else clients are refused before they are asked to prove their address", c.QUICRetryAbove))
+	}
+	if p, all := c.QUICInitialsPerPrefix, c.QUICInitials; p.Rate > 0 && all.Rate > 0 && p.Burst > all.Burst {
+		report("quic_initials_per_prefix.burst", fmt.Sprintf("must be at most that of quic_initials, which is %d: else one prefix can use up what is for all", all.Burst))
 	}
 	if c.BodyTimeout != 0 && c.BodyTimeout < time.Second {
 		report("body_timeout", "must be at least 1s, or 0s for no limit")

@@ -15,6 +15,7 @@ func reported(v interface{ Validate(func(key, fault string)) }) (keys []string) 
 
 func TestListenValidate(t *testing.T) {
 	yes, no := true, false
+	hour, short, long := time.Hour, 1500*time.Millisecond, 20*365*24*time.Hour
 	tests := []struct {
 		why  string
 		c    ListenConfig
@@ -33,6 +34,13 @@ func TestListenValidate(t *testing.T) {
 		{"fewer than none", ListenConfig{Address: ":443", TLS: true, QUICSockets: -1}, []string{"quic_sockets"}},
 		{"UDP sockets without HTTP/3", ListenConfig{Address: ":443", TLS: true, HTTP3: &no, QUICSockets: 2}, []string{"quic_sockets"}},
 		{"a redirection to itself", ListenConfig{Address: ":443", TLS: true, RedirectToHTTPS: true}, []string{"redirect_to_https"}},
+		{"an Alt-Svc of an hour", ListenConfig{Address: ":443", TLS: true, AltSvcMaxAge: &hour}, nil},
+		{"an Alt-Svc for when HTTP/3 is back", ListenConfig{Address: ":443", TLS: true, HTTP3: &no, AltSvcMaxAge: &hour}, nil},
+		{"an Alt-Svc below a second", ListenConfig{Address: ":443", TLS: true, AltSvcMaxAge: &short}, []string{"alt_svc_max_age"}},
+		{"an Alt-Svc for ever", ListenConfig{Address: ":443", TLS: true, AltSvcMaxAge: &long}, []string{"alt_svc_max_age"}},
+		{"HTTP/3 that was there", ListenConfig{Address: ":443", TLS: true, HTTP3: &no, AltSvcClear: true}, nil},
+		{"HTTP/3 that is there and is not", ListenConfig{Address: ":443", TLS: true, AltSvcClear: true}, []string{"alt_svc_clear"}},
+		{"a plain listener without HTTP/3", ListenConfig{Address: ":80", AltSvcClear: true}, []string{"alt_svc_clear"}},
 		{"no address", ListenConfig{}, []string{"address"}},
 		{"no port", ListenConfig{Address: "192.0.2.1"}, []string{"address"}},
 		{"port 0", ListenConfig{Address: ":0"}, []string{"address"}},
@@ -86,6 +94,20 @@ func TestLimitsValidate(t *testing.T) {
 		"max_connections_per_address", "body_timeout", "min_rate"}) {
 		t.Errorf("too much: %q", got)
 	}
+
+	c.SetDefaults()
+	c.QUICRetryAbove, c.QUICHalfOpen = -1, -1
+	if got := reported(&c); !slices.Equal(got, []string{"quic_retry_above", "quic_half_open"}) {
+		t.Errorf("less than no handshakes: %q", got)
+	}
+	c.QUICRetryAbove, c.QUICHalfOpen, c.QUICInitialsPerPrefix.Burst = 100, 100, c.QUICInitials.Burst+1
+	if got := reported(&c); !slices.Equal(got, []string{"quic_half_open", "quic_initials_per_prefix.burst"}) {
+		t.Errorf("limits that contradict each other: %q", got)
+	}
+	c.QUICHalfOpen, c.QUICInitials.Rate = 0, 0
+	if got := reported(&c); len(got) > 0 {
+		t.Errorf("no limits: %q", got)
+	}
 }
 
 func TestHTTP3IsForTLSWithoutLoadBalancers(t *testing.T) {
@@ -119,8 +141,18 @@ func TestProxyProtocolValidate(t *testing.T) {
 
 func TestTLSValidate(t *testing.T) {
 	for version, ok := range map[string]bool{"1.2": true, "1.3": true, "1.1": false, "": false, "TLS1.2": false} {
-		if got := reported(&TLSConfig{MinVersion: version}); (len(got) == 0) != ok {
+		if got := reported(&TLSConfig{MinVersion: version, EarlyDataMaxAge: time.Hour}); (len(got) == 0) != ok {
 			t.Errorf("%q: reported %q", version, got)
+		}
+	}
+}
+
+func TestEarlyDataMaxAge(t *testing.T) {
+	for age, ok := range map[time.Duration]bool{time.Second: true, time.Hour: true, 24 * time.Hour: true, 0: false, -time.Hour: false, time.Second - 1: false, 25 * time.Hour: false} {
+		c := TLSConfig{EarlyDataMaxAge: age}
+		c.MinVersion = "1.2"
+		if got := reported(&c); (len(got) == 0) != ok || !ok && got[0] != "early_data_max_age" {
+			t.Errorf("%v: reported %q", age, got)
 		}
 	}
 }

@@ -100,15 +100,20 @@ func requestBytes(extra ...message.Field) []byte {
 
 // load sends b.N requests on one connection, streams at a time, and reads the answers.
 func load(b *testing.B, qc *quic.Conn, streams int) {
+	b.ReportAllocs()
+	b.ResetTimer()
+	drive(b, qc, b.N, streams)
+}
+
+// drive sends so many requests on a connection.
+func drive(b *testing.B, qc *quic.Conn, requests, streams int) {
 	req := requestBytes()
 	var wg sync.WaitGroup
-	left := make(chan struct{}, b.N)
-	for range b.N {
+	left := make(chan struct{}, requests)
+	for range requests {
 		left <- struct{}{}
 	}
 	close(left)
-	b.ReportAllocs()
-	b.ResetTimer()
 	for range streams {
 		wg.Go(func() {
 			buf := make([]byte, 64<<10)

@@ -10,6 +10,8 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"nearcast/fleet/keys"
+	"nearcast/proxy/h3/flood"
+	"nearcast/proxy/h3/replay"
 	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
@@ -31,8 +33,15 @@ type Config struct {
 	MaxStreams       int           // concurrent requests on one connection; 0: 100
 
 	// EarlyData accepts 0-RTT from clients that were here before. Such requests may be replayed: they have TLS.EarlyData set until the
-	// handshake is complete, and it is the handler's to refuse those that are not safe (RFC 8470).
+	// handshake is complete, and it is the handler's to let those wait that are not safe (RFC 8470).
 	EarlyData bool
+	// Replay notes which tickets early data came with: what comes with one that was used before waits until the handshake is complete, and no handler
+	// sees it until then. One register serves all servers of a process. Nil: a flight that is sent again is acted on each time.
+	Replay *replay.Register
+
+	// Guard decides which clients get an answer while too many come; it may be that of other servers too. Nil: all, and those that come while many
+	// handshakes are in progress must prove their address first.
+	Guard *flood.Guard
 
 	Events Events
 	// CountError is told of each breach of the protocol, and each client that was too slow, by one of ErrorKinds. It may be nil.
@@ -40,6 +49,8 @@ type Config struct {
 	Log        *slog.Logger // nil discards
 	Metrics    *metrics.Set // nil: none are kept
 	Name       string       // of the listener, for the metrics and the log
+
+	now func() time.Time // nil: time.Now
 }
 
 // quic is the configuration of the QUIC layer.
@@ -82,6 +93,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxStreams <= 0 {
 		c.MaxStreams = 100
+	}
+	if c.Guard == nil {
+		c.Guard = flood.New(flood.Limits{RetryAbove: retryAbove}, time.Now(), nil)
+	}
+	if c.now == nil {
+		c.now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

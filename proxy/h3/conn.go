@@ -55,6 +55,7 @@ type conn struct {
 	work     sync.WaitGroup // all its goroutines but serveConn itself
 	control  *quic.SendStream
 	settled  atomic.Bool // the handshake is complete
+	held     bool        // until then no request is served
 
 	// shared
 	mu       sync.Mutex
@@ -80,7 +81,8 @@ func (s *Server) newConn(ctx context.Context, qc *quic.Conn) *conn {
 		kill: func(code uint64, why string) { _ = qc.CloseWithError(quic.ApplicationErrorCode(code), why) },
 	}
 	c.earlyTLS = *c.info.TLS
-	c.earlyTLS.EarlyData = true
+	c.earlyTLS.EarlyData, c.earlyTLS.Handshake = true, (*handshake)(c)
+	c.held = s.held(qc)
 	return c
 }
 

@@ -79,6 +79,7 @@ var (
 	errIncomplete      = streamFault(codeRequestIncomplete, 0, "request_incomplete", "incomplete request")
 	errRejected        = streamFault(codeRequestRejected, 0, "request_rejected", "request after GOAWAY")
 	errHeaderTimeout   = streamFault(codeRequestIncomplete, 408, "header_timeout", "header timeout")
+	errEarly           = streamFault(codeRequestRejected, 425, "early_data", "early data")
 	errBodyTimeout     = streamFault(codeRequestCancelled, 0, "body_timeout", "body timeout")
 	errResponseTimeout = streamFault(codeRequestCancelled, 0, "response_timeout", "response timeout")
 	errTunnelIdle      = newFault(fault{code: codeRequestCancelled, kind: "tunnel_idle", reason: "tunnel idle"})

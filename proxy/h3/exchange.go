@@ -100,6 +100,14 @@ func (x *exchange) run() {
 		x.fail(err)
 		return
 	}
+	if x.conn.held && x.req.TLS.EarlyData {
+		if err := x.settle(); err != nil {
+			x.fail(err)
+			return
+		}
+		x.serve() // a quick answer is for who has not waited
+		return
+	}
 	s := x.conn.server
 	if s.quick != nil {
 		if a := s.quick.Quick(&x.req); a != nil {

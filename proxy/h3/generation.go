@@ -1,6 +1,7 @@
 package h3
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -43,8 +44,10 @@ func newGeneration(s *socket, epoch keys.Epoch, first bool) (*generation, error)
 		ConnectionIDGenerator: &cidGenerator{codec: srv.codec, place: place, nonce: &s.nonce},
 		StatelessResetKey:     &reset,
 		TokenGeneratorKey:     &token,
-		VerifySourceAddress:   func(net.Addr) bool { return srv.halfOpen.Load() >= retryAbove },
-		ConnContext:           srv.admit,
+		VerifySourceAddress:   srv.verify,
+		ConnContext: func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+			return srv.admit(ctx, info, g)
+		},
 	}
 	if first {
 		s.generations.Store(&[]*generation{g}) // before it reads

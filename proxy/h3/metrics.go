@@ -10,6 +10,8 @@ import (
 var MetricHelp = map[string]string{
 	"nearcast_quic_datagrams_misdirected_total": "Datagrams that came in by another socket than that of their connection, and were handed on within the process.",
 	"nearcast_quic_datagrams_dropped_total":     "Datagrams that were dropped before QUIC saw them, by reason.",
+	"nearcast_quic_sockets":                     "UDP sockets that serve HTTP/3.",
+	"nearcast_quic_generations":                 "QUIC transports that are open: each socket has one for each day of which connection IDs are still read, since the start.",
 }
 
 // Reasons of dropped datagrams.
@@ -38,4 +40,19 @@ func newCounters(set *metrics.Set, listener string) counters {
 		unknown:     dropped(droppedUnknown),
 		stray:       dropped(droppedStray),
 	}
+}
+
+// gauge shows what there is.
+func (s *Server) gauge(set *metrics.Set) {
+	if set == nil {
+		return
+	}
+	set.GetOrCreateGauge(fmt.Sprintf("nearcast_quic_sockets{listener=%q}", s.cfg.Name), func() float64 { return float64(len(s.sockets)) })
+	set.GetOrCreateGauge(fmt.Sprintf("nearcast_quic_generations{listener=%q}", s.cfg.Name), func() float64 {
+		n := 0
+		for range s.generations {
+			n++
+		}
+		return float64(n)
+	})
 }

@@ -18,6 +18,7 @@ import (
 
 	"nearcast/fleet/keys"
 	"nearcast/proxy/h3/cid"
+	"nearcast/proxy/h3/flood"
 	"nearcast/proxy/h3/rescue"
 	"nearcast/proxy/message"
 )
@@ -25,10 +26,6 @@ import (
 // AltSvcMaxAge is how long a client may remember that HTTP/3 is here. It is a day and not the usual month,
 // for an anycast client may wake up in a region that has lost UDP.
 const AltSvcMaxAge = 24 * time.Hour
-
-// retryAbove is the number of handshakes in progress from which on clients must prove their address first (RFC 9000 §8.1.2):
-// it costs an honest client one round trip, and a spoofed flood most of what a handshake costs us.
-const retryAbove = 256
 
 // maxUniStreams is the number of unidirectional streams that a client may open: it needs three, the rest is for extensions.
 const maxUniStreams = 16
@@ -46,9 +43,6 @@ type listener interface {
 	Close() error
 }
 
-// upkeepInterval is how often a server looks at the time and at the secrets, for its keys.
-const upkeepInterval = 5 * time.Second
-
 // Server serves HTTP/3 on one port. Its life is Listen, Serve, Drain, CloseIdle, StopAccepting; Serve returns after that
 // when the last connection has ended.
 type Server struct {
@@ -60,9 +54,11 @@ type Server struct {
 	codec   *cid.Codec
 	tokens  *keys.Secret // of address tokens
 	self    cid.Place    // what the places of our connections have in common
-	hub     *rescue.Hub  // nil: packets of other edges' connections stay here
+	guard   *flood.Guard
+	hub     *rescue.Hub // nil: packets of other edges' connections stay here
 	sockets []*socket
 	counts  counters
+	stop    sync.Once
 
 	// set by Serve
 	handler message.Handler
@@ -70,28 +66,28 @@ type Server struct {
 	refuser message.Refuser      // likewise
 
 	// shared
-	halfOpen atomic.Int64
-	paused   atomic.Bool // new clients get no answer
-	draining atomic.Bool // a connection leaves after its request
-	leaving  atomic.Bool // a connection leaves when it has no request
+	awaiting atomic.Int64 // requests, for their handshakes
+	paused   atomic.Bool  // new clients get no answer
+	draining atomic.Bool  // a connection leaves after its request
+	leaving  atomic.Bool  // a connection leaves when it has no request
 	admitted sync.WaitGroup
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 
 	opening sync.Mutex // held while generations come or go
 	serving *serving   // nil before Serve
-	stopped bool       // nothing is accepted any more
+	sealed  bool       // none comes or goes any more
 }
 
 // Listen opens a server on the sockets, which are all of one address and the server's from then on. Handshakes begin at once, so Serve should
 // follow soon.
 func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.withDefaults().withParameters()
 	if len(sockets) == 0 || len(sockets) > cid.MaxWorkers {
 		return nil, fmt.Errorf("starting QUIC: %d sockets, and there can be from 1 to %d", len(sockets), cid.MaxWorkers)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, tls: serverTLS(cfg.TLS, cfg.tickets(time.Now)), quic: cfg.quic(), counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
-	now := time.Now()
+	s := &Server{cfg: cfg, log: cfg.Log, tls: cfg.quicTLS(cfg.now), quic: cfg.quic(), guard: cfg.Guard, counts: newCounters(cfg.Metrics, cfg.Name), conns: map[*conn]struct{}{}}
+	now := cfg.now()
 	if err := s.takeKeys(now); err != nil {
 		return nil, err
 	}
@@ -116,6 +112,7 @@ func Listen(sockets []*net.UDPConn, cfg Config) (*Server, error) {
 		}
 	}
 	s.checkBuffers()
+	s.gauge(cfg.Metrics)
 	return s, nil
 }
 
@@ -166,41 +163,41 @@ func (s *Server) joinFleet() {
 // Rescue is the part of the port that talks with other edges; nil when there is none.
 func (s *Server) Rescue() *rescue.Hub { return s.hub }
 
-type acceptedKey struct{}
+type admissionKey struct{}
 
-var errRefused = errors.New("connection limit")
+var errRefused, errHalfOpen = errors.New("connection limit"), errors.New("too many handshakes in progress")
+
+// verify reports whether a client must prove its address before its handshake begins.
+func (s *Server) verify(client net.Addr) bool {
+	return s.guard.Verify(time.Now(), message.AddrPort(client))
+}
 
 // admit is asked for each client that begins a handshake. ctx ends with the connection.
-func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+func (s *Server) admit(ctx context.Context, info *quic.ClientInfo, to *generation) (context.Context, error) {
 	ev := &s.cfg.Events
-	client := message.AddrPort(info.RemoteAddr)
-	if ev.Admit != nil && !ev.Admit(client) {
-		return nil, errRefused
+	a, err := s.begin(message.AddrPort(info.RemoteAddr), info.AddrVerified)
+	if err != nil {
+		return nil, err
 	}
-	s.halfOpen.Add(1)
+	a.to = to
 	s.admitted.Add(1)
-	accepted := new(atomic.Bool)
 	context.AfterFunc(ctx, func() {
 		defer s.admitted.Done()
-		if accepted.CompareAndSwap(false, true) {
-			s.halfOpen.Add(-1)
-			if ev.HandshakeFailed != nil {
-				ev.HandshakeFailed(context.Cause(ctx))
-			}
+		if s.finish(a, false) && ev.HandshakeFailed != nil {
+			ev.HandshakeFailed(context.Cause(ctx))
 		}
 		if ev.Closed != nil {
-			ev.Closed(client)
+			ev.Closed(a.client)
 		}
 	})
-	return context.WithValue(ctx, acceptedKey{}, accepted), nil
+	return context.WithValue(s.admitEarly(ctx), admissionKey{}, a), nil
 }
 
 // accepted notes that a handshake is complete.
 func (s *Server) accepted(qc *quic.Conn) {
-	if !qc.Context().Value(acceptedKey{}).(*atomic.Bool).CompareAndSwap(false, true) {
+	if !s.finish(qc.Context().Value(admissionKey{}).(*admission), true) {
 		return // it ended before we saw it begin
 	}
-	s.halfOpen.Add(-1)
 	if s.cfg.Events.Accepted != nil {
 		s.cfg.Events.Accepted()
 	}
@@ -224,7 +221,10 @@ func (s *Server) Serve(ctx context.Context, h message.Handler) error {
 	defer context.AfterFunc(ctx, s.StopAccepting)()
 	var once sync.Once
 	var dead error
-	v := &serving{ctx: ctx, die: func(err error) { once.Do(func() { dead = err; cut(err) }) }}
+	v := &serving{ctx: ctx, die: func(err error) {
+		once.Do(func() { dead = err; cut(err) })
+		s.seal()
+	}}
 	s.opening.Lock()
 	s.serving = v
 	for _, sock := range s.sockets {
@@ -259,20 +259,6 @@ func (s *Server) keepUp() (leave func()) {
 		}
 		cancel()
 		work.Wait()
-	}
-}
-
-// upkeep keeps to the epoch and the secrets of the time.
-func (s *Server) upkeep(ctx context.Context) {
-	tick := time.NewTicker(upkeepInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			s.codec.Refresh(now)
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 
@@ -334,14 +320,20 @@ func (s *Server) CloseIdle() {
 	s.Drain()
 }
 
-// StopAccepting refuses new connections. It waits for the handshakes in progress.
-func (s *Server) StopAccepting() {
+// seal keeps generations from coming and going, so that nothing is added to the work of Serve any more.
+func (s *Server) seal() {
 	s.opening.Lock()
 	defer s.opening.Unlock()
-	if s.stopped {
-		return
-	}
-	s.stopped = true
+	s.sealed = true
+}
+
+// StopAccepting refuses new connections. It waits for the handshakes in progress.
+func (s *Server) StopAccepting() {
+	s.stop.Do(s.stopAccepting)
+}
+
+func (s *Server) stopAccepting() {
+	s.seal()
 	var work sync.WaitGroup
 	for g := range s.generations {
 		work.Go(func() { g.ln.Close() })

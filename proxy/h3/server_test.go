@@ -97,7 +97,9 @@ func startOn(t testing.TB, sockets []*net.UDPConn, h message.Handler, cfg Config
 	t.Helper()
 	var err error
 	r := &running{ended: make(chan error, 1)}
-	cfg.TLS = testTLS(t)
+	if cfg.TLS == nil {
+		cfg.TLS = testTLS(t)
+	}
 	if cfg.Events.Admit == nil {
 		cfg.Events = r.counts.events()
 	}
@@ -353,7 +355,7 @@ func TestFailedHandshakeIsReported(t *testing.T) {
 	if _, err := r.get(t); err != nil {
 		t.Error(err)
 	}
-	if n := r.halfOpen.Load(); n != 0 {
+	if n := r.guard.HalfOpen(); n != 0 {
 		t.Errorf("%d handshakes are counted as in progress", n)
 	}
 }
@@ -364,14 +366,14 @@ func TestManyHandshakesMustProveTheirAddress(t *testing.T) {
 	if r.sockets[0].current().tr.VerifySourceAddress(nil) {
 		t.Error("asked for a Retry at rest")
 	}
-	r.halfOpen.Add(retryAbove)
+	press(r.Server, retryAbove)
 	if !r.sockets[0].current().tr.VerifySourceAddress(nil) {
 		t.Error("asked for none under load")
 	}
 	if resp, err := r.get(t); err != nil || resp.StatusCode != 200 {
 		t.Errorf("an honest client got %v, %v", resp, err)
 	}
-	r.halfOpen.Add(-retryAbove)
+	press(r.Server, -retryAbove)
 }
 
 // TestSocketDeath: Serve must return and say why, not wait for packets that never come.

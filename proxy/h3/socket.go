@@ -104,6 +104,9 @@ func (s *socket) sort(g *generation, m *ipv4.Message) {
 	to := s.current()
 	switch {
 	case ok && p.Edge == srv.self.Edge && p.Instance == srv.self.Instance:
+		if srv.hub != nil && !tunnelled {
+			srv.hub.Home(m.Addr)
+		}
 		if int(p.Worker) < len(srv.sockets) {
 			to = srv.sockets[p.Worker].holder(p.Generation)
 		}
@@ -122,6 +125,10 @@ func (s *socket) sort(g *generation, m *ipv4.Message) {
 		m.N = 0
 		return
 	case srv.paused.Load() && opens(b):
+		m.N = 0
+		return
+	}
+	if long && !lets(srv.guard, m, ok) {
 		m.N = 0
 		return
 	}

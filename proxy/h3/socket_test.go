@@ -20,6 +20,7 @@ import (
 func bare(t testing.TB, workers int, fleet *Fleet) *Server {
 	t.Helper()
 	s := &Server{cfg: Config{Fleet: fleet}.withDefaults(), counts: newCounters(nil, "")}
+	s.guard = s.cfg.Guard
 	now := time.Now()
 	if err := s.takeKeys(now); err != nil {
 		t.Fatal(err)

@@ -2,16 +2,19 @@ package h3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -23,11 +26,15 @@ import (
 // portOf binds n sockets to one port of the loopback interface.
 func portOf(t testing.TB, n int) (sockets []*net.UDPConn) {
 	t.Helper()
+	return bound(t, n, "127.0.0.1:0")
+}
+
+func bound(t testing.TB, n int, address string) (sockets []*net.UDPConn) {
+	t.Helper()
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
 		return err
 	}}
-	address := "127.0.0.1:0"
 	for range n {
 		pc, err := lc.ListenPacket(context.Background(), "udp4", address)
 		if err != nil {
@@ -47,7 +54,7 @@ func shortTo(id []byte) []byte {
 
 func longTo(first byte, id []byte) []byte {
 	b := append([]byte{first, 0, 0, 0, 1, byte(len(id))}, id...)
-	return append(b, bytes.Repeat([]byte{0xaa}, 60)...)
+	return append(b, bytes.Repeat([]byte{0xaa}, minInitial)...)
 }
 
 func TestSteeringReadsTheWorker(t *testing.T) {
@@ -152,9 +159,9 @@ func TestTheKernelSteers(t *testing.T) {
 // nat relays one client's datagrams to the server, from a port that it can change.
 type nat struct {
 	inside *net.UDPConn
-	server *net.UDPAddr
 
 	mu      sync.Mutex
+	server  *net.UDPAddr
 	client  *net.UDPAddr
 	outside []*net.UDPConn // the current one last
 	work    sync.WaitGroup
@@ -166,7 +173,8 @@ func newNAT(t *testing.T, server net.Addr) *nat {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &nat{inside: inside, server: server.(*net.UDPAddr)}
+	n := &nat{inside: inside}
+	n.route(server)
 	n.rebind(t)
 	n.work.Go(n.up)
 	t.Cleanup(func() {
@@ -195,6 +203,13 @@ func (n *nat) rebind(t *testing.T) {
 	n.work.Go(func() { n.down(o) })
 }
 
+// route leads to another server from now on.
+func (n *nat) route(server net.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.server = server.(*net.UDPAddr)
+}
+
 func (n *nat) up() {
 	buf := make([]byte, 2000)
 	for {
@@ -204,9 +219,9 @@ func (n *nat) up() {
 		}
 		n.mu.Lock()
 		n.client = from
-		o := n.outside[len(n.outside)-1]
+		o, to := n.outside[len(n.outside)-1], n.server
 		n.mu.Unlock()
-		_, _ = o.WriteToUDP(buf[:k], n.server)
+		_, _ = o.WriteToUDP(buf[:k], to)
 	}
 }
 
@@ -242,13 +257,9 @@ func TestRebindingFailsNothing(t *testing.T) {
 			client := r.client(t)
 			get := func() {
 				t.Helper()
-				req, _ := http.NewRequestWithContext(patient(t), "GET", "https://"+n.inside.LocalAddr().String()+"/", nil)
-				resp, err := client.RoundTrip(req)
-				if err != nil {
+				if err := n.get(t, client); err != nil {
 					t.Fatal(err)
 				}
-				_, _ = io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
 			}
 			get()
 			for range 20 {
@@ -268,4 +279,96 @@ func TestRebindingFailsNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// get asks through the NAT.
+func (n *nat) get(t *testing.T, client http.RoundTripper) error {
+	t.Helper()
+	req, _ := http.NewRequestWithContext(patient(t), "GET", "https://"+n.inside.LocalAddr().String()+"/", nil)
+	resp, err := client.RoundTrip(req)
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	return err
+}
+
+// TestTwoEdges: the route moves, the key epoch changes, the client's port changes, and it is one connection; then its edge ends.
+func TestTwoEdges(t *testing.T) {
+	var c calendar
+	c.days.Store(int64(time.Since(c.now()) / keys.Length)) // the hubs have no calendar
+	ring, err := keys.New([]string{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []rescue.Edge{{Number: 1, Region: "a", Address: netip.MustParseAddr("127.0.0.1")}, {Number: 2, Region: "b", Address: netip.MustParseAddr("127.0.0.2")}}
+	var edges []*running
+	port := ""
+	for i := range all {
+		f := &Fleet{Keys: func() *keys.Ring { return ring }}
+		f.Rescue = &rescue.Config{Self: all[i], Peers: []rescue.Edge{all[1-i]}, Instance: uint8(10 + i), Keys: f.Keys, DeadAfter: time.Second}
+		sockets := bound(t, 3, net.JoinHostPort(all[i].Address.String(), cmp.Or(port, "0")))
+		_, port, _ = net.SplitHostPort(sockets[0].LocalAddr().String())
+		edges = append(edges, startOn(t, sockets, ok, Config{Fleet: f, now: c.now}))
+	}
+	n := newNAT(t, edges[0].udp().LocalAddr())
+	client := edges[0].client(t)
+	must := func(what string) {
+		t.Helper()
+		if err := n.get(t, client); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	must("at home")
+	eventually(t, "the edges know each other", func() bool { return edges[1].Rescue().Status().Peers[0].Reach == "up" })
+	n.route(edges[1].udp().LocalAddr())
+	for range 5 {
+		must("after the move")
+		n.rebind(t)
+		must("from another port")
+	}
+	c.turn(edges[0].Server, 1)
+	c.turn(edges[1].Server, 1)
+	must("the next day")
+	if a, b := edges[0].counts.accepted.Load(), edges[1].counts.accepted.Load(); a != 1 || b != 0 {
+		t.Errorf("%d and %d connections, want 1 and 0", a, b)
+	}
+	if in := edges[0].Rescue().Status().Peers[0].ForwardedIn; in == 0 {
+		t.Error("no packet was sent on")
+	}
+	edges[0].cancel()
+	eventually(t, "the other edge hears that this one has ended", func() bool { return edges[1].Rescue().Status().Peers[0].State == "gone" })
+}
+
+// BenchmarkSockets is hits of several clients at once, on one socket and on more. cpu-µs/op is that of both ends.
+func BenchmarkSockets(b *testing.B) {
+	for _, size := range []int{1 << 10, 1 << 20} {
+		for _, n := range []int{1, 2, 4} {
+			b.Run(fmt.Sprintf("%dk/%d", size>>10, n), func(b *testing.B) {
+				r := startOn(b, portOf(b, n), newHit(size), Config{Fleet: testFleet(b, "a")})
+				const clients, streams = 8, 4
+				var conns []*quic.Conn
+				for range clients {
+					conns = append(conns, r.dial(b))
+				}
+				began := cpu(b)
+				b.ResetTimer()
+				var work sync.WaitGroup
+				for i, qc := range conns {
+					work.Go(func() { drive(b, qc, (b.N+i)/clients, streams) })
+				}
+				work.Wait()
+				b.ReportMetric(float64((cpu(b)-began).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
+			})
+		}
+	}
+}
+
+// cpu is the processor time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

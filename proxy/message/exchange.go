@@ -79,6 +79,17 @@ type TLS struct {
 	ServerName string
 	Resumed    bool
 	EarlyData  bool // the request may have been replayed (RFC 8470)
+	// Handshake is what such a request can wait for. Nil where it can't, or need not.
+	Handshake Handshake
+}
+
+// Handshake is a TLS handshake that was not complete when a request came.
+type Handshake interface {
+	// Complete reports whether it is by now: then nothing that came on the connection is a replay.
+	Complete() bool
+	// Wait waits until it is, and returns what the connection has negotiated, without EarlyData. It fails when ctx ends, when the connection does (a
+	// handshake that takes too long ends it), and when too many wait already.
+	Wait(ctx context.Context) (*TLS, error)
 }
 
 // ResponseWriter is the front end's side of one exchange. The calls are made in the order of the methods, by one goroutine at a time.

@@ -130,10 +130,24 @@ func TestSharedTickets(t *testing.T) {
 			if c.change != nil {
 				c.change(to)
 			}
-			if got := visit(t, to, sessions, version); got != c.want {
+			want := c.want && version == tls.VersionTLS13
+			if got := visit(t, to, sessions, version); got != want {
 				t.Errorf("%s, TLS %#x: resumed %t", c.name, version, got)
 			}
 		}
+	}
+}
+
+// TestOlderTicketsAreOfOwnKeys: they are good where they were made, and nothing that is made of the secret reads them.
+func TestOlderTicketsAreOfOwnKeys(t *testing.T) {
+	e := newEdge(t, TCP, secretA)
+	sessions := tls.NewLRUClientSessionCache(1)
+	for i := range 3 {
+		if got := visit(t, e, sessions, tls.VersionTLS12); got != (i > 0) {
+			t.Errorf("connection %d: resumed %t", i, got)
+		}
+		e.now = e.now.Add(24 * time.Hour)
+		e.load(t, []string{secretB, secretA}[i%2])
 	}
 }
 
@@ -179,7 +193,7 @@ func TestRotationUnderLoad(t *testing.T) {
 
 func FuzzUnwrap(f *testing.F) {
 	e := newEdge(f, TCP, secretA)
-	sealed, err := e.cfg.WrapSession(tls.ConnectionState{}, new(tls.SessionState))
+	sealed, err := e.cfg.WrapSession(tls.ConnectionState{Version: tls.VersionTLS13}, new(tls.SessionState))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -187,7 +201,7 @@ func FuzzUnwrap(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, err := e.cfg.UnwrapSession(b, tls.ConnectionState{}); err != nil || s != nil && string(b) != string(sealed) {
+		if s, err := e.cfg.UnwrapSession(b, tls.ConnectionState{Version: tls.VersionTLS13}); err != nil || s != nil && string(b) != string(sealed) {
 			t.Errorf("%x: session %v, error %v", b, s, err)
 		}
 	})
@@ -199,7 +213,7 @@ func BenchmarkForeignTicket(b *testing.B) {
 		b.Run(map[int]string{1: "one secret", 2: "two secrets"}[len(secrets)], func(b *testing.B) {
 			e, foreign := newEdge(b, TCP, secrets...), make([]byte, 200)
 			for b.Loop() {
-				_, _ = e.cfg.UnwrapSession(foreign, tls.ConnectionState{})
+				_, _ = e.cfg.UnwrapSession(foreign, tls.ConnectionState{Version: tls.VersionTLS13})
 			}
 		})
 	}

@@ -128,7 +128,8 @@ func newHTTP2(t *Target) (*library, error) {
 	protocols.SetHTTP2(true)
 	h := &http.Transport{
 		TLSClientConfig: conf, Protocols: &protocols, DisableCompression: true,
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second}, // as Chromium's
+		MaxConnsPerHost: 1,                                                                                   // requests wait for the connection that is being made, as a browser's do
+		HTTP2:           &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second}, // as Chromium's
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			l.dialed.Add(1)
 			return t.Namespace.DialContext(ctx, network, address)

@@ -29,6 +29,8 @@ type stage struct {
 	client, server netns.Namespace
 	target         Target
 	answered       atomic.Int64      // lines and responses since the server was replaced
+	silent         atomic.Bool       // does not answer
+	hanging        atomic.Int64      // answers that were not given for that, since the server was replaced
 	edge           atomic.Value      // the server's name, a string
 	replace        func(name string) // gives the server a successor with the same keys
 }
@@ -53,8 +55,9 @@ func newStage(t *testing.T) *stage {
 			}
 		})
 	}
-	must(t, s.client.IP(ctx, "link add up0 type veth peer name up0 netns "+string(s.server), "addr add 198.51.100.1/24 dev up0", "link set up0 up"))
-	must(t, s.server.IP(ctx, "addr add 198.51.100.2/24 dev up0", "link set up0 up"))
+	must(t, s.client.IP(ctx, "link add up0 type veth peer name up0 netns "+string(s.server), "addr add 198.51.100.1/24 dev up0",
+		"addr add 2001:db8:1::1/64 dev up0", "link set up0 up"))
+	must(t, s.server.IP(ctx, "addr add 198.51.100.2/24 dev up0", "addr add 2001:db8:1::2/64 dev up0", "link set up0 up"))
 
 	dir := t.TempDir()
 	authority, err := pki.NewAuthority(time.Now(), "a test", time.Hour)
@@ -79,7 +82,7 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 	from := origin.New("tyo")
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Via", "1.1 other, 3.0 "+s.edge.Load().(string)+" (nearcast)")
-		from.ServeHTTP(&counting{w, &s.answered}, r)
+		from.ServeHTTP(&answer{w, s, r.Context()}, r)
 	})
 	var end func()
 	s.replace = func(name string) {
@@ -89,6 +92,7 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 		}
 		s.edge.Store(name)
 		s.answered.Store(0)
+		s.hanging.Store(0)
 		end = s.serveOnce(t, ctx, conf, handler)
 	}
 	s.replace("edge-1")
@@ -98,13 +102,13 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 // serveOnce serves until the function that it returns is called, which ends all without a word to anybody.
 func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, handler http.Handler) func() {
 	t.Helper()
-	socket, err := s.server.ListenUDP("udp4", &net.UDPAddr{Port: 443})
+	socket, err := s.server.ListenUDP("udp", &net.UDPAddr{Port: 443})
 	must(t, err)
 	tr := &quic.Transport{Conn: socket, StatelessResetKey: &quic.StatelessResetKey{2}}
 	quicListener, err := tr.ListenEarly(http3.ConfigureTLSConfig(conf), &quic.Config{Allow0RTT: true})
 	must(t, err)
 	over3 := &http3.Server{Handler: handler}
-	listener, err := s.server.Listen(ctx, "tcp4", ":443")
+	listener, err := s.server.Listen(ctx, "tcp", ":443")
 	must(t, err)
 	over2 := &http.Server{Handler: handler, TLSConfig: conf.Clone()}
 	done := make(chan error, 2)
@@ -117,18 +121,24 @@ func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, h
 	}
 }
 
-// counting counts what is written: a response of the origin's is one write, and a line of a stream is.
-type counting struct {
+// answer counts what is written: a response of the origin's is one write, and a line of a stream is. A silent server writes nothing.
+type answer struct {
 	http.ResponseWriter
-	n *atomic.Int64
+	stage *stage
+	asked context.Context
 }
 
-func (c *counting) Write(p []byte) (int, error) {
-	c.n.Add(1)
-	return c.ResponseWriter.Write(p)
+func (a *answer) Write(p []byte) (int, error) {
+	if a.stage.silent.Load() {
+		a.stage.hanging.Add(1)
+		<-a.asked.Done()
+		return 0, context.Cause(a.asked)
+	}
+	a.stage.answered.Add(1)
+	return a.ResponseWriter.Write(p)
 }
 
-func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // await waits until the server has answered so often.
 func (s *stage) await(t *testing.T, ctx context.Context, n int64) {

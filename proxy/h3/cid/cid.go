@@ -17,9 +17,10 @@ const (
 	Len = 17
 	// MaxWorkers is how many sockets of a process can be named.
 	MaxWorkers = 32
+	// EpochsRead is how many epochs a connection ID is read after that in which it was written.
+	EpochsRead = 5
 
 	configurations = 7 // numbers for the epochs' keys; the eighth is reserved for what can't be routed
-	epochsBefore   = 5 // that are still read
 )
 
 // Place is where a QUIC connection lives: what a packet's connection ID must say so that whoever gets the packet, after a route has moved or
@@ -74,7 +75,7 @@ func (c *Codec) Refresh(now time.Time) {
 		return
 	}
 	t := &table{ring: ring, epoch: epoch}
-	for e := epoch - epochsBefore; e <= epoch+1; e++ {
+	for e := epoch - EpochsRead; e <= epoch+1; e++ {
 		t.add(c.own, e)
 		for _, s := range ring.All() {
 			t.add(s, e)

@@ -36,7 +36,7 @@ func (h *Hub) Foreign(worker uint8, m *ipv4.Message, id []byte, p cid.Place, by 
 	f := forward{packet: m.Buffers[0][:m.N], id: id, place: p, by: by}
 	m.N = 0
 	l := h.lane(worker)
-	if f.client = addrPort(m.Addr); l == nil || !f.client.IsValid() || len(id) != cid.Len {
+	if f.client = addrPort(m.Addr); l == nil || !f.client.IsValid() || len(id) != cid.Len || len(f.packet) == 0 {
 		h.drop(dropMalformed)
 		return
 	}
@@ -47,6 +47,10 @@ func (h *Hub) Foreign(worker uint8, m *ipv4.Message, id []byte, p cid.Place, by 
 		f.control.local = l.local
 	}
 	if p.Edge == h.cfg.Self.Number {
+		if p.Instance == h.cfg.Instance {
+			h.drop(dropMalformed) // it is at home, and lives
+			return
+		}
 		h.end(l, &f, replaced)
 		return
 	}

@@ -72,6 +72,7 @@ const (
 	defaultDeadAfter = 300 * time.Millisecond
 	maxRate          = 10_000_000
 	resetRate        = 10_000 // stateless resets a second that answer packets
+	maxPeers         = 255
 )
 
 // Hub is the part of one QUIC port that talks with the same port of other edges. Its methods may be called at the same time.
@@ -119,7 +120,7 @@ func New(cfg Config, port uint16) *Hub {
 		cfg.Metrics = metrics.NewSet()
 	}
 	h := &Hub{
-		cfg: cfg, port: port, log: cfg.Log, metrics: newHubMetrics(cfg.Metrics, port), now: time.Now, started: time.Now(),
+		cfg: cfg, port: port, log: cfg.Log, metrics: newHubMetrics(cfg.Metrics, port), now: time.Now, started: time.Now(), interval: cfg.DeadAfter / 4,
 		numbers: map[uint32]*peer{}, clients: newRates(cfg.MaxRate / 4), resets: newRate(resetRate),
 		wake: make(chan struct{}, 1), deaths: make(chan struct{}, 1),
 	}
@@ -129,9 +130,11 @@ func New(cfg Config, port uint16) *Hub {
 	h.sources.Store(new([]*source))
 	h.from.Store(new(control))
 	for _, e := range cfg.Peers {
-		if e.Number != cfg.Self.Number && h.numbers[e.Number] == nil && len(h.peers) < 255 {
-			h.addPeer(e)
+		if e.Number == cfg.Self.Number || h.numbers[e.Number] != nil || len(h.peers) == maxPeers {
+			h.log.Warn("packets of an edge's QUIC connections can't be sent on: it has another edge's number, or is one too many", "edge", e.Address, "most", maxPeers)
+			continue
 		}
+		h.addPeer(e)
 	}
 	return h
 }
@@ -145,7 +148,6 @@ func (h *Hub) addPeer(e Edge) {
 	}
 	p.view.Store(&view{since: h.started})
 	p.link = tunnel.NewLink(tunnel.LinkConfig{Self: h.cfg.Self.Number, Peer: e.Number, Keys: h.cfg.Keys, DeadAfter: h.cfg.DeadAfter}, h.started)
-	h.interval = p.link.Interval()
 	h.peers = append(h.peers, p)
 	h.numbers[e.Number] = p
 }

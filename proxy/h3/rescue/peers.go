@@ -96,7 +96,7 @@ func (v *view) next(p tunnel.Peer, after time.Duration, now time.Time) *view {
 	switch {
 	case p.Up && p.HearsUs:
 		w.reach = up
-	case p.Dead, !w.deaf.IsZero() && now.Sub(w.deaf) >= after:
+	case p.Dead, !w.deaf.IsZero() && now.Sub(w.deaf) >= after+2*p.RTT: // a new process there takes two round trips to have heard us
 		w.reach = dead
 	}
 	if w.reach != v.reach {

@@ -58,18 +58,17 @@ func (h *Hub) Write(worker uint8, b, oob []byte, to *net.UDPAddr) (n, oobn int, 
 		return 0, 0, nil, false
 	}
 	k := addrPort(to)
-	now := h.now()
-	ns := h.since(now)
 	s := h.homes.lock(k)
 	v := s.m[k]
-	if v == nil || ns-v.last > int64(homeLife) {
+	if v == nil {
 		s.mu.Unlock()
 		return 0, 0, nil, false
 	}
-	via, local := v.via, v.local
+	via, local, last := v.via, v.local, v.last
 	s.mu.Unlock()
-	l := h.lane(worker)
-	if l == nil || via.view.Load().reach != up || h.cfg.Reply == ReplyAuto && h.direct(local, now) {
+	l, now := h.lane(worker), h.now()
+	ns := h.since(now)
+	if l == nil || ns-last > int64(homeLife) || via.view.Load().reach != up || h.cfg.Reply == ReplyAuto && h.direct(local, now) {
 		return 0, 0, nil, false
 	}
 	if !h.throughTunnel(l, worker, via, k, local, b, parseControl(oob), now) {

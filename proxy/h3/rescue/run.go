@@ -102,7 +102,7 @@ func (h *Hub) greet(now time.Time) {
 			}
 		}
 	}
-	h.send(b, l)
+	b.send(l.conn) // that some are too large for the path is what a link wants to know
 	for _, s := range *h.sources.Load() {
 		s.check(h.peers, h.announced(s.addr), 3*h.interval, now)
 	}
@@ -111,7 +111,7 @@ func (h *Hub) greet(now time.Time) {
 // put adds what a link has made to a batch.
 func (h *Hub) put(b *batch, l *lane, data []byte, p *peer, from control) {
 	if !b.room(1) {
-		h.send(b, l)
+		b.send(l.conn)
 	}
 	b.add(data, p.addr, from)
 }
@@ -168,9 +168,9 @@ func (h *Hub) told(p *peer, old, v *view) {
 	log := h.log.With("edge", p.edge.Address, "region", p.edge.Region, "port", h.port)
 	switch {
 	case v.reach == dead && old.reach != dead && !v.deaf.IsZero():
-		log.Warn("another edge's QUIC listener does not hear us: its clients who come here are told to connect anew", "since", h.cfg.DeadAfter)
+		log.Warn("another edge's QUIC listener does not hear us: its clients who come here are told to connect anew", "for", h.cfg.DeadAfter)
 	case v.reach == dead && old.reach != dead:
-		log.Warn("another edge's QUIC listener is not heard: its clients who come here are told to connect anew", "since", h.cfg.DeadAfter)
+		log.Warn("another edge's QUIC listener is not heard: its clients who come here are told to connect anew", "for", h.cfg.DeadAfter)
 	case v.reach == up && old.reach != up:
 		log.Info("another edge's QUIC listener is heard", "state", v.state)
 	case v.instance != old.instance:

@@ -201,7 +201,7 @@ func (s *section) connection(list []byte) fault {
 			s.keeps = true
 		case "upgrade":
 			s.switches = true
-		case "te":
+		case "te", "early-data": // the latter must not be one, and is not to be removed (RFC 8470 §5.1)
 		default:
 			if len(s.options) == maxOptions {
 				return faultOptions

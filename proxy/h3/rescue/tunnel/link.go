@@ -40,6 +40,7 @@ type Link struct {
 	heard     atomic.Int64         // last time anything fresh came; never: not yet
 	forgiven  atomic.Int64         // silence counts from here at the earliest
 	ticked    atomic.Int64         // last Tick
+	missed    atomic.Bool          // the peer was silent for too long, and was not heard since
 	gone      atomic.Bool          // the peer said so
 	counts    counts
 	halves    halves
@@ -108,15 +109,21 @@ func (l *Link) draw() (n nonce) {
 	return n
 }
 
-// silent reports whether the peer counts as silent for too long. While Tick is late, it is as it was at the last one: it is we who stood
-// still then, and what the peer has sent may lie in our socket.
+// silent reports whether the peer counts as silent for too long. While Tick is late, who was not silent is not: it is we who stood still then,
+// and what the peer has sent may lie in our socket.
 func (l *Link) silent(at time.Duration) bool {
-	ticked := time.Duration(l.ticked.Load())
-	if l.late(at, ticked) {
+	if ticked := time.Duration(l.ticked.Load()); l.late(at, ticked) {
+		if l.missed.Load() {
+			return true
+		}
 		at = ticked
 	}
 	since := time.Duration(max(l.heard.Load(), l.forgiven.Load()))
-	return at > since && at-since > l.cfg.DeadAfter
+	silent := at > since && at-since > l.cfg.DeadAfter
+	if silent && !l.missed.Load() {
+		l.missed.Store(true)
+	}
+	return silent
 }
 
 func (l *Link) late(at, ticked time.Duration) bool {
@@ -134,6 +141,9 @@ func (l *Link) Dead(now time.Time) bool { return l.gone.Load() || l.silent(l.at(
 func (l *Link) hear(at time.Duration) {
 	if h := time.Duration(l.heard.Load()); h == never || at-h > time.Millisecond {
 		l.heard.Store(int64(at))
+		if l.missed.Load() {
+			l.missed.Store(false)
+		}
 	}
 }
 
@@ -149,6 +159,9 @@ func (l *Link) Tick(now time.Time, say Hello) [][]byte {
 		l.counts.standstills.Add(1)
 		if !l.silent(at) {
 			l.forgiven.Store(int64(at))
+		}
+		if l.hearsUs(at) {
+			l.theirs.hears = at // what it has reported since lies in our socket
 		}
 	}
 	l.ticked.Store(int64(at))

@@ -49,14 +49,15 @@ type edge struct {
 	stopped    bool // does nothing
 	next       time.Duration
 
+	lives     int
 	delivered map[string]int // packets
-	hellos    int
 }
 
 func (e *edge) now() time.Time { return base.Add(e.n.now + e.skew) }
 
 func (e *edge) restart() {
 	e.say.Instance++
+	e.lives++
 	e.Link = NewLink(LinkConfig{Self: e.self, Peer: e.peer, Keys: func() *keys.Ring { return e.ring }, Rand: e.n.rand}, e.now())
 	e.next = e.n.now
 	e.stopped = false
@@ -95,9 +96,6 @@ func (e *edge) take(b []byte) (Opened, error) {
 			e.n.t.Fatalf("kind %d of %+v", o.Kind, o.Client)
 		}
 	}
-	if o.Hello != nil {
-		e.hellos++
-	}
 	return o, err
 }
 
@@ -124,6 +122,9 @@ type datagram struct {
 	from, order int
 	at          time.Duration
 	b           []byte
+	sent        *datagram // as it is in seen
+	lives       [2]int    // of the edges, when it was sent
+	taken       *Link     // by which it was
 }
 
 type flying []*datagram
@@ -151,6 +152,8 @@ func newNetwork(t *testing.T, seed uint64) *network {
 	return n
 }
 
+func (n *network) lives() [2]int { return [2]int{n.edges[0].lives, n.edges[1].lives} }
+
 func (n *network) send(e *edge, b []byte) {
 	from := int(e.self - 1)
 	if len(b) > MaxDatagram {
@@ -159,7 +162,7 @@ func (n *network) send(e *edge, b []byte) {
 	if peekFrom, to, ok := Peek(b); !ok || peekFrom != e.self || to != e.peer {
 		n.t.Fatalf("peek: %d %d %v", peekFrom, to, ok)
 	}
-	d := &datagram{from: from, b: bytes.Clone(b)}
+	d := &datagram{from: from, b: bytes.Clone(b), lives: n.lives()}
 	if n.keep {
 		n.seen = append(n.seen, d)
 	}
@@ -174,7 +177,7 @@ func (n *network) send(e *edge, b []byte) {
 		if n.dice.Float64() < n.loss[from] {
 			continue
 		}
-		f := &datagram{from: from, order: n.order, b: d.b, at: n.now + n.delay}
+		f := &datagram{from: from, order: n.order, b: d.b, sent: d, at: n.now + n.delay}
 		if n.jitter > 0 {
 			f.at += time.Duration(n.dice.Int64N(int64(n.jitter)))
 		}
@@ -197,7 +200,11 @@ func (n *network) run(d time.Duration) {
 			d := heap.Pop(&n.flying).(*datagram)
 			n.now = max(n.now, d.at)
 			if to := n.edges[1-d.from]; !to.stopped {
-				if o, _ := to.take(d.b); o.Answer != nil {
+				o, _ := to.take(d.b)
+				if o.Packet != nil || o.Hello != nil {
+					d.sent.taken = to.Link
+				}
+				if o.Answer != nil {
 					n.send(to, o.Answer)
 				}
 			}

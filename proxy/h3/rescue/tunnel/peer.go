@@ -11,7 +11,7 @@ type Peer struct {
 	Dead      bool          // see [Link.Dead]; before the peer was ever heard it may be neither
 	Ready     bool          // it can open what is sealed for it
 	HearsUs   bool          // it has reported to have heard what was sent within DeadAfter and a round trip
-	Hello     Hello         // the latest; Heard is from the latest that had it
+	Hello     Hello         // the latest, without Source; Heard is from the latest that had it
 	RTT       time.Duration // 0: unknown
 	MTU       int           // the largest datagram that the path to it carries, in octets of UDP payload
 	LastHeard time.Time     // zero: never
@@ -30,9 +30,18 @@ func (l *Link) Peer(now time.Time) Peer {
 	if h := time.Duration(l.heard.Load()); h != never {
 		p.LastHeard = l.start.Add(h)
 	}
-	// A report is as old as its way there and back, and as the time until the peer's next hello.
-	p.HearsUs = p.Up && l.theirs.rtt > 0 && l.theirs.hears != never && at-l.theirs.hears <= l.cfg.DeadAfter+l.interval+l.theirs.rtt
+	p.HearsUs = l.hearsUs(at)
 	return p
+}
+
+// hearsUs is about the other direction. A report is as old as its way there and back, and as the time until the peer's next hello. While Tick is
+// late, it is as it was.
+func (l *Link) hearsUs(at time.Duration) bool {
+	if ticked := time.Duration(l.ticked.Load()); l.late(at, ticked) {
+		at = ticked
+	}
+	t := &l.theirs
+	return l.up(at) && t.rtt > 0 && t.hears != never && at-t.hears <= l.cfg.DeadAfter+l.interval+t.rtt
 }
 
 // Counters are since the start of the link.

@@ -6,12 +6,8 @@ import (
 	"nearcast/fleet/keys"
 )
 
-const (
-	// maxSealed is how many datagrams are sealed in a session: 2^30 of them leave an attacker of AES-GCM an advantage of 2^-56.
-	maxSealed = 1 << 30
-	// patience is how many times DeadAfter a peer may take to accept a new session of ours, before that is given up for another one.
-	patience = 8
-)
+// maxSealed is how many datagrams are sealed in a session: 2^30 of them leave an attacker of AES-GCM an advantage of 2^-56.
+const maxSealed = 1 << 30
 
 // refresh takes up the secrets and the epoch of now, begins a session of ours when the newest is not with the first secret's key of the epoch,
 // and ends those whose key is not accepted any more.
@@ -38,8 +34,8 @@ func (l *Link) refresh(now time.Time) {
 	at := l.at(now)
 	if l.theirs.holds != l.own.sessions[1].id || l.own.sessions[1].trunk == nil {
 		l.begin(at)
-	} else if at-l.own.since > patience*l.cfg.DeadAfter {
-		// The peer still holds the one before the newest: that one must stay readable.
+	} else if !l.up(at) || at-l.own.since > 2*(l.cfg.DeadAfter+l.theirs.rtt) {
+		// The peer still holds the one before the newest, and had time to take the newest: it can't, and the one before must stay readable.
 		l.own.sessions[0] = l.own.sessions[1]
 		l.pairs[0] = l.pairs[1]
 		l.begin(at)
@@ -65,7 +61,6 @@ func (l *Link) accept(at time.Duration, m *message, t *trunk) {
 			l.begin(at)
 		}
 		l.theirs.renew(m.process, m.hello.Number)
-		l.gone.Store(false)
 	}
 	l.theirs.sessions[1] = l.theirs.sessions[0]
 	l.theirs.sessions[0] = session{m.session, t}

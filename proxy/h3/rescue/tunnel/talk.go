@@ -64,7 +64,8 @@ func (l *Link) hello(at time.Duration, echo nonce, w what) []byte {
 	o, t := &l.own, &l.theirs
 	o.number++
 	m := message{process: o.process, session: o.sessions[0].id, challenge: o.challenge, echo: echo, holds: t.sessions[0].id, hello: *l.said}
-	m.ask = w.ask || t.sessions[0].trunk == nil || t.holds != m.session
+	// When nothing fresh comes although both believe to know each other's session, one of them is wrong.
+	m.ask = w.ask || t.sessions[0].trunk == nil || t.holds != m.session || !l.up(at)
 	m.probe, m.probed = w.size > 0, t.probed
 	m.heard, m.held = t.newest, uint32(min(max(at-t.newestAt, 0).Microseconds(), maxHeldMicros))
 	m.hello.Number, m.hello.Epoch, m.hello.Source = o.number, o.sessions[0].trunk.epoch, w.source
@@ -177,6 +178,7 @@ func (l *Link) note(at time.Duration, m *message) {
 	t.newest, t.newestAt, t.challenge = m.hello.Number, at, m.challenge
 	heard := t.hello.Heard
 	t.hello = m.hello
+	t.hello.Source = netip.Addr{}
 	if m.hello.Heard == nil {
 		t.hello.Heard = heard
 	}
@@ -227,9 +229,13 @@ func (l *Link) learn(at time.Duration, m *message) {
 	}
 }
 
+// maxRTT is longer than any path: a sample above it has a standstill of one of us in it.
+const maxRTT = 2 * time.Second
+
 // measure takes a sample of the round trip: a shorter one at once, for what is longer had to wait somewhere, and that little by little.
 func (t *theirs) measure(sample time.Duration) {
 	switch sample = max(sample, time.Microsecond); {
+	case sample > maxRTT:
 	case t.rtt == 0 || sample < t.rtt:
 		t.rtt = sample
 	default:

@@ -1,0 +1,95 @@
+package rescue
+
+import (
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// Answers go through the edge that sends the client's packets on, split where QUIC sends several at once, until the client comes by itself.
+func TestReplyThroughTunnel(t *testing.T) {
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			nodes := fleetOf(t, f, fleetOptions{n: 2, reply: ReplyTunnel})
+			a, b := nodes[0], nodes[1]
+			r := newRouter(t, f, nodes)
+			qc := r.dial(t)
+			direct := r.from[0].Load()
+			r.to.Store(1)
+			ask(t, r, qc, strings.Repeat("x", 200_000), nil)
+			if n := r.from[1].Load(); n < 100 {
+				t.Errorf("%d answers came through the other edge", n)
+			}
+			if n := r.from[0].Load() - direct; n > 10 { // what was on its way
+				t.Errorf("%d answers came directly", n)
+			}
+			if out, in := a.hub.peers[0].metrics.returnedOut.Get(), b.hub.peers[0].metrics.returned.Get(); out < 100 || in < 100 {
+				t.Errorf("%d packets went back, %d were given back", out, in)
+			}
+			r.to.Store(0)
+			for range 3 { // what was on its way through the other edge may come after what came directly
+				ask(t, r, qc, "hello", nil)
+			}
+			if n := a.hub.Status().Clients; n != 0 {
+				t.Errorf("%d clients are still taken for elsewhere", n)
+			}
+			before := r.from[1].Load()
+			ask(t, r, qc, "hello", nil)
+			if n := r.from[1].Load() - before; n != 0 {
+				t.Errorf("%d answers came through the other edge, though the client comes by itself", n)
+			}
+		})
+	}
+}
+
+// With reply auto, answers go directly while the address is announced, and when it is not, through the tunnel until it is known that packets
+// from it get out.
+func TestReplyAuto(t *testing.T) {
+	for _, same := range []bool{false, true} {
+		var announced atomic.Bool
+		announced.Store(true)
+		nodes := fleetOf(t, families[1], fleetOptions{n: 2, sameplace: same, announced: func(edge int, _ netip.Addr) bool { return edge != 0 || announced.Load() }})
+		r := newRouter(t, families[1], nodes)
+		qc := r.dial(t)
+		r.to.Store(1)
+		ask(t, r, qc, "announced", nil)
+		if n := r.from[1].Load(); n != 0 {
+			t.Errorf("%d answers came through the other edge while the address was announced", n)
+		}
+		announced.Store(false)
+		ask(t, r, qc, "withdrawn", nil)
+		if n := r.from[1].Load(); n == 0 {
+			t.Errorf("no answer came through the other edge after the address was withdrawn")
+		}
+		if same { // its edges are behind the same routers, so what they hear proves nothing
+			direct := nodes[0].hub.direct(netip.MustParseAddr(families[1].anycast), nodes[0].hub.now())
+			if direct {
+				t.Error("a peer of the same region was taken as a witness")
+			}
+			continue
+		}
+		local := netip.MustParseAddr(families[1].anycast)
+		await(t, "direct way", func() bool { return nodes[0].hub.direct(local, nodes[0].hub.now()) })
+		ask(t, r, qc, "settled", nil)
+		before := r.from[1].Load()
+		ask(t, r, qc, "heard", nil)
+		if n := r.from[1].Load() - before; n > 3 {
+			t.Errorf("%d answers came through the other edge though the direct way is known to be open", n)
+		}
+	}
+}
+
+// When the edge that sends packets on is gone, answers go directly.
+func TestReplyWithoutPeer(t *testing.T) {
+	nodes := fleetOf(t, families[0], fleetOptions{n: 2, reply: ReplyTunnel})
+	r := newRouter(t, families[0], nodes)
+	qc := r.dial(t)
+	r.to.Store(1)
+	ask(t, r, qc, "hello", nil)
+	nodes[1].hub.SetState(Gone)
+	await(t, "farewell", func() bool { return nodes[0].hub.peers[0].view.Load().reach != up })
+	if _, _, _, ok := nodes[0].hub.Write(0, make([]byte, 100), nil, udpAddr(addrPort(r.udp.LocalAddr()), false)); ok {
+		t.Error("an answer was sent to an edge that is gone")
+	}
+}
