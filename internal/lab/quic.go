@@ -30,6 +30,8 @@ const (
 	quicPatience = 3 * time.Second
 	// warm is how long the clients ask before anything happens: a browser's first seconds are not its usual ones.
 	warm = 2 * time.Second
+	// measureTime bounds an event that measures by itself: every client moves bytes for a minute at most, twice.
+	measureTime = 15 * time.Minute
 	// quicRegion is where the clients are, and two edges; away is where their packets go instead.
 	quicRegion, away, farther = "nyc", "fra", "tyo"
 )
@@ -64,11 +66,11 @@ func (r *quicRun) mark() { r.event = time.Now() }
 
 // MeasureQUIC plays events again and again with real clients. What went wrong is in the report; the error says why not all could be played.
 func (l *Lab) MeasureQUIC(ctx context.Context, o QUICOptions) (survival.Report, error) {
-	chosen, err := chooseQUICEvents(o.Events)
+	clients, err := chooseClients(o.Clients)
 	if err != nil {
 		return survival.Report{}, err
 	}
-	clients, err := chooseClients(o.Clients)
+	chosen, err := taking(o.Events, clients)
 	if err != nil {
 		return survival.Report{}, err
 	}
@@ -120,6 +122,9 @@ func (l *Lab) quicStage(o *QUICOptions) (*stage, error) {
 // survive plays an event once and returns each client's part.
 func (s *stage) survive(ctx context.Context, e quicEvent, clients []quicload.Client, o QUICOptions) []survival.Run {
 	limit := scenarioTime + 4*o.Patience
+	if e.measure != nil {
+		limit = measureTime
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the run took more than %v", limit))
 	defer cancel()
 	begun := time.Now()

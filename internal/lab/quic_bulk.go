@@ -31,6 +31,7 @@ func measureBulk(ctx context.Context, r *quicRun, clients []quicload.Client) []s
 	var runs []survival.Run
 	for _, c := range clients {
 		run := survival.Run{Event: "bulk", Client: c.Name(), Sample: survival.Sample{survival.Requests: 0, survival.Failed: 0}}
+		awake := watchStalls()
 		for _, d := range []quicload.Direction{quicload.Down, quicload.Up} {
 			mover, ok := c.(quicload.Mover)
 			if !ok {
@@ -41,6 +42,7 @@ func measureBulk(ctx context.Context, r *quicRun, clients []quicload.Client) []s
 				run.Err = errors.Join(run.Err, fmt.Errorf("%s: %w", d, err))
 			}
 		}
+		run.Sample[survival.Stalled] = ms(awake())
 		runs = append(runs, run)
 	}
 	return runs

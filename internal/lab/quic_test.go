@@ -130,6 +130,18 @@ func TestQUICEventsAreWhole(t *testing.T) {
 	if some, err := chooseQUICEvents([]string{"kill", "move"}); err != nil || len(some) != 2 || some[0].Name != "kill" {
 		t.Errorf("%v, %v", some, err)
 	}
+	one := []quicload.Client{}
+	for _, c := range quicload.Clients() {
+		if c.Name() == streamClient {
+			one = append(one, c)
+		}
+	}
+	if some, err := taking(nil, one); err != nil || slices.ContainsFunc(some, func(e quicEvent) bool { return e.Name == "rebind" }) || len(some) < 10 {
+		t.Errorf("%d events, %v", len(some), err)
+	}
+	if _, err := taking([]string{"rebind"}, one); err == nil || !strings.Contains(err.Error(), "quic-go, chromium") {
+		t.Errorf("an event that none takes part in: %v", err)
+	}
 	if _, err := chooseClients([]string{"lynx"}); err == nil {
 		t.Error("a client that there is not")
 	}
