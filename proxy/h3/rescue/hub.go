@@ -93,6 +93,8 @@ type Hub struct {
 	lanes    [cid.MaxWorkers]*lane
 	from     atomic.Pointer[control] // what greetings and tunnels are sent from
 
+	judged time.Time // when Run, whose it is, looked at the peers last
+
 	clients *rates // packets of a client that are sent on
 	resets  *rate
 	flows   *table[flowKey, flow]        // clients of others
