@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"nearcast/internal/lab/survival"
@@ -60,7 +61,9 @@ func (r *Row) survive(e survival.Event, runs []survival.Run) error {
 	for _, run := range runs {
 		r.Requests += int(run.Sample[survival.Requests])
 		r.Failed += int(run.Sample[survival.Failed])
-		r.Longest = max(r.Longest, time.Duration(run.Sample[survival.Gap]*float64(time.Millisecond)))
+		if slices.ContainsFunc(e.Targets, func(t survival.Target) bool { return t.Metric == survival.Gap && slices.Contains(t.Of, run.Client) }) {
+			r.Longest = max(r.Longest, time.Duration(run.Sample[survival.Gap]*float64(time.Millisecond)))
+		}
 		if err := judgeSurvival(e, run); err != nil {
 			errs = append(errs, fmt.Errorf("%s, %s: %w", e.Name, run.Client, err))
 			if run.Lost != "" {

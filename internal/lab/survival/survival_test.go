@@ -106,7 +106,7 @@ func TestMissed(t *testing.T) {
 }
 
 func TestEveryMetricIsInTheFacts(t *testing.T) {
-	for _, m := range []Metric{Requests, Failed, Gap, Beyond, Renewed, Unanswered, Early, Took, Stall, Ports, OverTCP, Stalled, Forwarded, Returned, Resets, Sender, Owner, Datagrams} {
+	for _, m := range []Metric{Requests, Failed, Gap, Beyond, Renewed, Unanswered, Early, Took, Stall, Ports, OverTCP, Stalled, Forwarded, Returned, Resets, Sender, Owner, Network, Datagrams} {
 		if m.index() < 0 {
 			t.Errorf("%s has no title", m)
 		}
