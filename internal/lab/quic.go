@@ -41,7 +41,6 @@ type quicEvent struct {
 	survival.Event
 	service netip.Addr // default Service4
 	pairs   bool       // every edge of a region runs, not only the first
-	gate    bool       // is a scenario too, for the targets that are not timed
 	// prepare is done before the clients start; nil: nothing.
 	prepare func(ctx context.Context, r *quicRun) error
 	// play has everything happen. It calls mark when it begins.
