@@ -13,6 +13,9 @@ type QUICConfig struct {
 	Reply string `yaml:"reply"`
 	// DeadAfter is how long an edge may be silent before its connections are ended with stateless resets. Default 300ms, 100ms to 10s.
 	DeadAfter time.Duration `yaml:"dead_after"`
+	// FollowAfter is how long a client's packets may come by way of another region before the client is told to connect anew, and so comes to that
+	// region: its route has moved for good, and each packet makes a detour. Default 30s, 1s to 1h; 0: never.
+	FollowAfter time.Duration `yaml:"follow_after"`
 	// MaxRate is how many packets a second are sent on to one edge; a quarter of it for one client. Default 100000, 100 to 10 million.
 	MaxRate int `yaml:"max_rate"`
 }
@@ -27,13 +30,15 @@ const (
 const (
 	minDeadAfter = 100 * time.Millisecond
 	maxDeadAfter = 10 * time.Second
+	minFollow    = time.Second
+	maxFollow    = time.Hour
 	minRate      = 100
 	maxRate      = 10_000_000
 )
 
 // SetDefaults fills in the defaults.
 func (c *QUICConfig) SetDefaults() {
-	*c = QUICConfig{Rescue: true, Reply: ReplyAuto, DeadAfter: 300 * time.Millisecond, MaxRate: 100_000}
+	*c = QUICConfig{Rescue: true, Reply: ReplyAuto, DeadAfter: 300 * time.Millisecond, FollowAfter: 30 * time.Second, MaxRate: 100_000}
 }
 
 // Validate calls report with the key and the fault of each value that can't be.
@@ -45,6 +50,9 @@ func (c *QUICConfig) Validate(report func(key, fault string)) {
 	}
 	if c.DeadAfter < minDeadAfter || c.DeadAfter > maxDeadAfter {
 		report("dead_after", "must be from 100ms to 10s")
+	}
+	if c.FollowAfter != 0 && (c.FollowAfter < minFollow || c.FollowAfter > maxFollow) {
+		report("follow_after", "must be 0, or from 1s to 1h")
 	}
 	if c.MaxRate < minRate || c.MaxRate > maxRate {
 		report("max_rate", "must be from 100 to 10000000 packets a second")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -19,11 +18,11 @@ const leaveAfter = 300 * time.Millisecond
 // routes hands the announcer's declarations on to the speaker, and notices when they send clients elsewhere.
 type routes struct {
 	bgp.RouteSetter
-	beacon   netip.Prefix               // this region's: it leads nobody here; the zero value: there is none
-	declared map[netip.Prefix]bgp.Route // owned by the announcer
-	held     atomic.Pointer[[]netip.Prefix]
-	tell     func(rescue.State) // what becomes of the routes; set before the first declaration
-	moved    chan struct{}      // capacity one
+	beacon   netip.Prefix                   // this region's: it leads nobody here; the zero value: there is none
+	declared map[netip.Prefix]bgp.Route     // owned by the announcer
+	held     atomic.Pointer[[]netip.Prefix] // declared, at full preference
+	tell     func(rescue.State)             // what becomes of the routes; set before the first declaration
+	moved    chan struct{}                  // capacity one
 }
 
 func newRoutes(to bgp.RouteSetter, beacon netip.Prefix) *routes {
@@ -32,21 +31,16 @@ func newRoutes(to bgp.RouteSetter, beacon netip.Prefix) *routes {
 
 // SetRoutes implements bgp.RouteSetter.
 func (r *routes) SetRoutes(all []bgp.Route) {
-	r.RouteSetter.SetRoutes(all)
 	was := r.declared
+	r.hold(slices.DeleteFunc(holding(all, r.beacon), func(p netip.Prefix) bool { return !r.holds(p) })) // what goes is gone before a router hears of it
+	r.RouteSetter.SetRoutes(all)
 	r.declared = make(map[netip.Prefix]bgp.Route, len(all))
 	for _, route := range all {
 		if route.Prefix != r.beacon {
 			r.declared[route.Prefix] = route
 		}
 	}
-	held := slices.Collect(maps.Keys(r.declared))
-	r.held.Store(&held)
-	if len(held) == 0 {
-		r.tell(rescue.Draining)
-	} else {
-		r.tell(rescue.Announcing)
-	}
+	r.hold(holding(all, r.beacon))
 	for prefix, before := range was {
 		if now, there := r.declared[prefix]; !there || repels(before, now) {
 			select {
@@ -58,7 +52,31 @@ func (r *routes) SetRoutes(all []bgp.Route) {
 	}
 }
 
-// announces says whether the address lies in a prefix that is declared now.
+// holding are the prefixes whose clients may be expected to come here: a route that repels leads elsewhere, wherever there is another.
+func holding(all []bgp.Route, beacon netip.Prefix) (held []netip.Prefix) {
+	for _, r := range all {
+		if r.Prefix != beacon && !repels(bgp.Route{}, r) {
+			held = append(held, r.Prefix)
+		}
+	}
+	return held
+}
+
+func (r *routes) hold(held []netip.Prefix) {
+	r.held.Store(&held)
+	if len(held) == 0 {
+		r.tell(rescue.Draining)
+	} else {
+		r.tell(rescue.Announcing)
+	}
+}
+
+func (r *routes) holds(p netip.Prefix) bool {
+	held := r.held.Load()
+	return held != nil && slices.Contains(*held, p)
+}
+
+// announces says whether the address lies in a prefix that is declared at full preference.
 func (r *routes) announces(a netip.Addr) bool {
 	held := r.held.Load()
 	return held != nil && slices.ContainsFunc(*held, func(p netip.Prefix) bool { return p.Contains(a) })

@@ -9,9 +9,17 @@ import (
 	"nearcast/bgp"
 )
 
-type declared struct{ sets int }
+type declared struct {
+	sets int
+	set  func() // called meanwhile
+}
 
-func (d *declared) SetRoutes([]bgp.Route)       { d.sets++ }
+func (d *declared) SetRoutes([]bgp.Route) {
+	d.sets++
+	if d.set != nil {
+		d.set()
+	}
+}
 func (d *declared) Flush(context.Context) error { return nil }
 func (d *declared) Renew(time.Time)             {}
 

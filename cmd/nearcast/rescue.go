@@ -40,7 +40,7 @@ func newRescue(cfg *config.Config) *rescue.Config {
 	own := netip.MustParseAddrPort(cfg.Fleet.Address)
 	own = netip.AddrPortFrom(own.Addr().Unmap(), own.Port())
 	q := cfg.Fleet.QUIC
-	r := &rescue.Config{Self: quicEdge(cfg.Edge.Region, own), Reply: replies[q.Reply], DeadAfter: q.DeadAfter, MaxRate: q.MaxRate}
+	r := &rescue.Config{Self: quicEdge(cfg.Edge.Region, own), Reply: replies[q.Reply], DeadAfter: q.DeadAfter, FollowAfter: q.FollowAfter, MaxRate: q.MaxRate}
 	var instance [1]byte
 	_, _ = rand.Read(instance[:]) // never fails
 	r.Instance = instance[0]

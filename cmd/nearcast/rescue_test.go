@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,8 @@ func TestPeersOfQUICAreTheOtherEdges(t *testing.T) {
 }
 
 func TestRoutesTellWhatIsAnnounced(t *testing.T) {
-	r := newRoutes(&declared{}, netip.Prefix{})
+	to := &declared{}
+	r := newRoutes(to, netip.Prefix{})
 	var told []rescue.State
 	r.tell = func(s rescue.State) { told = append(told, s) }
 	at, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.3.1")
@@ -50,9 +52,19 @@ func TestRoutesTellWhatIsAnnounced(t *testing.T) {
 	if !r.announces(at) || r.announces(other) {
 		t.Error("not what was declared")
 	}
+	drained := []bgp.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), GracefulShutdown: true}}
+	to.set = func() {
+		if r.announces(at) {
+			t.Error("the routers hear of it before our own hub")
+		}
+	}
+	r.SetRoutes(drained)
+	if r.announces(at) || told[0] != rescue.Draining || told[len(told)-1] != rescue.Draining || !slices.Contains(told, rescue.Announcing) {
+		t.Errorf("a route that is drained leads elsewhere; the others were told %v", told)
+	}
 	r.SetRoutes(nil)
-	if r.announces(at) || len(told) != 2 || told[0] != rescue.Announcing || told[1] != rescue.Draining {
-		t.Errorf("after the withdrawal the others were told %v", told)
+	if r.announces(at) {
+		t.Error("announced after the withdrawal")
 	}
 }
 

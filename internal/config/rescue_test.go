@@ -26,8 +26,8 @@ func TestRescue(t *testing.T) {
 		{"others don't know this edge", file("198.51.100.3", ":443", ""), []string{
 			"5:18: fleet.address: is not among the edges of this edge's region, where the other edges look for the owner of a QUIC connection; write 198.51.100.2:9181 in regions.fra.edges"}},
 		{"another port is another edge", file(`"198.51.100.2:9182"`, ":443", ""), []string{"5:18: fleet.address: is not among the edges"}},
-		{"words and bounds", file("198.51.100.2", ":443", ", quic: {reply: maybe, dead_after: 1ms, max_rate: 0}"), []string{
-			"5:77: fleet.quic.reply: must be auto, direct or tunnel", "5:96: fleet.quic.dead_after: must be from 100ms to 10s", "5:111: fleet.quic.max_rate: must be from 100"}},
+		{"words and bounds", file("198.51.100.2", ":443", ", quic: {reply: maybe, dead_after: 1ms, max_rate: 0, follow_after: 1ms}"), []string{
+			"5:77: fleet.quic.reply: must be auto, direct or tunnel", "5:96: fleet.quic.dead_after: must be from 100ms to 10s", "5:111: fleet.quic.max_rate: must be from 100", "5:128: fleet.quic.follow_after: must be 0, or from 1s"}},
 	})
 }
 

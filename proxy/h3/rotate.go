@@ -20,10 +20,24 @@ func (s *Server) upkeep(ctx context.Context) {
 		select {
 		case <-tick.C:
 			s.keepTo(s.cfg.now())
+			s.sendAfterRoutes()
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// sendAfterRoutes tells clients to connect anew whose route has led to another region for long: it has moved for good, and each packet of theirs makes
+// a detour by way of that region.
+func (s *Server) sendAfterRoutes() {
+	if s.hub == nil || s.cfg.Fleet.Rescue.FollowAfter <= 0 {
+		return
+	}
+	s.each(func(c *conn) {
+		if s.hub.Away(c.qc.RemoteAddr()) >= s.cfg.Fleet.Rescue.FollowAfter {
+			c.leave()
+		}
+	})
 }
 
 // keepTo takes the keys of that time. Where the epoch is another, each socket gets a new generation for the clients that come from now on.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -36,7 +37,10 @@ func bound(t testing.TB, n int, address string) (sockets []*net.UDPConn) {
 		return err
 	}}
 	for range n {
-		pc, err := lc.ListenPacket(context.Background(), "udp4", address)
+		pc, err := lc.ListenPacket(context.Background(), "udp", address)
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+			t.Skip(err) // a host without IPv6
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +97,13 @@ func TestSteeringReadsTheWorker(t *testing.T) {
 
 // TestTheKernelSteers: what names a socket comes to it from whatever address, and everything else is spread.
 func TestTheKernelSteers(t *testing.T) {
-	sockets := portOf(t, 4)
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		t.Run(address, func(t *testing.T) { theKernelSteers(t, address) })
+	}
+}
+
+func theKernelSteers(t *testing.T, address string) {
+	sockets := bound(t, 4, address)
 	if err := steer(sockets); err != nil {
 		t.Fatal(err)
 	}
@@ -336,6 +346,20 @@ func TestTwoEdges(t *testing.T) {
 	if in := edges[0].Rescue().Status().Peers[0].ForwardedIn; in == 0 {
 		t.Error("no packet was sent on")
 	}
+	edges[0].sendAfterRoutes()
+	must("the move is recent")
+	if b := edges[1].counts.accepted.Load(); b != 0 {
+		t.Error("the client was sent after its route at once")
+	}
+	edges[0].cfg.Fleet.Rescue.FollowAfter = time.Nanosecond
+	edges[0].sendAfterRoutes()
+	eventually(t, "the client follows its route", func() bool {
+		_ = n.get(t, client) // one may meet the connection's end
+		return edges[1].counts.accepted.Load() == 1
+	})
+	n.route(edges[0].udp().LocalAddr())
+	must("home again")
+	edges[1].sendAfterRoutes() // which has no such limit
 	edges[0].cancel()
 	eventually(t, "the other edge hears that this one has ended", func() bool { return edges[1].Rescue().Status().Peers[0].State == "gone" })
 }

@@ -26,6 +26,7 @@ func eachClient(t *testing.T, f func(t *testing.T, ctx context.Context, c Client
 // Every client asks at its rate over one connection, and no request fails. Then another server takes the place of the first: it has the
 // same keys and resets the connection. All but ngtcp2's client, which has no way to, go on with that one over a second connection.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	eachClient(t, func(t *testing.T, ctx context.Context, c Client) {
 		s.replace("edge-1")
@@ -55,6 +56,11 @@ func TestClients(t *testing.T) {
 		if edges := Edges(after); !slices.Contains(edges, "edge-2") {
 			t.Errorf("served by %q: %+v", edges, failed)
 		}
+		early := s.last.Load() != nil && s.last.Load().ConnectionState().Used0RTT
+		t.Logf("0-RTT: %t", early)
+		if c.Name() == "quic-go" && !early {
+			t.Error("the second connection was made without 0-RTT")
+		}
 		if n := Connections(records, time.Time{}); n != 2 {
 			t.Errorf("%d connections", n)
 		}
@@ -75,8 +81,8 @@ func split(records []Record, event time.Time) (before, after []Record) {
 
 func (s *stage) check(t *testing.T, c Client, records []Record) {
 	t.Helper()
-	if len(records) < 10 {
-		t.Fatalf("%d requests", len(records))
+	if len(records) == 0 {
+		t.Error("no request had ended before the event")
 	}
 	protocol := "h3"
 	if strings.HasSuffix(c.Name(), "h2") {
@@ -94,6 +100,7 @@ func (s *stage) check(t *testing.T, c Client, records []Record) {
 
 // Every client that can move bytes has them all arrive as they were sent, over IPv6 too.
 func TestTransfers(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.target.Address = netip.MustParseAddr("2001:db8:1::2")
 	const size = 3_000_001
@@ -115,6 +122,7 @@ func TestTransfers(t *testing.T) {
 
 // Requests that have no answer are reported at the stop as they are; so is a transfer at the end of its time.
 func TestNoAnswer(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	eachClient(t, func(t *testing.T, ctx context.Context, c Client) {
 		if strings.HasPrefix(c.Name(), "chromium") {

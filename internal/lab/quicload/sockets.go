@@ -84,7 +84,7 @@ func (w *socketWatch) number(records []Record) {
 	}
 }
 
-// unconnected returns the inodes of the sockets in /proc/net/udp that have no peer and a local port of the range for clients.
+// unconnected returns the inodes of the sockets in /proc/net/udp that have a port of their own and no peer.
 func unconnected(data []byte) []string {
 	var inodes []string
 	lines := bufio.NewScanner(bytes.NewReader(data))

@@ -3,6 +3,7 @@ package quicload
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,9 +30,10 @@ const testHost = "www.lab.example"
 type stage struct {
 	client, server netns.Namespace
 	target         Target
-	answered       atomic.Int64      // lines and responses since the server was replaced
-	silent         atomic.Bool       // does not answer
-	hanging        atomic.Int64      // answers that were not given for that, since the server was replaced
+	answered       atomic.Int64 // lines and responses since the server was replaced
+	silent         atomic.Bool  // does not answer
+	hanging        atomic.Int64 // answers that were not given for that, since the server was replaced
+	last           atomic.Pointer[quic.Conn]
 	edge           atomic.Value      // the server's name, a string
 	replace        func(name string) // gives the server a successor with the same keys
 }
@@ -69,11 +72,11 @@ func newStage(t *testing.T) *stage {
 	must(t, err)
 	s.target = Target{Namespace: s.client, Host: testHost, Address: netip.MustParseAddr("198.51.100.2"), Authority: ca, KeyHashes: []string{hash},
 		Dir: dir, Log: filepath.Join(dir, "client.log")}
-	s.serve(t, ctx, cert, key)
+	s.serve(t, cert, key)
 	return s
 }
 
-func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
+func (s *stage) serve(t *testing.T, cert, key string) {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	must(t, err)
@@ -84,31 +87,35 @@ func (s *stage) serve(t *testing.T, ctx context.Context, cert, key string) {
 		w.Header().Set("Via", "1.1 other, 3.0 "+s.edge.Load().(string)+" (nearcast)")
 		from.ServeHTTP(&answer{w, s, r.Context()}, r)
 	})
-	var end func()
+	end := func() {}
 	s.replace = func(name string) {
 		t.Helper()
-		if end != nil {
-			end()
-		}
+		end()
+		end = func() {}
 		s.edge.Store(name)
 		s.answered.Store(0)
 		s.hanging.Store(0)
-		end = s.serveOnce(t, ctx, conf, handler)
+		end = s.serveOnce(t, conf, handler)
 	}
 	s.replace("edge-1")
 	t.Cleanup(func() { end() })
 }
 
 // serveOnce serves until the function that it returns is called, which ends all without a word to anybody.
-func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, handler http.Handler) func() {
+func (s *stage) serveOnce(t *testing.T, conf *tls.Config, handler http.Handler) func() {
 	t.Helper()
-	socket, err := s.server.ListenUDP("udp", &net.UDPAddr{Port: 443})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	socket, err := free(ctx, func() (*net.UDPConn, error) { return s.server.ListenUDP("udp", &net.UDPAddr{Port: 443}) })
 	must(t, err)
 	tr := &quic.Transport{Conn: socket, StatelessResetKey: &quic.StatelessResetKey{2}}
 	quicListener, err := tr.ListenEarly(http3.ConfigureTLSConfig(conf), &quic.Config{Allow0RTT: true})
 	must(t, err)
-	over3 := &http3.Server{Handler: handler}
-	listener, err := s.server.Listen(ctx, "tcp", ":443")
+	over3 := &http3.Server{Handler: handler, ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
+		s.last.Store(c)
+		return ctx
+	}}
+	listener, err := free(ctx, func() (net.Listener, error) { return s.server.Listen(ctx, "tcp", ":443") })
 	must(t, err)
 	over2 := &http.Server{Handler: handler, TLSConfig: conf.Clone()}
 	done := make(chan error, 2)
@@ -119,6 +126,19 @@ func (s *stage) serveOnce(t *testing.T, ctx context.Context, conf *tls.Config, h
 		<-done
 		<-done
 	}
+}
+
+// free waits for an address: a process that another test starts has a copy of a socket that was closed, until it runs its program.
+func free[T any](ctx context.Context, listen func() (T, error)) (l T, err error) {
+	err = poll(ctx, func() (bool, error) {
+		var err error
+		l, err = listen()
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return false, nil
+		}
+		return true, err
+	})
+	return l, err
 }
 
 // answer counts what is written: a response of the origin's is one write, and a line of a stream is. A silent server writes nothing.

@@ -61,6 +61,9 @@ type Config struct {
 	// Announced says whether this edge announces the address now. It is asked often, and for each packet to a client that other edges have sent on.
 	// Nil: always.
 	Announced func(netip.Addr) bool
+	// FollowAfter is how long a client's packets may come by way of another region before the client is told to connect anew, which brings it there.
+	// The server does that; 0: never.
+	FollowAfter time.Duration
 	// Parameters are a digest of the transport limits that a client's 0-RTT depends on: they must be the same in all edges.
 	Parameters [8]byte
 	Log        *slog.Logger
@@ -89,6 +92,8 @@ type Hub struct {
 	interval time.Duration // between greetings
 	lanes    [cid.MaxWorkers]*lane
 	from     atomic.Pointer[control] // what greetings and tunnels are sent from
+
+	judged time.Time // when Run, whose it is, looked at the peers last
 
 	clients *rates // packets of a client that are sent on
 	resets  *rate

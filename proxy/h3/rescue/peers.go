@@ -76,8 +76,8 @@ func (v *view) over(instance uint8) cause {
 }
 
 // next is the view that follows from what the link says. A peer that we hear and that does not hear us is as good as dead, for those whose packets we
-// send on to it; but that has to last, since it looks the same after we stood still.
-func (v *view) next(p tunnel.Peer, after time.Duration, now time.Time) *view {
+// send on to it; but that has to last, and begins anew when we stood still, which looks the same to the peer.
+func (v *view) next(p tunnel.Peer, after time.Duration, now time.Time, stood bool) *view {
 	w := *v
 	if p.Hello.Number != 0 {
 		w.state = State(p.Hello.State)
@@ -90,7 +90,7 @@ func (v *view) next(p tunnel.Peer, after time.Duration, now time.Time) *view {
 	switch {
 	case !p.Up || p.HearsUs || v.reach == unknown:
 		w.deaf = time.Time{}
-	case w.deaf.IsZero():
+	case w.deaf.IsZero() || stood && v.reach != dead:
 		w.deaf = now
 	}
 	switch {

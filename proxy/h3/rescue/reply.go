@@ -19,6 +19,7 @@ type home struct {
 	local netip.Addr   // the anycast address that it writes to
 	via   *peer
 	last  int64 // since the hub's start
+	since int64 // when its packets began to come by way of the region of via; since the hub's start
 }
 
 // remember notes that a peer has sent on a client's packet, and returns the client's address.
@@ -32,6 +33,9 @@ func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, ns int64) *net.UDPAddr
 	if v == nil {
 		v = &home{addr: udpAddr(c.Remote, l.six)}
 		h.homes.add(s, c.Remote, v)
+	}
+	if v.via == nil || v.via.edge.Region != p.edge.Region {
+		v.since = ns
 	}
 	v.local, v.via, v.last = c.Local.Addr(), p, ns
 	return v.addr
@@ -49,6 +53,21 @@ func (h *Hub) Home(client net.Addr) {
 		h.homes.remove(s, k)
 	}
 	s.mu.Unlock()
+}
+
+// Away is for how long all packets of a client of ours have come by way of one other region; 0 when they have not.
+func (h *Hub) Away(client net.Addr) time.Duration {
+	if h.homes.count.Load() == 0 {
+		return 0
+	}
+	k := addrPort(client)
+	s := h.homes.lock(k)
+	defer s.mu.Unlock()
+	v := s.m[k]
+	if v == nil || v.via.edge.Region == h.cfg.Self.Region {
+		return 0
+	}
+	return time.Duration(v.last - v.since)
 }
 
 // Write sends what QUIC wants to send to a client, when that has to go through the tunnel; ok is false when it has not, and the socket must.

@@ -143,9 +143,11 @@ func (h *Hub) poke() {
 
 // judge takes what the links say of the peers, and returns when the next may be dead, if nothing is heard of it until then. Only Run calls it.
 func (h *Hub) judge(now time.Time) (next time.Time) {
+	stood := now.Sub(h.judged) > h.interval+h.cfg.DeadAfter/4
+	h.judged = now
 	for _, p := range h.peers {
 		old, said := p.view.Load(), p.link.Peer(now)
-		v := old.next(said, h.cfg.DeadAfter, now)
+		v := old.next(said, h.cfg.DeadAfter, now, stood)
 		if *v != *old {
 			p.view.Store(v)
 			h.told(p, old, v)

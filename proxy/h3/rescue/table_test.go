@@ -128,11 +128,11 @@ func TestView(t *testing.T) {
 	upAs := func(instance uint8, s State) tunnel.Peer {
 		return tunnel.Peer{Up: s != Gone, Dead: s == Gone, HearsUs: s != Gone, Hello: tunnel.Hello{Number: 1, Instance: instance, State: uint8(s)}}
 	}
-	v := &view{}
+	v, stood := &view{}, false
 	step := func(what string, p tunnel.Peer, r reach, instance uint8, want cause) {
 		t.Helper()
 		now = now.Add(time.Second)
-		v = v.next(p, after, now)
+		v = v.next(p, after, now, stood)
 		if v.reach != r || v.over(instance) != want {
 			t.Errorf("%s: %v, %q", what, v.reach, v.over(instance))
 		}
@@ -153,7 +153,13 @@ func TestView(t *testing.T) {
 	deaf := upAs(1, Announcing)
 	deaf.HearsUs = false
 	step("deaf for a moment", deaf, up, 1, alive)
+	stood = true
+	step("deaf while we stood still", deaf, up, 1, alive)
+	stood = false
 	step("deaf", deaf, dead, 1, deafness)
+	stood = true
+	step("deaf before we stood still", deaf, dead, 1, deafness)
+	stood = false
 	step("hears again", upAs(1, Announcing), up, 1, alive)
 	v = &view{}
 	step("not heard by it yet", deaf, unknown, 1, alive)
