@@ -13,18 +13,6 @@ import (
 // gatePatience is short: what is not back by then is not back within any bound.
 const gatePatience = 2 * time.Second
 
-// replays is how often an event is played again in which the machine stood still for so long that edges took each other for dead.
-const replays = 2
-
-func stoodStill(runs []survival.Run) bool {
-	for _, r := range runs {
-		if r.Sample[survival.Stalled] > 200 { // of fleet.quic.dead_after, 300 ms
-			return true
-		}
-	}
-	return false
-}
-
 // survived is a scenario that plays events once under real clients, and judges them by those targets that do not depend on how fast the machine
 // is. It has a row for each event.
 func survived(names ...string) func(context.Context, *stage) {

@@ -25,8 +25,9 @@ func (r Report) WriteJSON(w io.Writer) error {
 		Rate    float64 `json:"requests_per_second"`
 		Took    float64 `json:"took_seconds"`
 		Machine string  `json:"machine,omitempty"`
+		Replays int     `json:"played_again"` // runs in which the machine stood still, which are not in here
 		Met     bool    `json:"met"`
-	}{[]row{}, r.Rate, r.Took.Seconds(), r.Machine, !r.Missed()}
+	}{[]row{}, r.Rate, r.Took.Seconds(), r.Machine, r.Replayed, !r.Missed()}
 	for _, e := range r.Events {
 		for _, c := range r.cells(e) {
 			j := row{Event: e.Name, Client: c.client, Samples: []Sample{}, Verdicts: []verdict{}, Met: c.met()}

@@ -19,6 +19,8 @@ type Report struct {
 	Runs    []Run
 	Took    time.Duration
 	Machine string // in words
+	// Replayed is how many runs are not in here, because the machine stood still in them and they were played again.
+	Replayed int
 }
 
 // cell is the runs of a client in an event.
@@ -160,6 +162,9 @@ func (r Report) how() string {
 	s := fmt.Sprintf("%g requests a second of each client, all clients at the same time on the same moves; %.0f minutes.", r.Rate, r.Took.Minutes())
 	if r.Machine != "" {
 		s += " " + r.Machine
+	}
+	if r.Replayed > 0 {
+		s += fmt.Sprintf(" %d runs in which the machine stood still were played again.", r.Replayed)
 	}
 	return s
 }
