@@ -34,7 +34,7 @@ func (s *Server) sendAfterRoutes() {
 		return
 	}
 	s.each(func(c *conn) {
-		if s.hub.Away(c.qc.RemoteAddr()) >= s.cfg.Fleet.Rescue.FollowAfter {
+		if s.hub.Away(c.qc.RemoteAddr(), c.qc.LocalAddr()) >= s.cfg.Fleet.Rescue.FollowAfter {
 			c.leave()
 		}
 	})
