@@ -67,14 +67,14 @@ func TestReplyAuto(t *testing.T) {
 			t.Errorf("no answer came through the other edge after the address was withdrawn")
 		}
 		if same { // its edges are behind the same routers, so what they hear proves nothing
-			direct := nodes[0].hub.direct(netip.MustParseAddr(families[1].anycast), nodes[0].hub.now())
+			direct := nodes[0].hub.direct(Path{Local: netip.MustParseAddr(families[1].anycast)}, nodes[0].hub.now())
 			if direct {
 				t.Error("a peer of the same region was taken as a witness")
 			}
 			continue
 		}
 		local := netip.MustParseAddr(families[1].anycast)
-		await(t, "direct way", func() bool { return nodes[0].hub.direct(local, nodes[0].hub.now()) })
+		await(t, "direct way", func() bool { return nodes[0].hub.direct(Path{Local: local}, nodes[0].hub.now()) })
 		ask(t, r, qc, "settled", nil)
 		before := r.from[1].Load()
 		ask(t, r, qc, "heard", nil)
