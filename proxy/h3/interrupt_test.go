@@ -60,7 +60,8 @@ func TestInterruptedBody(t *testing.T) {
 
 // TestInterruptedTunnel: both directions come back at once, and the client is told that the stream is no more.
 func TestInterruptedTunnel(t *testing.T) {
-	r := start(t, inTunnel(func(_ context.Context, tn message.Tunnel) {
+	opened := make(chan struct{}) // the client has our answer, which a reset would overtake
+	r := start(t, inTunnel(func(ctx context.Context, tn message.Tunnel) {
 		var work sync.WaitGroup
 		work.Go(func() {
 			if _, err := tn.Read(make([]byte, 1)); !errors.Is(err, errInterrupted) {
@@ -72,6 +73,10 @@ func TestInterruptedTunnel(t *testing.T) {
 				t.Errorf("the writer got %v", err)
 			}
 		})
+		select {
+		case <-opened:
+		case <-ctx.Done():
+		}
 		waits()
 		tn.(message.Interrupter).Interrupt()
 		work.Wait()
@@ -86,18 +91,25 @@ func TestInterruptedTunnel(t *testing.T) {
 		}
 	}), Config{})
 	str, _ := openTunnel(t, r.dial(t))
+	close(opened)
 	wantReset(t, str)
 }
 
 // TestTunnelLeftInAFrame: a handler that returns while a frame is being written leaves no stream that ends within a frame, which the
 // client must take for an error of the whole connection (RFC 9114 §7.1).
 func TestTunnelLeftInAFrame(t *testing.T) {
-	r := start(t, inTunnel(func(_ context.Context, tn message.Tunnel) {
+	begun := make(chan struct{}) // the client has the beginning of the frame
+	r := start(t, inTunnel(func(ctx context.Context, tn message.Tunnel) {
 		go func() { _, _ = tn.Write(make([]byte, 8<<20)) }()
-		waits()
+		select {
+		case <-begun:
+		case <-ctx.Done():
+		}
 	}), Config{})
 	str, rd := openTunnel(t, r.dial(t))
-	if typ, n, err := rd.next(); err != nil || typ != frameData || n != 8<<20 {
+	typ, n, err := rd.next()
+	close(begun)
+	if err != nil || typ != frameData || n != 8<<20 {
 		t.Fatal(typ, n, err)
 	}
 	wantReset(t, str)

@@ -7,6 +7,7 @@ import (
 
 	"nearcast/fleet/keys"
 	"nearcast/proxy/h3/cid"
+	"nearcast/proxy/h3/rescue"
 )
 
 // upkeepInterval is how often a server looks at the time and at the secrets, for its keys.
@@ -34,7 +35,7 @@ func (s *Server) sendAfterRoutes() {
 		return
 	}
 	s.each(func(c *conn) {
-		if s.hub.Away(c.qc.RemoteAddr()) >= s.cfg.Fleet.Rescue.FollowAfter {
+		if s.hub.Away(rescue.PathOf(c.qc.RemoteAddr(), c.qc.LocalAddr())) >= s.cfg.Fleet.Rescue.FollowAfter {
 			c.leave()
 		}
 	})

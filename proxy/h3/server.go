@@ -247,6 +247,7 @@ func (s *Server) keepUp() (leave func()) {
 	var work sync.WaitGroup
 	work.Go(func() { s.upkeep(ctx) })
 	if s.hub != nil {
+		work.Go(func() { s.lookAfter(ctx) })
 		work.Go(func() {
 			if err := s.hub.Run(ctx); err != nil {
 				s.log.Error("HTTP/3 connections of other edges are not kept alive any more; restart the edge", "listener", s.cfg.Name, "error", err)

@@ -112,13 +112,13 @@ func BenchmarkHome(b *testing.B) {
 	m, _, _, _ := k.packet(0, octets)
 	b.Run("nobody", func(b *testing.B) {
 		for range b.N {
-			k.hubs[0].Home(m.Addr)
+			k.hubs[0].Home(0, m)
 		}
 	})
 	k.hubs[0].remember(k.hubs[0].lane(0), k.hubs[0].peers[0], tunnel.Client{Remote: netip.MustParseAddrPort("192.0.2.1:1"), Local: netip.MustParseAddrPort("127.0.0.9:443")}, 0)
 	b.Run("others", func(b *testing.B) {
 		for range b.N {
-			k.hubs[0].Home(m.Addr)
+			k.hubs[0].Home(0, m)
 		}
 	})
 }

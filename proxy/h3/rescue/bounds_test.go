@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/ipv4"
+
 	"nearcast/fleet/keys"
 	"nearcast/proxy/h3/cid"
 	"nearcast/proxy/h3/rescue/tunnel"
@@ -74,7 +76,7 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("to take one from the tunnel allocates %v times", n)
 	}
 	to := m.Addr.(*net.UDPAddr)
-	body, oob := make([]byte, 12000), appendMessage(nil, 17, 103, []byte{0xb0, 0x04})
+	body, oob := make([]byte, 12000), appendMessage(appendControl(nil, control{local: netip.MustParseAddr("127.0.0.9")}), 17, 103, []byte{0xb0, 0x04})
 	if n := testing.AllocsPerRun(100, func() {
 		if _, _, _, ok := a.Write(0, body, oob, to); !ok {
 			t.Fatal("not written")
@@ -82,7 +84,8 @@ func TestAllocations(t *testing.T) {
 	}); n >= 1 && !underRace {
 		t.Errorf("to answer through the tunnel allocates %v times", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { a.Home(b.peers[0].addr) }); n != 0 {
+	away := &ipv4.Message{Addr: b.peers[0].addr, OOB: oob, NN: len(oob)}
+	if n := testing.AllocsPerRun(100, func() { a.Home(0, away) }); n != 0 {
 		t.Errorf("to look whether a client is at home allocates %v times", n)
 	}
 }
@@ -137,15 +140,15 @@ func TestManyDeaths(t *testing.T) {
 	at = start.Add(mournLife + time.Second)
 	push(10, 100, 2100)
 	push(11, 2100, 2200)
-	v := &view{reach: up, heard: true, instance: 11, past: [4]uint64{1 << 10}}
-	b.mournOne(t.Context(), b.peers[0], v)
+	b.peers[0].view.Store(&view{reach: up, heard: true, instance: 11, past: [4]uint64{1 << 10}})
+	b.mournOne(t.Context(), b.peers[0])
 	if n := b.metrics.resets[replaced].Get(); n != 2000 {
 		t.Errorf("%d were told", n)
 	}
 	if n := b.Status().Flows; n != 100 {
 		t.Errorf("%d flows are left", n)
 	}
-	b.mournOne(t.Context(), b.peers[0], v)
+	b.mournOne(t.Context(), b.peers[0])
 	if n := b.metrics.resets[replaced].Get(); n != 2000 {
 		t.Errorf("%d were told twice", n-2000)
 	}
@@ -169,5 +172,32 @@ func TestResetOfEarlierDay(t *testing.T) {
 		if !bytes.HasSuffix(reset, mac.Sum(nil)[:16]) {
 			t.Errorf("that of %d days ago has another token", ago)
 		}
+	}
+}
+
+// TestBackAmidResets: the resets for a dead edge's clients end when it is heard again.
+func TestBackAmidResets(t *testing.T) {
+	k := pairOf(t, nil)
+	b := k.hubs[1]
+	p := b.peers[0]
+	for i := range 2000 {
+		m, id, place, by := k.packet(0, 100)
+		m.Addr = &net.UDPAddr{IP: net.IP{127, 1, byte(i >> 8), byte(i)}, Port: 1}
+		b.Foreign(0, m, id, place, by)
+	}
+	living := p.view.Load()
+	died := *living
+	died.reach = dead
+	p.view.Store(&died)
+	bursts := 0
+	b.now = func() time.Time {
+		if bursts++; bursts == 2 {
+			p.view.Store(living)
+		}
+		return b.started
+	}
+	b.mournOne(t.Context(), p)
+	if n := b.flows.count.Load(); n < 1400 {
+		t.Errorf("%d of 2000 clients were told nothing, though the edge was back after the first %d", n, mournBurst)
 	}
 }

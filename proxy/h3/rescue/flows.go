@@ -7,6 +7,7 @@ import (
 
 	"nearcast/fleet/keys"
 	"nearcast/proxy/h3/cid"
+	"nearcast/proxy/h3/rescue/tunnel"
 )
 
 const (
@@ -20,15 +21,15 @@ const (
 // flowKey names the packets of a client for the connections that one edge holds.
 type flowKey struct {
 	client netip.AddrPort
-	owner  uint8 // index in peers
+	local  netip.Addr // where it sends to
+	owner  uint8      // index in peers
 }
 
 // flow is what is known of them. Its shard's lock guards it.
 type flow struct {
-	addr  *net.UDPAddr // the client's
-	local netip.Addr   // where it sends to
-	move  *move
-	last  int64 // since the hub's start, nanoseconds
+	addr *net.UDPAddr // the client's
+	move *move
+	last int64 // since the hub's start, nanoseconds
 
 	// of the latest packet with a short header
 	id    [cid.Len]byte
@@ -39,7 +40,7 @@ type flow struct {
 
 // note remembers a packet of the client that has been sent on.
 func (h *Hub) note(f *forward) {
-	k := flowKey{f.client, f.owner.index}
+	k := flowKey{f.client, f.control.local, f.owner.index}
 	s := h.flows.lock(k)
 	v := s.m[k]
 	fresh := v == nil
@@ -48,7 +49,6 @@ func (h *Hub) note(f *forward) {
 		h.flows.add(s, k, v)
 	}
 	v.last = f.ns
-	v.local = f.control.local
 	if f.packet[0]&0x80 == 0 {
 		v.id, v.place, v.by = [cid.Len]byte(f.id), f.place, f.by
 		v.size = max(v.size, len(f.packet))
@@ -66,16 +66,16 @@ func (h *Hub) note(f *forward) {
 	}
 }
 
-// flowOf returns where to send what owner wants to have sent to client; false when the client has not sent it anything through us lately.
-func (h *Hub) flowOf(client netip.AddrPort, owner *peer, ns int64) (*net.UDPAddr, netip.Addr, bool) {
-	k := flowKey{client, owner.index}
+// flowOf returns where to send what owner wants to have sent to client; nil when the client has not sent it anything through us lately.
+func (h *Hub) flowOf(c tunnel.Client, owner *peer, ns int64) *net.UDPAddr {
+	k := flowKey{c.Remote, c.Local.Addr(), owner.index}
 	s := h.flows.lock(k)
 	defer s.mu.Unlock()
 	v := s.m[k]
 	if v == nil || ns-v.last > int64(flowLife) {
-		return nil, netip.Addr{}, false
+		return nil
 	}
-	return v.addr, v.local, true
+	return v.addr
 }
 
 // mourn takes out of one shard up to n of the flows that a dead owner had, and appends a reset for each that is recent enough to be of use.
@@ -91,7 +91,7 @@ func (h *Hub) mourn(s *shard[flowKey, flow], owner *peer, v *view, n int, ns int
 			return out, true
 		}
 		if ns-f.last <= int64(mournLife) {
-			out = append(out, obituary{to: f.addr, local: f.local, id: f.id, place: f.place, by: f.by, size: f.size})
+			out = append(out, obituary{to: f.addr, local: k.local, id: f.id, place: f.place, by: f.by, size: f.size})
 		}
 		h.flows.remove(s, k)
 	}

@@ -166,8 +166,8 @@ func (h *Hub) welcome(l *lane, p *peer, m *ipv4.Message, o *tunnel.Opened, ns in
 // giveBack sends a client what its connection's edge has for it: only if the client has sent packets for that edge through us lately, so that
 // nobody's edge can use ours to send anybody anything.
 func (h *Hub) giveBack(l *lane, p *peer, o *tunnel.Opened, ns int64) {
-	addr, local, ok := h.flowOf(o.Client.Remote, p, ns)
-	if !ok {
+	addr := h.flowOf(o.Client, p, ns)
+	if addr == nil {
 		h.drop(dropNotForwarded)
 		return
 	}
@@ -177,7 +177,7 @@ func (h *Hub) giveBack(l *lane, p *peer, o *tunnel.Opened, ns int64) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !h.copied(l, o.Packet, addr, control{local: local, ecn: o.Client.ECN}) {
+	if !h.copied(l, o.Packet, addr, control{local: o.Client.Local.Addr(), ecn: o.Client.ECN}) {
 		h.drop(dropTooLarge)
 		return
 	}

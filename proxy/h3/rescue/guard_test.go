@@ -225,7 +225,7 @@ func TestNoSpray(t *testing.T) {
 	// A minute later it may not any more.
 	later := b.now().Add(flowLife + time.Second)
 	b.now = func() time.Time { return later }
-	if _, _, ok := b.flowOf(addrPort(victim.LocalAddr()), b.peers[0], b.since(later)); ok {
+	if b.flowOf(tunnel.Client{Remote: addrPort(victim.LocalAddr()), Local: netip.MustParseAddrPort("127.0.0.9:443")}, b.peers[0], b.since(later)) != nil {
 		t.Error("the flow never ends")
 	}
 	b.second(later)

@@ -63,6 +63,7 @@ type node struct {
 	nonce atomic.Uint32
 	ended sync.Once
 	deaf  atomic.Bool // what other edges send it is lost
+	conns sync.Map    // *quic.Conn
 }
 
 // fleetOptions are what the tests choose.
@@ -183,7 +184,9 @@ func (n *node) serve(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		n.conns.Store(qc, true)
 		conns.Go(func() {
+			defer n.conns.Delete(qc)
 			for {
 				s, err := qc.AcceptStream(ctx)
 				if err != nil {
@@ -241,7 +244,7 @@ func (n *node) take(m *ipv4.Message) {
 		n.hub.Foreign(0, m, id, p, by)
 		return
 	}
-	n.hub.Home(m.Addr)
+	n.hub.Home(0, m)
 }
 
 func (s *testSocket) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (int, int, error) {

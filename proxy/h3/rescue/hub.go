@@ -97,8 +97,8 @@ type Hub struct {
 
 	clients *rates // packets of a client that are sent on
 	resets  *rate
-	flows   *table[flowKey, flow]        // clients of others
-	homes   *table[netip.AddrPort, home] // clients of ours
+	flows   *table[flowKey, flow] // clients of others
+	homes   *table[Path, home]    // clients of ours
 	moves   *moves
 
 	sourceMu sync.Mutex // to change sources
@@ -130,7 +130,7 @@ func New(cfg Config, port uint16) *Hub {
 		wake: make(chan struct{}, 1), deaths: make(chan struct{}, 1),
 	}
 	h.flows = newTable[flowKey, flow](maxFlows, h.metrics.flowsFull)
-	h.homes = newTable[netip.AddrPort, home](maxHomes, h.metrics.homesFull)
+	h.homes = newTable[Path, home](maxHomes, h.metrics.homesFull)
 	h.moves = newMoves(cfg.Log, cfg.Self.Address, h.metrics.movesFull)
 	h.sources.Store(new([]*source))
 	h.from.Store(new(control))

@@ -22,6 +22,7 @@ var MetricHelp = map[string]string{
 	"nearcast_rescue_clock_differs":     "1 while the other edge's clock is in another epoch of the keys.",
 	"nearcast_rescue_flows":             "Clients whose packets are sent on to other edges.",
 	"nearcast_rescue_clients":           "Clients of ours whose packets other edges send on to us.",
+	"nearcast_rescue_vanished_total":    "Clients that come by other edges and did not get what was sent to them directly.",
 	"nearcast_rescue_table_full_total":  "Entries that were forgotten because their table was full.",
 }
 
@@ -72,6 +73,7 @@ type hubMetrics struct {
 	homesFull  *metrics.Counter
 	movesFull  *metrics.Counter
 	sourceFull *metrics.Counter
+	vanished   *metrics.Counter
 }
 
 type peerMetrics struct {
@@ -92,6 +94,7 @@ func newHubMetrics(set *metrics.Set, port uint16) *hubMetrics {
 		return set.GetOrCreateCounter(fmt.Sprintf(`nearcast_rescue_table_full_total{port="%d",table=%q}`, port, table))
 	}
 	m.flowsFull, m.homesFull, m.movesFull, m.sourceFull = full("flows"), full("clients"), full("moves"), full("sources")
+	m.vanished = set.GetOrCreateCounter(fmt.Sprintf(`nearcast_rescue_vanished_total{port="%d"}`, port))
 	return m
 }
 

@@ -49,6 +49,10 @@ type peer struct {
 	parametersDiffer, clockDiffers atomic.Bool
 }
 
+// firstAnswer is what a peer gets besides to be heard after our start. An answer takes a round trip, which may be longer than the silence that means
+// death: until it is here, a living edge and a dead one look the same, and resets for the connections of a living one would end them.
+const firstAnswer = time.Second
+
 // view is what the decisions about packets are made from. Run alone replaces it.
 type view struct {
 	reach    reach
@@ -96,6 +100,7 @@ func (v *view) next(p tunnel.Peer, after time.Duration, now time.Time, stood boo
 	switch {
 	case p.Up && p.HearsUs:
 		w.reach = up
+	case v.reach == unknown && p.LastHeard.IsZero() && now.Sub(v.since) < after+firstAnswer: // it may be far away
 	case p.Dead, !w.deaf.IsZero() && now.Sub(w.deaf) >= after+2*p.RTT: // a new process there takes two round trips to have heard us
 		w.reach = dead
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/net/ipv4"
+
 	"nearcast/proxy/h3/rescue/tunnel"
 )
 
@@ -13,13 +15,22 @@ const (
 	homeLife = 30 * time.Second // after the last packet that another edge sent on
 )
 
+// Path is a client of ours and the address that it writes to: to each of them its packets may take another way.
+type Path struct {
+	Client netip.AddrPort
+	Local  netip.Addr
+}
+
+// PathOf is that of a QUIC connection's addresses.
+func PathOf(client, local net.Addr) Path { return Path{addrPort(client), addrPort(local).Addr()} }
+
 // home is a client of ours whose packets reach another edge. Its shard's lock guards it.
 type home struct {
 	addr  *net.UDPAddr // as our socket would give it; shared, never changed
-	local netip.Addr   // the anycast address that it writes to
 	via   *peer
 	last  int64 // since the hub's start
 	since int64 // when its packets began to come by way of the region of via; since the hub's start
+	stuck int64 // until then it does not get what is sent directly; since the hub's start
 }
 
 // remember notes that a peer has sent on a client's packet, and returns the client's address.
@@ -27,27 +38,28 @@ func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, ns int64) *net.UDPAddr
 	if s := h.source(c.Local.Addr(), h.cfg.Reply == ReplyAuto); s != nil {
 		s.used.Store(ns)
 	}
-	s := h.homes.lock(c.Remote)
+	k := Path{c.Remote, c.Local.Addr()}
+	s := h.homes.lock(k)
 	defer s.mu.Unlock()
-	v := s.m[c.Remote]
+	v := s.m[k]
 	if v == nil {
 		v = &home{addr: udpAddr(c.Remote, l.six)}
-		h.homes.add(s, c.Remote, v)
+		h.homes.add(s, k, v)
 	}
 	if v.via == nil || v.via.edge.Region != p.edge.Region {
 		v.since = ns
 	}
-	v.local, v.via, v.last = c.Local.Addr(), p, ns
+	v.via, v.last = p, ns
 	return v.addr
 }
 
-// Home notes that a client's packet came here by itself, so that what goes to it may go the same way. It costs next to nothing while no packets of
-// clients of ours are sent on by other edges.
-func (h *Hub) Home(client net.Addr) {
+// Home notes that a client's packet, of which m has the addresses, came here by itself, so that what goes to it may go the same way. It costs next to
+// nothing while no packets of clients of ours are sent on by other edges.
+func (h *Hub) Home(worker uint8, m *ipv4.Message) {
 	if h.homes.count.Load() == 0 {
 		return
 	}
-	k := addrPort(client)
+	k := h.pathOf(worker, m.Addr, parseControl(m.OOB[:m.NN]))
 	s := h.homes.lock(k)
 	if s.m[k] != nil {
 		h.homes.remove(s, k)
@@ -55,12 +67,20 @@ func (h *Hub) Home(client net.Addr) {
 	s.mu.Unlock()
 }
 
+// pathOf names the client; c is of a packet from it or to it.
+func (h *Hub) pathOf(worker uint8, client net.Addr, c control) Path {
+	k := Path{addrPort(client), c.local}
+	if l := h.lane(worker); !k.Local.IsValid() && l != nil {
+		k.Local = l.local
+	}
+	return k
+}
+
 // Away is for how long all packets of a client of ours have come by way of one other region; 0 when they have not.
-func (h *Hub) Away(client net.Addr) time.Duration {
+func (h *Hub) Away(k Path) time.Duration {
 	if h.homes.count.Load() == 0 {
 		return 0
 	}
-	k := addrPort(client)
 	s := h.homes.lock(k)
 	defer s.mu.Unlock()
 	v := s.m[k]
@@ -76,45 +96,46 @@ func (h *Hub) Write(worker uint8, b, oob []byte, to *net.UDPAddr) (n, oobn int, 
 	if h.cfg.Reply == ReplyDirect || h.homes.count.Load() == 0 {
 		return 0, 0, nil, false
 	}
-	k := addrPort(to)
+	c := parseControl(oob)
+	k := h.pathOf(worker, to, c)
 	s := h.homes.lock(k)
 	v := s.m[k]
 	if v == nil {
 		s.mu.Unlock()
 		return 0, 0, nil, false
 	}
-	via, local, last := v.via, v.local, v.last
+	via, last, stuck := v.via, v.last, v.stuck
 	s.mu.Unlock()
 	l, now := h.lane(worker), h.now()
 	ns := h.since(now)
-	if l == nil || ns-last > int64(homeLife) || via.view.Load().reach != up || h.cfg.Reply == ReplyAuto && h.direct(local, now) {
+	if l == nil || ns-last > int64(homeLife) || via.view.Load().reach != up || h.cfg.Reply == ReplyAuto && ns >= stuck && h.direct(k, now) {
 		return 0, 0, nil, false
 	}
-	if !h.throughTunnel(l, worker, via, k, local, b, parseControl(oob), now) {
+	if !h.throughTunnel(l, worker, via, k, b, c, now) {
 		return 0, 0, nil, false
 	}
 	via.last.Store(ns)
 	return len(b), len(oob), nil, true
 }
 
-// direct reports whether packets from the address get to clients from here.
-func (h *Hub) direct(local netip.Addr, now time.Time) bool {
-	announced := h.announced(local)
-	if s := h.source(local, true); s != nil {
-		return s.direct(announced, now)
+// direct reports whether packets to the client are to go from here.
+func (h *Hub) direct(k Path, now time.Time) bool {
+	announced := h.announced(k.Local)
+	if s := h.source(k.Local, true); s != nil {
+		return s.direct(k.Client, announced, now)
 	}
 	return announced
 }
 
 // throughTunnel sends b, segment for segment, to the edge that the client's packets come from. false: nothing was sent.
-func (h *Hub) throughTunnel(l *lane, worker uint8, via *peer, client netip.AddrPort, local netip.Addr, b []byte, c control, now time.Time) bool {
+func (h *Hub) throughTunnel(l *lane, worker uint8, via *peer, k Path, b []byte, c control, now time.Time) bool {
 	size := c.segment
 	if size <= 0 || size > len(b) {
 		size = len(b)
 	}
 	through := batches.Get().(*batch)
 	defer batches.Put(through)
-	from := tunnel.Client{Remote: client, Local: netip.AddrPortFrom(local, h.port), ECN: c.ecn}
+	from := tunnel.Client{Remote: k.Client, Local: netip.AddrPortFrom(k.Local, h.port), ECN: c.ecn}
 	sent := 0
 	for len(b) > 0 {
 		n := min(size, len(b))

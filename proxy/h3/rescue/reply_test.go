@@ -1,10 +1,14 @@
 package rescue
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/net/ipv4"
 )
 
 // Answers go through the edge that sends the client's packets on, split where QUIC sends several at once, until the client comes by itself.
@@ -63,14 +67,14 @@ func TestReplyAuto(t *testing.T) {
 			t.Errorf("no answer came through the other edge after the address was withdrawn")
 		}
 		if same { // its edges are behind the same routers, so what they hear proves nothing
-			direct := nodes[0].hub.direct(netip.MustParseAddr(families[1].anycast), nodes[0].hub.now())
+			direct := nodes[0].hub.direct(Path{Local: netip.MustParseAddr(families[1].anycast)}, nodes[0].hub.now())
 			if direct {
 				t.Error("a peer of the same region was taken as a witness")
 			}
 			continue
 		}
 		local := netip.MustParseAddr(families[1].anycast)
-		await(t, "direct way", func() bool { return nodes[0].hub.direct(local, nodes[0].hub.now()) })
+		await(t, "direct way", func() bool { return nodes[0].hub.direct(Path{Local: local}, nodes[0].hub.now()) })
 		ask(t, r, qc, "settled", nil)
 		before := r.from[1].Load()
 		ask(t, r, qc, "heard", nil)
@@ -89,7 +93,44 @@ func TestReplyWithoutPeer(t *testing.T) {
 	ask(t, r, qc, "hello", nil)
 	nodes[1].hub.SetState(Gone)
 	await(t, "farewell", func() bool { return nodes[0].hub.peers[0].view.Load().reach != up })
-	if _, _, _, ok := nodes[0].hub.Write(0, make([]byte, 100), nil, udpAddr(addrPort(r.udp.LocalAddr()), false)); ok {
+	if _, _, _, ok := nodes[0].hub.Write(0, make([]byte, 100), appendControl(nil, control{local: r.anycast}), udpAddr(addrPort(r.udp.LocalAddr()), false)); ok {
 		t.Error("an answer was sent to an edge that is gone")
+	}
+}
+
+// TestTwoAddresses: a client may have connections by two of our addresses from one port. What comes by one says nothing about the other, and what
+// goes back leaves from where the client writes to.
+func TestTwoAddresses(t *testing.T) {
+	k := pairOf(t, func(c *Config) { c.Reply = ReplyTunnel })
+	a, b := k.hubs[0], k.hubs[1]
+	client, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	to := client.LocalAddr().(*net.UDPAddr)
+	at := func(local string) []byte { return appendControl(nil, control{local: netip.MustParseAddr(local)}) }
+	for _, local := range []string{"127.0.0.9", "127.0.0.8"} {
+		m, id, p, by := k.packet(0, 100)
+		m.Addr, m.NN = to, copy(m.OOB, at(local))
+		b.Foreign(0, m, id, p, by)
+		b.Flush(0)
+	}
+	if n := k.drain(0); n != 2 {
+		t.Fatalf("%d packets came", n)
+	}
+	if _, _, _, ok := a.Write(0, []byte("x"), at("127.0.0.7"), to); ok {
+		t.Error("what comes by one address has answers from another go through the tunnel")
+	}
+	a.Home(0, &ipv4.Message{Addr: to, OOB: at("127.0.0.7"), NN: len(at("127.0.0.7"))})
+	for _, local := range []string{"127.0.0.9", "127.0.0.8"} {
+		if _, _, _, ok := a.Write(0, []byte("x"), at(local), to); !ok {
+			t.Errorf("an answer from %s goes directly", local)
+		}
+		k.drain(1)
+		client.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, from, err := client.ReadFromUDP(make([]byte, 100)); err != nil || !from.IP.Equal(net.ParseIP(local)) {
+			t.Errorf("an answer from %s came from %v, %v", local, from, err)
+		}
 	}
 }

@@ -22,6 +22,7 @@ type router struct {
 	to      atomic.Int32
 	from    [3]atomic.Int64 // datagrams of each edge to the client
 	lose    atomic.Bool     // what the client sends
+	strict  atomic.Bool     // of the edges, only the one that the client's packets go to reaches it
 	seen    atomic.Pointer[[]byte]
 }
 
@@ -61,10 +62,15 @@ func (r *router) ReadFrom(b []byte) (int, net.Addr, error) {
 		if from.Addr().Unmap() != r.anycast {
 			continue // a client takes nothing that is not from where it writes to
 		}
+		filtered := false
 		for i, p := range r.ports {
 			if p == from.Port() {
 				r.from[i].Add(1)
+				filtered = r.strict.Load() && int(r.to.Load()) != i
 			}
+		}
+		if filtered {
+			continue
 		}
 		return n, r.address(), nil
 	}

@@ -221,13 +221,14 @@ func (h *Hub) mournAll(ctx context.Context) {
 		}
 		for _, p := range h.peers {
 			if v := p.view.Load(); v.reach == dead || v.state == Gone || v.past != [4]uint64{} {
-				h.mournOne(ctx, p, v)
+				h.mournOne(ctx, p)
 			}
 		}
 	}
 }
 
-func (h *Hub) mournOne(ctx context.Context, p *peer, v *view) {
+// mournOne looks at the peer before each burst, for it may be back by then.
+func (h *Hub) mournOne(ctx context.Context, p *peer) {
 	l := h.anyLane()
 	if l == nil {
 		return
@@ -241,7 +242,7 @@ func (h *Hub) mournOne(ctx context.Context, p *peer, v *view) {
 			return
 		case <-pause.C:
 		}
-		now, more := h.now(), true
+		now, v, more := h.now(), p.view.Load(), true
 		for told = told[:0]; i < shards && len(told) < mournBurst; {
 			if told, more = h.mourn(&h.flows.parts[i], p, v, mournBurst, h.since(now), now, told); !more {
 				i++

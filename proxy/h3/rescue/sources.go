@@ -20,25 +20,40 @@ type source struct {
 
 	mu        sync.Mutex
 	announced bool
-	changed   time.Time // when that changed: what was heard of earlier greetings says nothing about now
-	fresh     time.Time // until then the network is known to let it out
-	failing   bool      // a peer heard it and does not any more
+	changed   time.Time      // when that changed: what was heard of earlier greetings says nothing about now
+	fresh     time.Time      // until then the network is known to let it out
+	failing   bool           // a peer heard it and does not any more
+	blocked   time.Time      // until then it is known that clients do not get what has it
+	block     time.Duration  // the length of the latest such time, if nothing was seen to arrive since: then one client at a time tries
+	arrived   time.Time      // when something was seen to arrive last
+	lost      netip.AddrPort // a client that got nothing and says nothing,
+	lostAt    time.Time      // since then
+	tries     netip.AddrPort // who tries,
+	triesTill time.Time      // for so long
 }
 
-// direct reports whether packets from the address get out from here.
-func (s *source) direct(announced bool, now time.Time) bool {
+// direct reports whether packets from the address to the client are to go directly.
+func (s *source) direct(client netip.AddrPort, announced bool, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turn(announced, now)
-	if announced {
-		return !s.failing
+	if now.Before(s.blocked) || announced && s.failing || !announced && !now.Before(s.fresh) {
+		return false
 	}
-	return now.Before(s.fresh)
+	if s.block == 0 || s.tries == client {
+		return true
+	}
+	if now.Before(s.triesTill) {
+		return false
+	}
+	s.tries, s.triesTill = client, now.Add(trialLimit)
+	return true
 }
 
 func (s *source) turn(announced bool, now time.Time) {
 	if s.announced != announced {
 		s.announced, s.changed, s.fresh, s.failing = announced, now, time.Time{}, false
+		s.blocked, s.block, s.arrived = time.Time{}, 0, time.Time{}
 	}
 }
 
@@ -106,7 +121,7 @@ func (h *Hub) tidySources(ns int64) {
 	l := *h.sources.Load()
 	var keep []*source
 	for _, s := range l {
-		if ns-s.used.Load() <= int64(sourceLife) {
+		if ns-s.used.Load() <= int64(sourceLife) || s.remembers(ns, h.started) {
 			keep = append(keep, s)
 		}
 	}

@@ -164,3 +164,20 @@ func TestView(t *testing.T) {
 	v = &view{}
 	step("not heard by it yet", deaf, unknown, 1, alive)
 }
+
+// TestFirstAnswer: a far edge is not dead because its first answer takes longer to come than the silence that means death.
+func TestFirstAnswer(t *testing.T) {
+	const after = 100 * time.Millisecond
+	start := time.Unix(1000, 0)
+	v := (&view{since: start}).next(tunnel.Peer{Dead: true}, after, start.Add(250*time.Millisecond), false)
+	if v.reach != unknown || v.over(1) != alive {
+		t.Errorf("before an answer can have come: %v, %q", v.reach, v.over(1))
+	}
+	if v = v.next(tunnel.Peer{Dead: true}, after, start.Add(after+firstAnswer), false); v.reach != dead || v.over(1) != silence {
+		t.Errorf("without an answer: %v, %q", v.reach, v.over(1))
+	}
+	heard := tunnel.Peer{Dead: true, LastHeard: start.Add(200 * time.Millisecond)}
+	if v = (&view{since: start}).next(heard, after, start.Add(350*time.Millisecond), false); v.reach != dead {
+		t.Errorf("heard once and silent since: %v", v.reach)
+	}
+}
