@@ -127,7 +127,7 @@ func (m *meddler) ReadFrom(p []byte) (int, net.Addr, error) {
 // dialThrough connects, and calls do between the server's first answer and what the client says to it.
 func (r *running) dialThrough(t *testing.T, do func(), cfg *quic.Config) *quic.Conn {
 	t.Helper()
-	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: elsewhere})
 	if err != nil {
 		t.Fatal(err)
 	}
