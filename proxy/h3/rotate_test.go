@@ -304,6 +304,31 @@ func TestTheClockIsSetBack(t *testing.T) {
 	}
 }
 
+// TestTheClockIsSetFarBack: nobody reads the connection IDs of the connections that there are any more, so their clients are told at once, and need not
+// wait until they time out.
+func TestTheClockIsSetFarBack(t *testing.T) {
+	for _, days := range []int64{-2, -cid.EpochsRead, -100} {
+		var c calendar
+		r := startOn(t, portOf(t, 2), ok, Config{now: c.now})
+		qc := r.dial(t)
+		if _, err := ask(t, qc, request("GET")); err != nil {
+			t.Fatal(err)
+		}
+		c.turn(r.Server, days)
+		select {
+		case <-qc.Context().Done():
+		case <-time.After(patience):
+			t.Errorf("%d days: still open", days)
+		}
+		if got := c.ages(r.Server); fmt.Sprint(got) != "[[0] [0]]" {
+			t.Errorf("%d days: generations of %v days", days, got)
+		}
+		if _, err := r.get(t); err != nil {
+			t.Errorf("%d days: %v", days, err)
+		}
+	}
+}
+
 // TestDrainSpansGenerations: Drain and CloseIdle reach the connections of all, and Serve waits for them.
 func TestDrainSpansGenerations(t *testing.T) {
 	var c calendar
