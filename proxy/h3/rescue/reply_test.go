@@ -134,3 +134,24 @@ func TestTwoAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestNotOurAddress: what a client wrote to an address that only the other edge has, such as its own, is answered through that edge. The kernel would not
+// send it from here, and QUIC ends a connection whose packets can't be sent.
+func TestNotOurAddress(t *testing.T) {
+	k := pairOf(t, nil)
+	a, b := k.hubs[0], k.hubs[1]
+	theirs := appendControl(nil, control{local: netip.MustParseAddr("203.0.113.9")})
+	m, id, p, by := k.packet(0, 100)
+	m.NN = copy(m.OOB, theirs)
+	b.Foreign(0, m, id, p, by)
+	b.Flush(0)
+	if n := k.drain(0); n != 1 {
+		t.Fatalf("%d packets came", n)
+	}
+	for range 2 {
+		if _, _, _, ok := a.Write(0, []byte("x"), theirs, m.Addr.(*net.UDPAddr)); !ok {
+			t.Error("it is answered directly")
+		}
+		a.second(a.now())
+	}
+}
