@@ -117,7 +117,7 @@ func (s *socket) sort(g *generation, m *ipv4.Message) {
 	switch {
 	case ok && p.Edge == srv.self.Edge && p.Instance == srv.self.Instance:
 		if srv.hub != nil && !tunnelled {
-			srv.hub.Home(s.worker, m)
+			srv.hub.Home(s.worker, m, id)
 		}
 		if int(p.Worker) < len(srv.sockets) {
 			to = srv.sockets[p.Worker].holder(p.Generation)

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 
+	"nearcast/proxy/h3/cid"
 	"nearcast/proxy/h3/rescue/tunnel"
 )
 
@@ -29,13 +30,14 @@ type home struct {
 	addr  *net.UDPAddr // as our socket would give it; shared, never changed
 	local netip.Addr   // where it writes to, as via has it
 	via   *peer
-	last  int64 // since the hub's start
-	since int64 // when its packets began to come by way of the region of via; since the hub's start
-	stuck int64 // until then it does not get what is sent directly; since the hub's start
+	id    [cid.Len]byte // that the latest packet went to
+	last  int64         // since the hub's start
+	since int64         // when its packets began to come by way of the region of via; since the hub's start
+	stuck int64         // until then it does not get what is sent directly; since the hub's start
 }
 
-// remember notes that a peer has sent on a client's packet, and returns the client's address.
-func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, ns int64) *net.UDPAddr {
+// remember notes that a peer has sent on a client's packet to a connection ID, and returns the client's address.
+func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, id []byte, ns int64) *net.UDPAddr {
 	k := l.pathOf(c.Remote, c.Local.Addr())
 	if s := h.source(k.Local, h.cfg.Reply == ReplyAuto); s != nil {
 		s.used.Store(ns)
@@ -51,18 +53,20 @@ func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, ns int64) *net.UDPAddr
 		v.since = ns
 	}
 	v.local, v.via, v.last = c.Local.Addr(), p, ns
+	copy(v.id[:], id)
 	return v.addr
 }
 
-// Home notes that a client's packet, of which m has the addresses, came here by itself, so that what goes to it may go the same way. It costs next to
-// nothing while no packets of clients of ours are sent on by other edges.
-func (h *Hub) Home(worker uint8, m *ipv4.Message) {
+// Home notes that a client's packet to a connection ID, of which m has the addresses, came here by itself, so that what goes to it may go the same way.
+// The ID must be that of the latest which came the other way: a spoofed packet to some other connection says nothing. It costs next to nothing while no
+// packets of clients of ours are sent on by other edges.
+func (h *Hub) Home(worker uint8, m *ipv4.Message, id []byte) {
 	if h.homes.count.Load() == 0 {
 		return
 	}
 	k := h.lane(worker).pathOf(addrPort(m.Addr), parseControl(m.OOB[:m.NN]).local)
 	s := h.homes.lock(k)
-	if s.m[k] != nil {
+	if v := s.m[k]; v != nil && string(v.id[:]) == string(id) {
 		h.homes.remove(s, k)
 	}
 	s.mu.Unlock()
