@@ -50,7 +50,8 @@ func (s *socket) holder(low uint16) *generation {
 	return all[0]
 }
 
-// read reads datagrams for g until there are some, or it is woken. Entries of a batch must stay in their places: quic-go keeps a parallel list of buffers.
+// read reads datagrams for g until there are some, or it is woken. quic-go keeps a list of buffers beside the batch, so that entries can't change places;
+// nor does it take back the buffer of an empty one, so what is g's is copied to the front.
 func (s *socket) read(g *generation, ms []ipv4.Message, flags int) (int, error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
@@ -64,19 +65,30 @@ func (s *socket) read(g *generation, ms []ipv4.Message, flags int) (int, error) 
 		case err != nil:
 			return 0, err
 		}
-		left := false
+		left := 0
 		for i := range n {
 			s.sort(g, &ms[i])
-			left = left || ms[i].N > 0
+			if ms[i].N > 0 {
+				if left < i {
+					carry(&ms[left], &ms[i])
+				}
+				left++
+			}
 		}
 		if hub := s.server.hub; hub != nil {
 			hub.Flush(s.worker)
 		}
-		if left {
-			return n, nil
+		if left > 0 {
+			return left, nil
 		}
 	}
 	return 0, nil
+}
+
+// carry copies a datagram to another place of its batch.
+func carry(to, from *ipv4.Message) {
+	to.N, to.NN = copy(to.Buffers[0], from.Buffers[0][:from.N]), copy(to.OOB, from.OOB[:from.NN])
+	to.Flags, to.Addr = from.Flags, from.Addr
 }
 
 // wake makes the generation that reads look at what it has been given.
@@ -105,7 +117,7 @@ func (s *socket) sort(g *generation, m *ipv4.Message) {
 	switch {
 	case ok && p.Edge == srv.self.Edge && p.Instance == srv.self.Instance:
 		if srv.hub != nil && !tunnelled {
-			srv.hub.Home(s.worker, m)
+			srv.hub.Home(s.worker, m, id)
 		}
 		if int(p.Worker) < len(srv.sockets) {
 			to = srv.sockets[p.Worker].holder(p.Generation)

@@ -161,6 +161,51 @@ func TestOnlyRescueSharesConnectionIDs(t *testing.T) {
 	}
 }
 
+// TestBatchHasNoGaps: quic-go allocates another buffer for each datagram that it is given, an empty one as well.
+func TestBatchHasNoGaps(t *testing.T) {
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	s := bare(t, 1, nil)
+	sock := s.sockets[0]
+	sock.udp, sock.batch = udp, ipv4.NewPacketConn(udp)
+	theirs := bytes.Repeat([]byte{0x5a}, cid.Len)
+	for i, b := range [][]byte{shortTo(theirs), longTo(0xe0, theirs), shortTo(theirs), longTo(0xe1, theirs), shortTo(theirs)} {
+		client, err := net.DialUDP("udp4", nil, udp.LocalAddr().(*net.UDPAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if _, err := client.Write(append(b, byte(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ms := make([]ipv4.Message, 8)
+	for i := range ms {
+		ms[i].Buffers, ms[i].OOB = [][]byte{make([]byte, 1452)}, make([]byte, 128)
+	}
+	var got []byte
+	from := map[string]bool{}
+	for len(got) < 2 {
+		n, err := sock.read(sock.current(), ms, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range ms[:n] {
+			if m.N == 0 {
+				t.Fatal("there is an empty datagram")
+			}
+			got = append(got, m.Buffers[0][0], m.Buffers[0][m.N-1])
+			from[m.Addr.String()] = true
+		}
+	}
+	if !bytes.Equal(got, []byte{0xe0, 1, 0xe1, 3}) || len(from) != 2 {
+		t.Errorf("% x from %d clients are left", got, len(from))
+	}
+}
+
 // TestReadUnpinsTheInterface in the one place that every datagram passes, for both families.
 func TestReadUnpinsTheInterface(t *testing.T) {
 	for _, c := range []struct {

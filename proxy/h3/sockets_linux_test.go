@@ -173,6 +173,7 @@ type nat struct {
 	mu      sync.Mutex
 	server  *net.UDPAddr
 	client  *net.UDPAddr
+	strict  bool           // nothing comes in from where the route does not lead
 	outside []*net.UDPConn // the current one last
 	work    sync.WaitGroup
 }
@@ -238,13 +239,16 @@ func (n *nat) up() {
 func (n *nat) down(o *net.UDPConn) {
 	buf := make([]byte, 2000)
 	for {
-		k, _, err := o.ReadFromUDP(buf)
+		k, from, err := o.ReadFromUDP(buf)
 		if err != nil {
 			return
 		}
 		n.mu.Lock()
-		to := n.client
+		to, lost := n.client, n.strict && !from.IP.Equal(n.server.IP)
 		n.mu.Unlock()
+		if lost {
+			continue
+		}
 		_, _ = n.inside.WriteToUDP(buf[:k], to)
 	}
 }
@@ -303,24 +307,30 @@ func (n *nat) get(t *testing.T, client http.RoundTripper) error {
 	return err
 }
 
-// TestTwoEdges: the route moves, the key epoch changes, the client's port changes, and it is one connection; then its edge ends.
-func TestTwoEdges(t *testing.T) {
-	var c calendar
-	c.days.Store(int64(time.Since(c.now()) / keys.Length)) // the hubs have no calendar
+// twoEdges are of two regions, on one port of two addresses.
+func twoEdges(t *testing.T, now func() time.Time) (edges []*running) {
+	t.Helper()
 	ring, err := keys.New([]string{"a"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := []rescue.Edge{{Number: 1, Region: "a", Address: netip.MustParseAddr("127.0.0.1")}, {Number: 2, Region: "b", Address: netip.MustParseAddr("127.0.0.2")}}
-	var edges []*running
 	port := ""
 	for i := range all {
 		f := &Fleet{Keys: func() *keys.Ring { return ring }}
 		f.Rescue = &rescue.Config{Self: all[i], Peers: []rescue.Edge{all[1-i]}, Instance: uint8(10 + i), Keys: f.Keys, DeadAfter: time.Second}
 		sockets := bound(t, 3, net.JoinHostPort(all[i].Address.String(), cmp.Or(port, "0")))
 		_, port, _ = net.SplitHostPort(sockets[0].LocalAddr().String())
-		edges = append(edges, startOn(t, sockets, ok, Config{Fleet: f, now: c.now}))
+		edges = append(edges, startOn(t, sockets, ok, Config{Fleet: f, now: now}))
 	}
+	return edges
+}
+
+// TestTwoEdges: the route moves, the key epoch changes, the client's port changes, and it is one connection; then its edge ends.
+func TestTwoEdges(t *testing.T) {
+	var c calendar
+	c.days.Store(int64(time.Since(c.now()) / keys.Length)) // the hubs have no calendar
+	edges := twoEdges(t, c.now)
 	n := newNAT(t, edges[0].udp().LocalAddr())
 	client := edges[0].client(t)
 	must := func(what string) {
@@ -362,6 +372,31 @@ func TestTwoEdges(t *testing.T) {
 	edges[1].sendAfterRoutes() // which has no such limit
 	edges[0].cancel()
 	eventually(t, "the other edge hears that this one has ended", func() bool { return edges[1].Rescue().Status().Peers[0].State == "gone" })
+}
+
+// TestStrictNetwork: only the edge that the route leads to reaches the client, though the other believes to have the route, too.
+func TestStrictNetwork(t *testing.T) {
+	edges := twoEdges(t, nil)
+	n := newNAT(t, edges[0].udp().LocalAddr())
+	client := edges[0].client(t)
+	eventually(t, "the edges know each other", func() bool { return edges[1].Rescue().Status().Peers[0].Reach == "up" })
+	for i := range 3 {
+		if i == 1 {
+			n.mu.Lock()
+			n.strict = true
+			n.mu.Unlock()
+			n.route(edges[1].udp().LocalAddr())
+		}
+		if err := n.get(t, client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := edges[0].counts.accepted.Load(), edges[1].counts.accepted.Load(); a != 1 || b != 0 {
+		t.Errorf("%d and %d connections, want 1 and 0", a, b)
+	}
+	if edges[0].Rescue().Status().Peers[0].ReturnedOut == 0 {
+		t.Error("no answer came through the edge that the route leads to")
+	}
 }
 
 // BenchmarkSockets is hits of several clients at once, on one socket and on more. cpu-µs/op is that of both ends.

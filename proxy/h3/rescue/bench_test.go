@@ -109,16 +109,16 @@ func BenchmarkBothEdges(b *testing.B) {
 // BenchmarkHome is what a packet that is at home pays, while no client's packets come through other edges, and while some do.
 func BenchmarkHome(b *testing.B) {
 	k := pairOf(b, nil)
-	m, _, _, _ := k.packet(0, octets)
+	m, id, _, _ := k.packet(0, octets)
 	b.Run("nobody", func(b *testing.B) {
 		for range b.N {
-			k.hubs[0].Home(0, m)
+			k.hubs[0].Home(0, m, id)
 		}
 	})
-	k.hubs[0].remember(k.hubs[0].lane(0), k.hubs[0].peers[0], tunnel.Client{Remote: netip.MustParseAddrPort("192.0.2.1:1"), Local: netip.MustParseAddrPort("127.0.0.9:443")}, 0)
+	k.hubs[0].remember(k.hubs[0].lane(0), k.hubs[0].peers[0], tunnel.Client{Remote: netip.MustParseAddrPort("192.0.2.1:1"), Local: netip.MustParseAddrPort("127.0.0.9:443")}, id, 0)
 	b.Run("others", func(b *testing.B) {
 		for range b.N {
-			k.hubs[0].Home(0, m)
+			k.hubs[0].Home(0, m, id)
 		}
 	})
 }

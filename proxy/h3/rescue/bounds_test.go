@@ -85,7 +85,7 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("to answer through the tunnel allocates %v times", n)
 	}
 	away := &ipv4.Message{Addr: b.peers[0].addr, OOB: oob, NN: len(oob)}
-	if n := testing.AllocsPerRun(100, func() { a.Home(0, away) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { a.Home(0, away, id) }); n != 0 {
 		t.Errorf("to look whether a client is at home allocates %v times", n)
 	}
 }

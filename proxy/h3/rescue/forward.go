@@ -157,7 +157,8 @@ func (h *Hub) welcome(l *lane, p *peer, m *ipv4.Message, o *tunnel.Opened, ns in
 	}
 	m.N = copy(m.Buffers[0], o.Packet)
 	m.NN = len(appendControl(m.OOB[:0], control{local: local, ecn: c.ECN}))
-	m.Addr = h.remember(l, p, c, ns)
+	id, _ := cid.Destination(m.Buffers[0][:m.N])
+	m.Addr = h.remember(l, p, c, id, ns)
 	p.metrics.received.Inc()
 	p.last.Store(ns)
 	return true

@@ -244,7 +244,7 @@ func (n *node) take(m *ipv4.Message) {
 		n.hub.Foreign(0, m, id, p, by)
 		return
 	}
-	n.hub.Home(0, m)
+	n.hub.Home(0, m, id)
 }
 
 func (s *testSocket) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (int, int, error) {

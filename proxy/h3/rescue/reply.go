@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 
+	"nearcast/proxy/h3/cid"
 	"nearcast/proxy/h3/rescue/tunnel"
 )
 
@@ -27,18 +28,20 @@ func PathOf(client, local net.Addr) Path { return Path{addrPort(client), addrPor
 // home is a client of ours whose packets reach another edge. Its shard's lock guards it.
 type home struct {
 	addr  *net.UDPAddr // as our socket would give it; shared, never changed
+	local netip.Addr   // where it writes to, as via has it
 	via   *peer
-	last  int64 // since the hub's start
-	since int64 // when its packets began to come by way of the region of via; since the hub's start
-	stuck int64 // until then it does not get what is sent directly; since the hub's start
+	id    [cid.Len]byte // that the latest packet went to
+	last  int64         // since the hub's start
+	since int64         // when its packets began to come by way of the region of via; since the hub's start
+	stuck int64         // until then it does not get what is sent directly; since the hub's start
 }
 
-// remember notes that a peer has sent on a client's packet, and returns the client's address.
-func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, ns int64) *net.UDPAddr {
-	if s := h.source(c.Local.Addr(), h.cfg.Reply == ReplyAuto); s != nil {
+// remember notes that a peer has sent on a client's packet to a connection ID, and returns the client's address.
+func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, id []byte, ns int64) *net.UDPAddr {
+	k := l.pathOf(c.Remote, c.Local.Addr())
+	if s := h.source(k.Local, h.cfg.Reply == ReplyAuto); s != nil {
 		s.used.Store(ns)
 	}
-	k := Path{c.Remote, c.Local.Addr()}
 	s := h.homes.lock(k)
 	defer s.mu.Unlock()
 	v := s.m[k]
@@ -49,31 +52,32 @@ func (h *Hub) remember(l *lane, p *peer, c tunnel.Client, ns int64) *net.UDPAddr
 	if v.via == nil || v.via.edge.Region != p.edge.Region {
 		v.since = ns
 	}
-	v.via, v.last = p, ns
+	v.local, v.via, v.last = c.Local.Addr(), p, ns
+	copy(v.id[:], id)
 	return v.addr
 }
 
-// Home notes that a client's packet, of which m has the addresses, came here by itself, so that what goes to it may go the same way. It costs next to
-// nothing while no packets of clients of ours are sent on by other edges.
-func (h *Hub) Home(worker uint8, m *ipv4.Message) {
+// Home notes that a client's packet to a connection ID, of which m has the addresses, came here by itself, so that what goes to it may go the same way.
+// The ID must be that of the latest which came the other way: a spoofed packet to some other connection says nothing. It costs next to nothing while no
+// packets of clients of ours are sent on by other edges.
+func (h *Hub) Home(worker uint8, m *ipv4.Message, id []byte) {
 	if h.homes.count.Load() == 0 {
 		return
 	}
-	k := h.pathOf(worker, m.Addr, parseControl(m.OOB[:m.NN]))
+	k := h.lane(worker).pathOf(addrPort(m.Addr), parseControl(m.OOB[:m.NN]).local)
 	s := h.homes.lock(k)
-	if s.m[k] != nil {
+	if v := s.m[k]; v != nil && string(v.id[:]) == string(id) {
 		h.homes.remove(s, k)
 	}
 	s.mu.Unlock()
 }
 
-// pathOf names the client; c is of a packet from it or to it.
-func (h *Hub) pathOf(worker uint8, client net.Addr, c control) Path {
-	k := Path{addrPort(client), c.local}
-	if l := h.lane(worker); !k.Local.IsValid() && l != nil {
-		k.Local = l.local
+// pathOf is what a packet of the lane's with these addresses belongs to. A socket that is bound to an address has no other.
+func (l *lane) pathOf(client netip.AddrPort, local netip.Addr) Path {
+	if l != nil && l.local.IsValid() {
+		local = l.local
 	}
-	return k
+	return Path{client, local}
 }
 
 // Away is for how long all packets of a client of ours have come by way of one other region; 0 when they have not.
@@ -96,22 +100,22 @@ func (h *Hub) Write(worker uint8, b, oob []byte, to *net.UDPAddr) (n, oobn int, 
 	if h.cfg.Reply == ReplyDirect || h.homes.count.Load() == 0 {
 		return 0, 0, nil, false
 	}
-	c := parseControl(oob)
-	k := h.pathOf(worker, to, c)
+	l, c := h.lane(worker), parseControl(oob)
+	k := l.pathOf(addrPort(to), c.local)
 	s := h.homes.lock(k)
 	v := s.m[k]
 	if v == nil {
 		s.mu.Unlock()
 		return 0, 0, nil, false
 	}
-	via, last, stuck := v.via, v.last, v.stuck
+	via, local, last, stuck := v.via, v.local, v.last, v.stuck
 	s.mu.Unlock()
-	l, now := h.lane(worker), h.now()
+	now := h.now()
 	ns := h.since(now)
 	if l == nil || ns-last > int64(homeLife) || via.view.Load().reach != up || h.cfg.Reply == ReplyAuto && ns >= stuck && h.direct(k, now) {
 		return 0, 0, nil, false
 	}
-	if !h.throughTunnel(l, worker, via, k, b, c, now) {
+	if !h.throughTunnel(l, worker, via, k.Client, local, b, c, now) {
 		return 0, 0, nil, false
 	}
 	via.last.Store(ns)
@@ -128,14 +132,14 @@ func (h *Hub) direct(k Path, now time.Time) bool {
 }
 
 // throughTunnel sends b, segment for segment, to the edge that the client's packets come from. false: nothing was sent.
-func (h *Hub) throughTunnel(l *lane, worker uint8, via *peer, k Path, b []byte, c control, now time.Time) bool {
+func (h *Hub) throughTunnel(l *lane, worker uint8, via *peer, client netip.AddrPort, local netip.Addr, b []byte, c control, now time.Time) bool {
 	size := c.segment
 	if size <= 0 || size > len(b) {
 		size = len(b)
 	}
 	through := batches.Get().(*batch)
 	defer batches.Put(through)
-	from := tunnel.Client{Remote: k.Client, Local: netip.AddrPortFrom(k.Local, h.port), ECN: c.ecn}
+	from := tunnel.Client{Remote: client, Local: netip.AddrPortFrom(local, h.port), ECN: c.ecn}
 	sent := 0
 	for len(b) > 0 {
 		n := min(size, len(b))

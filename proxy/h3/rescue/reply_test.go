@@ -1,6 +1,7 @@
 package rescue
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"strings"
@@ -122,7 +123,8 @@ func TestTwoAddresses(t *testing.T) {
 	if _, _, _, ok := a.Write(0, []byte("x"), at("127.0.0.7"), to); ok {
 		t.Error("what comes by one address has answers from another go through the tunnel")
 	}
-	a.Home(0, &ipv4.Message{Addr: to, OOB: at("127.0.0.7"), NN: len(at("127.0.0.7"))})
+	_, id, _, _ := k.packet(0, 100)
+	a.Home(0, &ipv4.Message{Addr: to, OOB: at("127.0.0.7"), NN: len(at("127.0.0.7"))}, id)
 	for _, local := range []string{"127.0.0.9", "127.0.0.8"} {
 		if _, _, _, ok := a.Write(0, []byte("x"), at(local), to); !ok {
 			t.Errorf("an answer from %s goes directly", local)
@@ -131,6 +133,49 @@ func TestTwoAddresses(t *testing.T) {
 		client.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if _, from, err := client.ReadFromUDP(make([]byte, 100)); err != nil || !from.IP.Equal(net.ParseIP(local)) {
 			t.Errorf("an answer from %s came from %v, %v", local, from, err)
+		}
+	}
+}
+
+// TestNotOurAddress: what a client wrote to an address that only the other edge has, such as its own, is answered through that edge. The kernel would not
+// send it from here, and QUIC ends a connection whose packets can't be sent.
+func TestNotOurAddress(t *testing.T) {
+	k := pairOf(t, nil)
+	a, b := k.hubs[0], k.hubs[1]
+	theirs := appendControl(nil, control{local: netip.MustParseAddr("203.0.113.9")})
+	m, id, p, by := k.packet(0, 100)
+	m.NN = copy(m.OOB, theirs)
+	b.Foreign(0, m, id, p, by)
+	b.Flush(0)
+	if n := k.drain(0); n != 1 {
+		t.Fatalf("%d packets came", n)
+	}
+	for range 2 {
+		if _, _, _, ok := a.Write(0, []byte("x"), theirs, m.Addr.(*net.UDPAddr)); !ok {
+			t.Error("it is answered directly")
+		}
+		a.second(a.now())
+	}
+}
+
+// TestSpoofedHome: whoever knows a client's address can send packets with it to a connection ID of his own; the client's answers keep their way.
+func TestSpoofedHome(t *testing.T) {
+	k := pairOf(t, func(c *Config) { c.Reply = ReplyTunnel })
+	a, b := k.hubs[0], k.hubs[1]
+	m, id, p, by := k.packet(0, 100)
+	at, to := bytes.Clone(m.OOB[:m.NN]), m.Addr.(*net.UDPAddr)
+	b.Foreign(0, m, bytes.Clone(id), p, by)
+	b.Flush(0)
+	k.drain(0)
+	other := k.ids[0].Encode(p, 8)
+	for _, c := range []struct {
+		what string
+		id   []byte
+		want bool
+	}{{"another connection's", other[:], true}, {"none", nil, true}, {"its own", id, false}} {
+		a.Home(0, &ipv4.Message{Addr: to, OOB: at, NN: len(at)}, c.id)
+		if _, _, _, ok := a.Write(0, []byte("x"), at, to); ok != c.want {
+			t.Errorf("a direct packet with %s: the answer goes through the tunnel: %t", c.what, ok)
 		}
 	}
 }

@@ -51,13 +51,20 @@ func (h *Hub) Run(ctx context.Context) error {
 // chooseFrom has greetings and tunnels sent from our unicast address, where it is one of this host's: left alone, the kernel might choose another, which
 // the others' firewalls don't let in.
 func (h *Hub) chooseFrom() {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(h.cfg.Self.Address, 0)))
-	if err != nil {
+	if err := bindable(h.cfg.Self.Address); err != nil {
 		h.log.Warn("the edge's own address is not one of this host's: other edges must expect its QUIC tunnel from another", "address", h.cfg.Self.Address, "error", err)
 		return
 	}
-	c.Close()
 	h.from.Store(&control{local: h.cfg.Self.Address.Unmap()})
+}
+
+// bindable returns why nothing can be sent from an address here.
+func bindable(a netip.Addr) error {
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	if err == nil {
+		c.Close()
+	}
+	return err
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -17,6 +17,7 @@ const (
 type source struct {
 	addr netip.Addr
 	used atomic.Int64 // by a rescued client, since the hub's start
+	none atomic.Bool  // it is no address of this host's: the kernel would refuse it, and QUIC end the connection
 
 	mu        sync.Mutex
 	announced bool
@@ -37,7 +38,7 @@ func (s *source) direct(client netip.AddrPort, announced bool, now time.Time) bo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turn(announced, now)
-	if now.Before(s.blocked) || announced && s.failing || !announced && !now.Before(s.fresh) {
+	if s.none.Load() || now.Before(s.blocked) || announced && s.failing || !announced && !now.Before(s.fresh) {
 		return false
 	}
 	if s.block == 0 || s.tries == client {
@@ -109,6 +110,7 @@ func (h *Hub) newSource(a netip.Addr) *source {
 		return nil
 	}
 	s := &source{addr: a, announced: h.announced(a), changed: h.now()}
+	s.none.Store(bindable(a) != nil)
 	longer := append(l[:len(l):len(l)], s)
 	h.sources.Store(&longer)
 	return s
@@ -121,6 +123,7 @@ func (h *Hub) tidySources(ns int64) {
 	l := *h.sources.Load()
 	var keep []*source
 	for _, s := range l {
+		s.none.Store(bindable(s.addr) != nil)
 		if ns-s.used.Load() <= int64(sourceLife) || s.remembers(ns, h.started) {
 			keep = append(keep, s)
 		}

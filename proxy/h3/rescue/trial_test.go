@@ -116,8 +116,10 @@ func TestOneTries(t *testing.T) {
 	if s.direct(b, false, now) || !s.direct(a, true, now) || !s.direct(b, true, now) {
 		t.Error("what was known before the route changed counts after it")
 	}
-	if s.vanish(a, false, now) != 0 || s.vanish(a, false, now) != 0 {
-		t.Error("one client that is gone has nothing sent directly to others")
+	for range 2 {
+		if s.vanish(a, false, now) != 0 {
+			t.Error("one client that is gone has nothing sent directly to others")
+		}
 	}
 	if s.vanish(b, false, now) == 0 {
 		t.Error("two clients who fall silent, having got nothing, are taken for gone")
