@@ -17,7 +17,7 @@ func (v *view) news(old *view) (slog.Level, string) {
 			"; is UDP let through to it, from our unicast address to its own, at this port?"
 	case v.reach == dead && old.reach != dead && !v.heard:
 		return slog.LevelWarn, "another edge's QUIC listener has not been heard since our start, so no connection outlives a move between it and us: " +
-			"does it run, with the same fleet secret, the same date, rescue on and both edges in its regions, and is UDP let through at this port, both ways, between the unicast addresses?"
+			"does it run, with HTTP/3 at this port, the same fleet secret, the same date and both edges in its regions, and is UDP let through at this port, both ways, between the unicast addresses?"
 	case v.reach == dead && old.reach != dead:
 		return slog.LevelWarn, "another edge's QUIC listener is not heard any more" + anew
 	case v.reach == up && old.reach != up:

@@ -169,7 +169,11 @@ func (h *Hub) judge(now time.Time) (next time.Time) {
 // told logs what has become of a peer, and has its clients told.
 func (h *Hub) told(p *peer, old, v *view) {
 	if level, news := v.news(old); news != "" {
-		p.logger(h).Log(context.Background(), level, news, "state", v.state, "dead_after", h.cfg.DeadAfter)
+		log := p.logger(h)
+		if v.heard {
+			log = log.With("state", v.state)
+		}
+		log.Log(context.Background(), level, news, "dead_after", h.cfg.DeadAfter)
 	}
 	if v.reach == dead || v.past != old.past || v.state == Gone {
 		select {
