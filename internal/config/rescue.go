@@ -29,6 +29,7 @@ func (r *rules) rescue() {
 		return // said already
 	}
 	listed, numbers := false, make(map[uint32]string) // the path of the edge with a number
+	hosts := make(map[netip.Addr]string)              // and of one with an address
 	var addresses []netip.Addr
 	for _, region := range slices.Sorted(maps.Keys(r.c.Regions)) {
 		for i, e := range r.c.Regions[region].Edges {
@@ -40,6 +41,12 @@ func (r *rules) rescue() {
 				r.d.report(path, "has by chance the same number in QUIC connection IDs as "+first, "give one of them another port")
 			}
 			numbers[n] = path
+			host := e.Addr().Unmap()
+			if first, ok := hosts[host]; ok && !r.d.refused(path) {
+				r.d.report(path, "has the address of "+first+", and QUIC packets are sent on to an edge by its address alone, at the port of the QUIC listener",
+					"give each edge an address of its own, or write fleet.quic.rescue: false in every edge")
+			}
+			hosts[host] = path
 		}
 	}
 	if len(addresses) == 0 || len(addresses) == 1 && listed {
@@ -63,7 +70,7 @@ func (r *rules) rescueListener(path string, l *front.ListenConfig, edges []netip
 	if err != nil || !l.ServeHTTP3() {
 		return
 	}
-	hint := fmt.Sprintf(`write ":%s", or fleet.quic.rescue: false, and QUIC connections end when the route moves`, port)
+	hint := fmt.Sprintf(`write ":%s", once for all addresses at this port; or fleet.quic.rescue: false, with which QUIC connections end when the route moves`, port)
 	if host == "" {
 		return
 	}

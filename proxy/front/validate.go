@@ -138,7 +138,7 @@ func (c *LimitsConfig) Validate(report func(key, fault string)) {
 	if c.QUICHalfOpen > 0 && c.QUICRetryAbove >= c.QUICHalfOpen {
 		report("quic_half_open", fmt.Sprintf("must be more than quic_retry_above, which is %d: else clients are refused before they are asked to prove their address", c.QUICRetryAbove))
 	}
-	if p, all := c.QUICInitialsPerPrefix, c.QUICInitials; p.Rate > 0 && all.Rate > 0 && p.Burst > all.Burst {
+	if p, all := c.QUICInitialsPerPrefix, c.QUICInitials; p.Rate > 0 && all.Rate > 0 && all.Burst > 0 && p.Burst <= maxRate && p.Burst > all.Burst {
 		report("quic_initials_per_prefix.burst", fmt.Sprintf("must be at most that of quic_initials, which is %d: else one prefix can use up what is for all", all.Burst))
 	}
 	if c.BodyTimeout != 0 && c.BodyTimeout < time.Second {
@@ -149,12 +149,15 @@ func (c *LimitsConfig) Validate(report func(key, fault string)) {
 	}
 }
 
+// maxRate is the largest rate and burst.
+const maxRate = 1e9
+
 // Validate calls report with the key and the fault of each value that can't be.
 func (c *RateConfig) Validate(report func(key, fault string)) {
-	if c.Rate < 0 || c.Rate > 1e9 {
+	if c.Rate < 0 || c.Rate > maxRate {
 		report("rate", "must be from 0, which is no limit, to 1000000000")
 	}
-	if c.Burst < 1 && c.Rate > 0 || c.Burst > 1e9 {
+	if c.Burst < 1 && c.Rate > 0 || c.Burst > maxRate {
 		report("burst", "must be from 1 to 1000000000")
 	}
 }

@@ -104,6 +104,11 @@ func TestLimitsValidate(t *testing.T) {
 	if got := reported(&c); !slices.Equal(got, []string{"quic_half_open", "quic_initials_per_prefix.burst"}) {
 		t.Errorf("limits that contradict each other: %q", got)
 	}
+	c.SetDefaults()
+	c.QUICInitials.Burst = 0
+	if got := reported(&c); len(got) > 0 { // RateConfig says what it must be
+		t.Errorf("compared with what can't be: %q", got)
+	}
 	c.QUICHalfOpen, c.QUICInitials.Rate = 0, 0
 	if got := reported(&c); len(got) > 0 {
 		t.Errorf("no limits: %q", got)

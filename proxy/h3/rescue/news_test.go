@@ -55,3 +55,38 @@ func TestLogNamesThePeer(t *testing.T) {
 		}
 	}
 }
+
+// A path that loses packets makes a peer come and go several times a second. All of it is counted, and little of it said.
+func TestChatter(t *testing.T) {
+	var c chatter
+	now := time.Unix(1_700_000_000, 0)
+	changes, lines, told := 0, 0, 0
+	for range 600 { // a minute
+		now = now.Add(100 * time.Millisecond)
+		changes++
+		if c.allow(now) {
+			lines++
+		}
+		if n := c.rest(now); n > 0 {
+			lines++
+			told += n
+		}
+	}
+	if most := chatterLines + int(time.Minute/chatterEvery); lines > most || lines < chatterLines {
+		t.Errorf("%d lines in a minute, want %d at most", lines, most)
+	}
+	now = now.Add(chatterEvery)
+	told += c.rest(now)
+	if c.unsaid != 0 || told == 0 {
+		t.Errorf("%d changes are never told", c.unsaid)
+	}
+	now = now.Add(chatterLines * chatterEvery)
+	for i := range chatterLines {
+		if !c.allow(now) {
+			t.Errorf("after a quiet time change %d has no line", i)
+		}
+	}
+	if c.allow(now) {
+		t.Error("no bound")
+	}
+}

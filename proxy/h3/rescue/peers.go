@@ -45,6 +45,7 @@ type peer struct {
 	view      atomic.Pointer[view]
 	last      atomic.Int64 // the last packet that was sent on either way, since the hub's start
 	metrics   peerMetrics
+	chatter   chatter
 
 	parametersDiffer, clockDiffers atomic.Bool
 }

@@ -175,8 +175,12 @@ func (h *Hub) judge(now time.Time) (next time.Time) {
 
 // told logs what has become of a peer, and has its clients told.
 func (h *Hub) told(p *peer, old, v *view) {
-	if level, news := v.news(old); news != "" {
-		p.logger(h).Log(context.Background(), level, news, "state", v.state, "dead_after", h.cfg.DeadAfter)
+	if level, news := v.news(old); news != "" && p.chatter.allow(h.now()) {
+		log := p.logger(h)
+		if v.heard {
+			log = log.With("state", v.state)
+		}
+		log.Log(context.Background(), level, news, "dead_after", h.cfg.DeadAfter)
 	}
 	if v.reach == dead || v.past != old.past || v.state == Gone {
 		select {
@@ -213,6 +217,12 @@ func (h *Hub) second(now time.Time) {
 	h.homes.sweep(func(v *home) bool { return ns-v.last > int64(homeLife) })
 	h.tidySources(ns)
 	h.moves.second(now)
+	for _, p := range h.peers {
+		if n := p.chatter.rest(now); n > 0 {
+			p.logger(h).Warn("another edge's QUIC listener comes and goes; does the path to it lose packets, or one of the two stand still?",
+				"changes", n, "reach", p.view.Load().reach, "dead_after", h.cfg.DeadAfter)
+		}
+	}
 }
 
 // mournAll tells the clients of edges that died, a few at a time.
