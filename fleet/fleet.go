@@ -77,7 +77,7 @@ func Open(c *Config, self Identity, peers []Target, log *slog.Logger, set *metri
 	if set == nil {
 		set = metrics.NewSet()
 	}
-	keys, err := openKeyFile(c.SecretFile, log, set)
+	keys, err := openKeyFile(c.SecretFile, c.QUIC.Rescue, log, set)
 	if err != nil {
 		return nil, fmt.Errorf("fleet.%w", err)
 	}

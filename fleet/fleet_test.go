@@ -318,7 +318,7 @@ func TestStopEndsEverything(t *testing.T) {
 func TestRunWaitsForWhatItHasBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
-		keys, err := openKeyFile(secretFile(t, secretA), log, metrics.NewSet())
+		keys, err := openKeyFile(secretFile(t, secretA), true, log, metrics.NewSet())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,7 @@ var MetricHelp = map[string]string{
 	"nearcast_fleet_questions_answered_total": "Questions of other edges that were answered.",
 	"nearcast_fleet_questions_refused_total":  "Connections and questions that were refused, by reason.",
 	"nearcast_fleet_secret_reloads_total":     "Times the changed secret was read again, by result.",
+	"nearcast_fleet_secret_restart_needed":    "1 while QUIC connection IDs are made with a secret that is not the first of the file any more: restart the edge before that line is removed.",
 	"nearcast_fleet_standstills_total":        "Times this process stood still for so long that what it knew of the others was out of date.",
 }
 

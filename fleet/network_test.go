@@ -208,7 +208,7 @@ func (n *network) edgeWith(t *testing.T, at netip.AddrPort, name, region string,
 	t.Helper()
 	e := &edge{log: new(logBuffer), set: metrics.NewSet()}
 	log := testLog(e)
-	keys, err := openKeyFile(secretFile(t, secrets...), log, e.set)
+	keys, err := openKeyFile(secretFile(t, secrets...), true, log, e.set)
 	if err != nil {
 		t.Fatal(err)
 	}

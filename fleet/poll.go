@@ -113,7 +113,7 @@ func (p *poller) tell(outcome Outcome, report *Report, err error) {
 		if !p.toldEdge {
 			p.toldEdge = true
 			p.f.log.Warn("another edge than before answers at the address; each edge must have an address of its own",
-				"address", t.Address, "was", before, "edge", report.Edge)
+				"address", t.Address, "was", before, "name", report.Edge)
 		}
 	}
 }

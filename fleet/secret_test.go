@@ -77,7 +77,7 @@ func TestNoFormattingShowsASecret(t *testing.T) {
 func TestTheSecretIsReadAgainWhenItChanges(t *testing.T) {
 	e := &edge{log: new(logBuffer), set: metrics.NewSet()}
 	file := secretFile(t, secretA)
-	k, err := openKeyFile(file, testLog(e), e.set)
+	k, err := openKeyFile(file, true, testLog(e), e.set)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,5 +157,50 @@ func TestTheSecretIsReadAgainWhenItChanges(t *testing.T) {
 	k.look()
 	if !signedBy(secretB) {
 		t.Error("a file that differs in nothing but itself is not read")
+	}
+}
+
+// A file that was put right heals everything but the connection IDs of the process, and an operator who sees all edges hear each other would never
+// find out.
+func TestConnectionIDsOutliveTheirSecret(t *testing.T) {
+	for _, rescue := range []bool{true, false} {
+		e := &edge{log: new(logBuffer), set: metrics.NewSet()}
+		file := secretFile(t, secretA)
+		k, err := openKeyFile(file, rescue, testLog(e), e.set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, step := range []struct {
+			secrets []string
+			line    string // in the log
+			restart bool
+		}{
+			{[]string{secretA, secretB}, "", false},
+			{[]string{secretB, secretA}, "restart this edge before that line is removed", true},
+			{[]string{secretB}, "other edges that lack it can't read them", true},
+			{[]string{secretA}, "", false},
+		} {
+			before := e.log.count("QUIC connection IDs")
+			if err := os.WriteFile(file, []byte(strings.Join(step.secrets, "\n")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			when := time.Unix(int64(1_000_000_000+i), 0)
+			if err := os.Chtimes(file, when, when); err != nil {
+				t.Fatal(err)
+			}
+			k.look()
+			said, want := e.log.count("QUIC connection IDs")-before, 0
+			if rescue && step.line != "" {
+				want = 1
+			}
+			if said != want || want == 1 && e.log.count(step.line) != 1 {
+				t.Errorf("rescue %t, step %d: %d lines, want %d with %q", rescue, i, said, want, step.line)
+			}
+			var b strings.Builder
+			e.set.WritePrometheus(&b)
+			if got := strings.Contains(b.String(), "nearcast_fleet_secret_restart_needed 1"); got != (rescue && step.restart) {
+				t.Errorf("rescue %t, step %d: the metric says %t", rescue, i, got)
+			}
+		}
 	}
 }

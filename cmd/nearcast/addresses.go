@@ -55,6 +55,9 @@ func (e *edge) selfTargets() []health.Target {
 		for _, p := range l.Protocols {
 			probe := health.SelfProbe{Protocol: health.Protocol(p.String()), Address: l.Address.String(), TLS: l.TLS, Token: e.token, Proxies: l.Proxies}
 			if len(at) == 0 {
+				if own := l.Address.Addr().Unmap(); !own.IsLinkLocalUnicast() { // which are not reached from there
+					probe.Source = loopbackOf(own)
+				}
 				out = append(out, health.Target{ID: health.ID{Name: l.Name, Protocol: probe.Protocol}, Probe: e.pauses.spare(probe.Probe, a.SelfProbe.Timeout), Config: cfg})
 			}
 			for _, addr := range at {

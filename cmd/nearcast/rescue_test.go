@@ -70,10 +70,11 @@ func TestRoutesTellWhatIsAnnounced(t *testing.T) {
 
 func TestStatusShowsQUIC(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	nyc := netip.MustParseAddr("198.51.100.18")
+	nyc, tyo := netip.MustParseAddr("198.51.100.18"), netip.MustParseAddr("2001:db8:1234:5678::2")
 	s := status{Edge: "fra-1", Region: "fra", Started: now, QUIC: []rescue.Status{{Port: 443, State: "announcing",
-		Peers: []rescue.PeerStatus{{Region: "nyc", Address: nyc, Reach: "up", Since: now.Add(-time.Minute), State: "draining", RTT: 0.0805, MTU: 1452,
-			ForwardedOut: 17, ForwardedIn: 3, ReturnedOut: 2, ReturnedIn: 1, ParametersDiffer: true, ClockDiffers: true}},
+		Peers: []rescue.PeerStatus{{Region: "nyc", Address: nyc, Reach: "up", Since: now.Add(-time.Minute), State: "draining", RTT: 80.5, MTU: 1452,
+			ForwardedOut: 17, ForwardedIn: 3, ReturnedOut: 2, ReturnedIn: 1, LastPacket: now.Add(-3 * time.Second), ParametersDiffer: true, ClockDiffers: true},
+			{Region: "tyo", Address: tyo, Reach: "dead", Since: now.Add(-time.Minute), MTU: 1232}},
 		Moves: []rescue.Move{{Client: netip.MustParsePrefix("203.0.113.0/24"), From: nyc, Reason: "drained", At: now.Add(-7 * time.Second), Packets: 17}},
 	}}}
 	table := tableOf(t, s, now)
@@ -83,7 +84,7 @@ func TestStatusShowsQUIC(t *testing.T) {
 	}
 	whole := strings.Join(lines, "\n")
 	for _, want := range []string{
-		"QUIC 443 WITH REGION REACH FOR STATE RTT MTU SENT ON CAME REPLIES THROUGH IT THROUGH US\n198.51.100.18 nyc up 1m0s draining 80.5 ms 1452 17 3 2 1",
+		"QUIC 443 WITH REGION REACH FOR STATE RTT MTU SENT/CAME REPLIES LATEST\n198.51.100.18 nyc up 1m0s draining 80.5 ms 1452 17/3 2/1 3s ago\n2001:db8:1234:5678::2 tyo dead 1m0s - - - 0/0 0/0 -",
 		"LIMITS DIFFER at 198.51.100.18", "CLOCK DIFFERS at 198.51.100.18",
 		"CLIENTS OF EDGE WHY FIRST SEEN HERE PACKETS\n203.0.113.0/24 198.51.100.18 drained 7s ago 17",
 	} {

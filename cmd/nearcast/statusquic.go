@@ -26,12 +26,13 @@ type quicPeerView struct {
 	Reach            string    `json:"reach"`
 	Since            time.Time `json:"since"`
 	State            string    `json:"state"`
-	RTT              float64   `json:"rtt_seconds"`
+	RTT              float64   `json:"rtt_ms"`
 	MTU              int       `json:"mtu"`
 	ForwardedOut     uint64    `json:"forwarded_out"`
 	ForwardedIn      uint64    `json:"forwarded_in"`
 	ReturnedOut      uint64    `json:"returned_out"`
 	ReturnedIn       uint64    `json:"returned_in"`
+	LastPacket       time.Time `json:"last_packet"`
 	ParametersDiffer bool      `json:"parameters_differ"`
 	ClockDiffers     bool      `json:"clock_differs"`
 }
@@ -51,21 +52,33 @@ func (st *statusView) writeQUIC(w io.Writer, now time.Time) {
 		if len(q.Peers) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "\nQUIC %d WITH\tREGION\tREACH\tFOR\tSTATE\tRTT\tMTU\tSENT ON\tCAME\tREPLIES THROUGH IT\tTHROUGH US\n", q.Port)
+		fmt.Fprintf(w, "\nQUIC %d WITH\tREGION\tREACH\tFOR\tSTATE\tRTT\tMTU\tSENT/CAME\tREPLIES\tLATEST\n", q.Port)
 		for _, p := range q.Peers {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f ms\t%d\t%d\t%d\t%d\t%d\n", p.Address, p.Region, p.Reach, since(now, p.Since), cmp.Or(p.State, "-"),
-				p.RTT*1000, p.MTU, p.ForwardedOut, p.ForwardedIn, p.ReturnedOut, p.ReturnedIn)
+			p.write(w, now)
 		}
 		for _, p := range q.Peers {
 			if p.ParametersDiffer {
-				fmt.Fprintf(w, "LIMITS DIFFER at %s: clients of one can't resume with early data at the other\n", p.Address)
+				fmt.Fprintf(w, "LIMITS DIFFER at %s: early data of its clients is refused here; see max_streams, max_header_size, early_data\n", p.Address)
 			}
 			if p.ClockDiffers {
-				fmt.Fprintf(w, "CLOCK DIFFERS at %s: keys change with the day\n", p.Address)
+				fmt.Fprintf(w, "CLOCK DIFFERS at %s: it has another date, and with it other keys\n", p.Address)
 			}
 		}
 		q.writeMoves(w, now)
 	}
+}
+
+// write prints what is known, and packets as those that went to the other edge and those that came from it.
+func (p *quicPeerView) write(w io.Writer, now time.Time) {
+	rtt, mtu, latest := "-", "-", "-"
+	if p.RTT > 0 {
+		rtt, mtu = fmt.Sprintf("%.1f ms", p.RTT), fmt.Sprint(p.MTU)
+	}
+	if !p.LastPacket.IsZero() {
+		latest = since(now, p.LastPacket) + " ago"
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d/%d\t%d/%d\t%s\n", p.Address, p.Region, p.Reach, since(now, p.Since), cmp.Or(p.State, "-"),
+		rtt, mtu, p.ForwardedOut, p.ForwardedIn, p.ReturnedOut, p.ReturnedIn, latest)
 }
 
 func (q *quicView) writeMoves(w io.Writer, now time.Time) {

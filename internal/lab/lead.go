@@ -122,6 +122,16 @@ func (l *Lab) strict(edge string, on bool) error {
 	return Namespace(Router, s.Region.Name).Sysctl(map[string]string{"net/ipv4/conf/" + s.device() + "/rp_filter": value})
 }
 
+// What a router spreads IPv4 flows over several edges by, fib_multipath_hash_policy.
+const (
+	byAddresses = "0"
+	byPorts     = "1" // too, as the lab has it
+)
+
+func (l *Lab) spread(name, by string) error {
+	return Namespace(Router, name).Sysctl(map[string]string{"net/ipv4/fib_multipath_hash_policy": by})
+}
+
 // translate puts a translation of ports in front of a region's client.
 func (l *Lab) translate(ctx context.Context, name string) error {
 	_, err := Namespace(Client, name).Command(ctx, fmt.Sprintf(noTable+rebindTable, "rebind"), "nft", "-f", "-")
@@ -141,13 +151,13 @@ func (l *Lab) translated(ctx context.Context, name string) (int, error) {
 	return strings.Count(elements, ",") + 1, nil
 }
 
-// undo removes whatever deafen, strict, translate and Lead have left.
+// undo removes whatever deafen, strict, spread, translate and Lead have left.
 func (l *Lab) undo(ctx context.Context) error {
 	errs := []error{l.followAll()}
 	for _, name := range Regions() {
 		_, err := Namespace(Client, name).Command(ctx, fmt.Sprintf(noTable, "rebind"), "nft", "-f", "-")
 		_, ferr := Namespace(Router, name).Command(ctx, fmt.Sprintf(noTable, "deaf"), "nft", "-f", "-")
-		errs = append(errs, err, ferr)
+		errs = append(errs, err, ferr, l.spread(name, byPorts))
 	}
 	for _, s := range allSites() {
 		errs = append(errs, l.strict(s.Name(), false))

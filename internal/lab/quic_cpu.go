@@ -1,18 +1,21 @@
 package lab
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -73,7 +76,58 @@ func (r *quicRun) computed(ctx context.Context) (survival.Sample, error) {
 		}
 		halves[i] = half{now.owner - before.owner, now.other - before.other, now.forwarded - before.forwarded}
 	}
-	return priceOf(halves[0], halves[1]), up.close()
+	sample := priceOf(halves[0], halves[1])
+	if err := up.close(); err != nil {
+		return sample, err
+	}
+	sample[survival.Network], err = r.plainPrice(ctx)
+	return sample, err
+}
+
+// plainPrice is how many microseconds it takes to do nothing but send a datagram of the tunnel's size from the other edge's namespace to the owner's, as often as
+// in the measurement. Here a sender's system call walks the packet through the router's namespace too, which no edge on a machine of its own does.
+func (r *quicRun) plainPrice(ctx context.Context) (float64, error) {
+	const overhead = 64 // octets of the tunnel's own
+	from, err := site(edgeName(away))
+	if err != nil {
+		return 0, err
+	}
+	to, err := site(edgeName(quicRegion))
+	if err != nil {
+		return 0, err
+	}
+	_, _, to4, _ := to.addresses()
+	socket, err := Namespace(Edge, from.Name()).ListenUDP("udp4", nil)
+	if err != nil {
+		return 0, err
+	}
+	defer socket.Close()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	datagram, sent := make([]byte, cpuPacket+overhead), 0
+	discard := netip.AddrPortFrom(to4, 9)
+	var spent float64
+	for begun := time.Now(); time.Since(begun) < cpuTime/4; {
+		before, err := ranFor("/proc/thread-self/schedstat")
+		if err != nil {
+			return 0, err
+		}
+		for range int(float64(cpuRate) / cpuPacket * cpuTick.Seconds()) {
+			if _, err := socket.WriteToUDPAddrPort(datagram, discard); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+				return 0, err
+			}
+			sent++
+		}
+		now, err := ranFor("/proc/thread-self/schedstat")
+		if err != nil {
+			return 0, err
+		}
+		spent += now - before
+		if err := pause(ctx, cpuTick); err != nil {
+			return 0, err
+		}
+	}
+	return spent / float64(sent), nil
 }
 
 // priceOf is the sample of two halves.
@@ -110,21 +164,30 @@ func computedBy(id process.ID) (float64, error) {
 	}
 	sum := 0.0
 	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
+		ran, err := ranFor(name)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue // a thread that has just ended
 		}
-		fields := bytes.Fields(data)
-		if len(fields) == 0 {
-			return 0, fmt.Errorf("%s is empty", name)
-		}
-		ns, err := strconv.ParseFloat(string(fields[0]), 64)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", name, err)
+			return 0, err
 		}
-		sum += ns / 1000
+		sum += ran
 	}
 	return sum, nil
+}
+
+// ranFor reads the schedstat of a thread.
+func ranFor(file string) (microseconds float64, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	ns, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", file, err)
+	}
+	return ns / 1000, nil
 }
 
 // upload is a request with a body that has no end before close.

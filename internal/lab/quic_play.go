@@ -136,11 +136,11 @@ func playFlipped(ctx context.Context, r *quicRun) error {
 	if err := r.lab.Follow(quicRegion, r.service); err != nil {
 		return err
 	}
-	for _, policy := range []string{"0", "1", "0", "1"} { // by addresses; by ports too, as the lab has it
+	for _, by := range []string{byAddresses, byPorts, byAddresses, byPorts} {
 		if err := pause(ctx, apart); err != nil {
 			return err
 		}
-		if err := Namespace(Router, quicRegion).Sysctl(map[string]string{"net/ipv4/fib_multipath_hash_policy": policy}); err != nil {
+		if err := r.lab.spread(quicRegion, by); err != nil {
 			return err
 		}
 	}

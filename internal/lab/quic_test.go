@@ -201,6 +201,16 @@ func TestComputedBy(t *testing.T) {
 	}
 }
 
+func TestStoodStill(t *testing.T) {
+	runs := []survival.Run{{Client: "a"}, {Client: "b", Sample: survival.Sample{survival.Stalled: 150}}}
+	if stoodStill(runs) {
+		t.Error("150 ms are nothing")
+	}
+	if runs[1].Sample[survival.Stalled] = 250; !stoodStill(runs) {
+		t.Error("250 ms are too much")
+	}
+}
+
 // A paced body gives its octets at even times, and ends when it is told to.
 func TestPacedBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

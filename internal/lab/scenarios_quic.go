@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"nearcast/internal/lab/survival"
@@ -11,18 +12,6 @@ import (
 
 // gatePatience is short: what is not back by then is not back within any bound.
 const gatePatience = 2 * time.Second
-
-// replays is how often an event is played again in which the machine stood still for so long that edges took each other for dead.
-const replays = 2
-
-func stoodStill(runs []survival.Run) bool {
-	for _, r := range runs {
-		if r.Sample[survival.Stalled] > 200 { // of fleet.quic.dead_after, 300 ms
-			return true
-		}
-	}
-	return false
-}
 
 // survived is a scenario that plays events once under real clients, and judges them by those targets that do not depend on how fast the machine
 // is. It has a row for each event.
@@ -60,7 +49,9 @@ func (r *Row) survive(e survival.Event, runs []survival.Run) error {
 	for _, run := range runs {
 		r.Requests += int(run.Sample[survival.Requests])
 		r.Failed += int(run.Sample[survival.Failed])
-		r.Longest = max(r.Longest, time.Duration(run.Sample[survival.Gap]*float64(time.Millisecond)))
+		if slices.ContainsFunc(e.Targets, func(t survival.Target) bool { return t.Metric == survival.Gap && slices.Contains(t.Of, run.Client) }) {
+			r.Longest = max(r.Longest, time.Duration(run.Sample[survival.Gap]*float64(time.Millisecond)))
+		}
 		if err := judgeSurvival(e, run); err != nil {
 			errs = append(errs, fmt.Errorf("%s, %s: %w", e.Name, run.Client, err))
 			if run.Lost != "" {

@@ -22,7 +22,8 @@ type ListenConfig struct {
 	TLS bool `yaml:"tls"`
 	// HTTP3 serves HTTP/3 on the UDP port of the same number. Default: true where TLS is and ProxyProtocol is not.
 	HTTP3 *bool `yaml:"http3"`
-	// QUICSockets is how many UDP sockets serve HTTP/3, each by threads of its own. 0, the default: one a core, 8 at most.
+	// QUICSockets is how many UDP sockets serve HTTP/3, each by threads of its own. 0, the default: one for two cores, 8 at most. One reads more than
+	// a core can send, and each further one makes smaller batches of what comes.
 	QUICSockets int `yaml:"quic_sockets"`
 	// AltSvcMaxAge is how long clients may remember that HTTP/3 is here (RFC 7838 §3.1), to the second. 0: they are not told. Default: a day.
 	AltSvcMaxAge *time.Duration `yaml:"alt_svc_max_age"`
@@ -50,7 +51,7 @@ func (c *ListenConfig) quicSockets() int {
 	if c.QUICSockets > 0 {
 		return c.QUICSockets
 	}
-	return min(runtime.GOMAXPROCS(0), maxOwnSockets)
+	return max(1, min(runtime.GOMAXPROCS(0)/2, maxOwnSockets))
 }
 
 // altSvc is the Alt-Svc value for what is served on a port; "" for none.

@@ -27,7 +27,7 @@ func (c *ListenConfig) Validate(report func(key, fault string)) {
 		report("http3", "is not possible with proxy_protocol: no load balancer can say in UDP whose packets it sends")
 	}
 	if c.QUICSockets < 0 || c.QUICSockets > cid.MaxWorkers {
-		report("quic_sockets", "must be from 1 to "+strconv.Itoa(cid.MaxWorkers)+", or 0 for one a core")
+		report("quic_sockets", "must be from 1 to "+strconv.Itoa(cid.MaxWorkers)+", or 0 for one for two cores")
 	}
 	if c.QUICSockets > 0 && !c.ServeHTTP3() {
 		report("quic_sockets", "is for HTTP/3, which this listener does not serve")

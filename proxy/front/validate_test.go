@@ -57,13 +57,13 @@ func TestListenValidate(t *testing.T) {
 }
 
 func TestNumberOfQUICSockets(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(7))
 	for n, want := range map[int]int{0: 3, 1: 1, 32: 32} {
 		if got := (&ListenConfig{QUICSockets: n}).quicSockets(); got != want {
 			t.Errorf("quic_sockets %d: %d, want %d", n, got, want)
 		}
 	}
-	runtime.GOMAXPROCS(maxOwnSockets + 1)
+	runtime.GOMAXPROCS(2*maxOwnSockets + 2)
 	if got := (&ListenConfig{}).quicSockets(); got != maxOwnSockets {
 		t.Errorf("with many cores: %d", got)
 	}

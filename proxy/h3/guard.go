@@ -82,7 +82,7 @@ type admission struct {
 
 // begin counts a handshake in, unless the owner does not want it.
 func (s *Server) begin(client netip.AddrPort, proved bool) (*admission, error) {
-	if !s.guard.Begin() {
+	if !s.guard.Begin(client) {
 		return nil, errHalfOpen
 	}
 	if admit := s.cfg.Events.Admit; admit != nil && !admit(client) {

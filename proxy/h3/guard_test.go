@@ -16,7 +16,7 @@ import (
 // press makes s believe in n more handshakes in progress, or -n fewer.
 func press(s *Server, n int) {
 	for range n {
-		s.guard.Begin()
+		s.guard.Begin(netip.AddrPort{})
 	}
 	for range -n {
 		s.guard.End()
@@ -117,7 +117,7 @@ func TestClientsComeInAfterTheyWereShed(t *testing.T) {
 	for n := uint16(0); g.Initial(time.Now(), flood.Packet{From: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), n), ID: make([]byte, 8)}) == flood.Passed; n++ {
 	}
 	r := start(t, ok, Config{Guard: g})
-	if resp, err := r.get(t); err != nil || resp.StatusCode != 200 {
+	if resp, err := r.getFrom(t, elsewhere); err != nil || resp.StatusCode != 200 {
 		t.Fatalf("got %v, %v", resp, err)
 	}
 	for metric, least := range map[string]uint64{`nearcast_quic_initials_total{result="shed_all"}`: 2, "nearcast_quic_retries_total": 1} {
@@ -126,6 +126,29 @@ func TestClientsComeInAfterTheyWereShed(t *testing.T) {
 		}
 	}
 	eventually(t, "the handshake is over", func() bool { return g.HalfOpen() == 0 })
+}
+
+// TestAFloodDoesNotKeepTheEdgeFromItself: nothing is left for anybody, and a handshake from a loopback address is begun at once, without a Retry. Else the
+// edge would find itself dead, and take back its routes.
+func TestAFloodDoesNotKeepTheEdgeFromItself(t *testing.T) {
+	set := metrics.NewSet()
+	g := flood.New(flood.Limits{Prefix: flood.Rate{PerSecond: 1, Burst: 1}, All: flood.Rate{PerSecond: 1, Burst: 1}, RetryAbove: 1, HalfOpen: 2}, time.Now(), flood.NewMetrics(set))
+	from := netip.MustParseAddrPort("192.0.2.1:1")
+	for g.Begin(from) {
+	}
+	r := start(t, ok, Config{Guard: g})
+	for range 3 {
+		if resp, err := r.get(t); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+	}
+	for _, metric := range []string{`nearcast_quic_initials_total{result="shed_all"}`, `nearcast_quic_initials_total{result="shed_prefix"}`,
+		`nearcast_quic_initials_total{result="half_open"}`, "nearcast_quic_retries_total"} {
+		if n := set.GetOrCreateCounter(metric).Get(); n != 0 {
+			t.Errorf("%s is %d", metric, n)
+		}
+	}
+	eventually(t, "the handshakes are over", func() bool { return g.HalfOpen() == 2 })
 }
 
 func TestHandshakesInProgressAreBounded(t *testing.T) {

@@ -2,6 +2,7 @@ package h3
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -111,8 +112,15 @@ func (s *socket) forget(epoch keys.Epoch) (gone []*generation) {
 	return gone
 }
 
-// age is how far apart two epochs are: the clock may have been set.
-func age(a, b keys.Epoch) int { return max(int(int32(a-b)), int(int32(b-a))) }
+// age is how old a generation is, in epochs. The connection IDs of one that is ahead by more than the next epoch are read no more, as if it were too
+// old: the clock was set back.
+func age(of, now keys.Epoch) int {
+	old := int(int32(now - of))
+	if old < -1 {
+		return math.MaxInt
+	}
+	return max(old, -old)
+}
 
 // eachAged does something to the connections of generations that are older than that.
 func (s *Server) eachAged(epoch keys.Epoch, than int, do func(*conn)) {

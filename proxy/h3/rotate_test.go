@@ -127,7 +127,7 @@ func (m *meddler) ReadFrom(p []byte) (int, net.Addr, error) {
 // dialThrough connects, and calls do between the server's first answer and what the client says to it.
 func (r *running) dialThrough(t *testing.T, do func(), cfg *quic.Config) *quic.Conn {
 	t.Helper()
-	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: elsewhere})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,6 +301,31 @@ func TestTheClockIsSetBack(t *testing.T) {
 	}
 	if got := c.ages(r.Server); fmt.Sprint(got) != "[[0 -1 1]]" {
 		t.Errorf("generations of %v days", got)
+	}
+}
+
+// TestTheClockIsSetFarBack: nobody reads the connection IDs of the connections that there are any more, so their clients are told at once, and need not
+// wait until they time out.
+func TestTheClockIsSetFarBack(t *testing.T) {
+	for _, days := range []int64{-2, -cid.EpochsRead, -100} {
+		var c calendar
+		r := startOn(t, portOf(t, 2), ok, Config{now: c.now})
+		qc := r.dial(t)
+		if _, err := ask(t, qc, request("GET")); err != nil {
+			t.Fatal(err)
+		}
+		c.turn(r.Server, days)
+		select {
+		case <-qc.Context().Done():
+		case <-time.After(patience):
+			t.Errorf("%d days: still open", days)
+		}
+		if got := c.ages(r.Server); fmt.Sprint(got) != "[[0] [0]]" {
+			t.Errorf("%d days: generations of %v days", days, got)
+		}
+		if _, err := r.get(t); err != nil {
+			t.Errorf("%d days: %v", days, err)
+		}
 	}
 }
 

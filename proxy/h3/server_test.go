@@ -141,10 +141,27 @@ func (r *running) dial(t testing.TB) *quic.Conn {
 	return qc
 }
 
-// get sends one request on a connection of its own.
+// get sends one request on a connection of its own, from where the edge asks itself.
 func (r *running) get(t *testing.T) (*http.Response, error) {
 	t.Helper()
+	return r.getFrom(t, net.IPv4(127, 0, 0, 1))
+}
+
+// elsewhere is an address of this machine that no edge asks itself from.
+var elsewhere = net.IPv4(127, 0, 0, 2)
+
+func (r *running) getFrom(t *testing.T, client net.IP) (*http.Response, error) {
+	t.Helper()
+	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	below := &quic.Transport{Conn: udp}
+	defer func() { below.Close(); udp.Close() }()
 	tr := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	tr.Dial = func(ctx context.Context, _ string, tlsCfg *tls.Config, cfg *quic.Config) (*quic.Conn, error) {
+		return below.DialEarly(ctx, r.udp().LocalAddr(), tlsCfg, cfg)
+	}
 	defer tr.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -370,7 +387,7 @@ func TestManyHandshakesMustProveTheirAddress(t *testing.T) {
 	if !r.sockets[0].current().tr.VerifySourceAddress(nil) {
 		t.Error("asked for none under load")
 	}
-	if resp, err := r.get(t); err != nil || resp.StatusCode != 200 {
+	if resp, err := r.getFrom(t, elsewhere); err != nil || resp.StatusCode != 200 {
 		t.Errorf("an honest client got %v, %v", resp, err)
 	}
 	press(r.Server, -retryAbove)

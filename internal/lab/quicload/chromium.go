@@ -10,7 +10,7 @@ import (
 	"nearcast/internal/lab/browser"
 )
 
-// chromium is Debian's, headless, with a page that makes requests. It uses QUIC from the first one on, and never TCP instead; or TCP alone.
+// chromium is Debian's, headless, with a page that makes requests. It is told to use QUIC from the first one on, or TCP alone.
 type chromium struct{ onlyTCP bool }
 
 func (c chromium) Name() string {

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// patience is for a client's whole test. On a machine that is very busy a browser takes half a minute to start, and one test starts two.
+const patience = 3 * time.Minute
+
 // eachClient runs a test for every client that is there. Clients take turns with their one server.
 func eachClient(t *testing.T, f func(t *testing.T, ctx context.Context, c Client)) {
 	for _, c := range Clients() {
@@ -16,7 +19,7 @@ func eachClient(t *testing.T, f func(t *testing.T, ctx context.Context, c Client
 			if err := c.Available(); err != nil {
 				t.Skipf("SKIPPED: needs %v; make setup installs it", err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			f(t, ctx, c)
 		})

@@ -1,7 +1,6 @@
 package survival
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -20,6 +19,8 @@ type Report struct {
 	Runs    []Run
 	Took    time.Duration
 	Machine string // in words
+	// Replayed is how many runs are not in here, because the machine stood still in them and they were played again.
+	Replayed int
 }
 
 // cell is the runs of a client in an event.
@@ -162,6 +163,9 @@ func (r Report) how() string {
 	if r.Machine != "" {
 		s += " " + r.Machine
 	}
+	if r.Replayed > 0 {
+		s += fmt.Sprintf(" %d runs in which the machine stood still were played again.", r.Replayed)
+	}
 	return s
 }
 
@@ -254,53 +258,4 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// WriteJSON writes every sample and the verdicts for programs. Times are in milliseconds, those of a datagram in microseconds.
-func (r Report) WriteJSON(w io.Writer) error {
-	type verdict struct {
-		Target string   `json:"target"`
-		Met    bool     `json:"met"`
-		Figure *float64 `json:"figure"`
-	}
-	type row struct {
-		Event    string    `json:"event"`
-		Client   string    `json:"client"`
-		Samples  []Sample  `json:"samples"`
-		Verdicts []verdict `json:"verdicts"`
-		Errors   []string  `json:"errors,omitempty"`
-		Met      bool      `json:"met"`
-	}
-	out := struct {
-		Rows    []row   `json:"rows"`
-		Rate    float64 `json:"requests_per_second"`
-		Took    float64 `json:"took_seconds"`
-		Machine string  `json:"machine,omitempty"`
-		Met     bool    `json:"met"`
-	}{[]row{}, r.Rate, r.Took.Seconds(), r.Machine, !r.Missed()}
-	for _, e := range r.Events {
-		for _, c := range r.cells(e) {
-			j := row{Event: e.Name, Client: c.client, Samples: []Sample{}, Verdicts: []verdict{}, Met: c.met()}
-			for _, run := range c.runs {
-				if run.Sample != nil {
-					j.Samples = append(j.Samples, run.Sample)
-				}
-			}
-			for _, v := range c.verdicts {
-				jv := verdict{Target: v.Target.String(), Met: v.Met}
-				if !v.None {
-					jv.Figure = &v.Figure
-				}
-				j.Verdicts = append(j.Verdicts, jv)
-			}
-			for _, err := range c.errors() {
-				j.Errors = append(j.Errors, oneLine(err))
-			}
-			out.Rows = append(out.Rows, j)
-		}
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(out)
 }

@@ -33,6 +33,7 @@ const (
 	Resets     Metric = "resets"             // stateless resets sent by edges, all clients
 	Sender     Metric = "forwarding_sender"  // microseconds of CPU for a datagram at the edge that sends it on
 	Owner      Metric = "forwarding_owner"   // the same at the edge that has the connection
+	Network    Metric = "plain_sender"       // microseconds of CPU to send such a datagram and do nothing else, in the lab's network
 	Datagrams  Metric = "measured_datagrams" // that those two are of
 )
 
@@ -69,6 +70,7 @@ var facts = []struct {
 	{Resets, "stateless resets", count, true},
 	{Sender, "CPU to send a datagram on", microseconds, true},
 	{Owner, "CPU to take one that was sent on", microseconds, true},
+	{Network, "CPU to send one at all here", microseconds, true},
 	{Datagrams, "datagrams measured", count, true},
 }
 

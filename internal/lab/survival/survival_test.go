@@ -15,7 +15,7 @@ func report() Report {
 	death := Event{Name: "death", Does: "kill -9", Holds: "clients come back", Clients: []string{"browser"},
 		Targets: []Target{{Metric: Early, AtLeast: 1, Of: []string{"browser", "library"}}}}
 	return Report{
-		Events: []Event{move, death}, Clients: []string{"browser", "library", "tcp"}, Rate: 30, Took: 2 * time.Minute,
+		Events: []Event{move, death}, Clients: []string{"browser", "library", "tcp"}, Rate: 30, Took: 2 * time.Minute, Replayed: 3,
 		Runs: []Run{
 			{Event: "move", Client: "browser", Sample: Sample{Gap: 100, Failed: 0, Requests: 90}},
 			{Event: "move", Client: "browser", Sample: Sample{Gap: 160, Failed: 0, Requests: 91}},
@@ -34,7 +34,7 @@ func TestTableSaysWhatWasMissed(t *testing.T) {
 	for _, want := range []string{
 		"100 / 160 ms, 0 of 181, MISSED", "≥ 4000 ms, 2 of 90, 1 new, MISSED", "300 ms, 7 of 90", "400 ms, 0 of 90, MISSED",
 		"browser: failed ≤ 0: met, 0\n", "browser: gap ≤ 150 ms: MISSED, 160 ms", "library: failed ≤ 0: MISSED, 2", "library, run 1: 2 requests failed",
-		"browser: connections begun with 0-RTT ≥ 1: met, 1", "browser, run 1: a fault; of two lines", "30 requests a second", "0 of 2 as they must be",
+		"browser: connections begun with 0-RTT ≥ 1: met, 1", "browser, run 1: a fault; of two lines", "30 requests a second", "3 runs in which the machine stood still", "0 of 2 as they must be",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
@@ -106,7 +106,7 @@ func TestMissed(t *testing.T) {
 }
 
 func TestEveryMetricIsInTheFacts(t *testing.T) {
-	for _, m := range []Metric{Requests, Failed, Gap, Beyond, Renewed, Unanswered, Early, Took, Stall, Ports, OverTCP, Stalled, Forwarded, Returned, Resets, Sender, Owner, Datagrams} {
+	for _, m := range []Metric{Requests, Failed, Gap, Beyond, Renewed, Unanswered, Early, Took, Stall, Ports, OverTCP, Stalled, Forwarded, Returned, Resets, Sender, Owner, Network, Datagrams} {
 		if m.index() < 0 {
 			t.Errorf("%s has no title", m)
 		}

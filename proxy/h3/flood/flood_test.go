@@ -70,7 +70,7 @@ func (w *world) spoof(p Packet) {
 		return
 	}
 	w.passed++
-	if w.g.Verify(w.now, p.From) || !w.g.Begin() {
+	if w.g.Verify(w.now, p.From) || !w.g.Begin(p.From) {
 		return
 	}
 	w.handshakes++
@@ -131,7 +131,7 @@ func (v *visitor) retry() {
 }
 
 func (v *visitor) begin(proved bool, datagrams int) {
-	if v.begun || datagrams < 2 || !v.w.g.Begin() {
+	if v.begun || datagrams < 2 || !v.w.g.Begin(v.from) {
 		return
 	}
 	v.begun = true

@@ -18,6 +18,8 @@
 // comes in with its first retransmission, after 0.2 to 1 s. An attacker who sends every packet twice pays double for packets that clients still
 // come before with their next; one who sends it more often is one of many.
 //
+// Something is kept for the machine itself, which asks whether it answers: see ownRate.
+//
 // All tables have a fixed size; deciding allocates nothing and takes no lock.
 package flood
 
@@ -88,6 +90,7 @@ type Guard struct {
 
 	prefixes prefixes
 	all      bucket
+	own      bucket // see ownRate
 	shed     memory // flights
 	passed   memory // flights, and the paths of handshakes
 	known    memory // addresses
@@ -99,7 +102,7 @@ func New(l Limits, now time.Time, m *Metrics) *Guard {
 	if m == nil {
 		m = NewMetrics(nil)
 	}
-	g := &Guard{limits: l, start: now, seed: maphash.MakeSeed(), m: m, prefixes: newPrefixes(l.Prefix), all: bucket{shape: newShape(l.All)},
+	g := &Guard{limits: l, start: now, seed: maphash.MakeSeed(), m: m, prefixes: newPrefixes(l.Prefix), all: bucket{shape: newShape(l.All)}, own: bucket{shape: newShape(ownRate)},
 		shed: newMemory(shedSize), passed: newMemory(passedSize), known: newMemory(knownSize)}
 	m.watch(g)
 	return g
@@ -185,6 +188,8 @@ func (g *Guard) trusts(at tick, from netip.AddrPort, c class) class {
 func (g *Guard) pay(now time.Time, from netip.AddrPort, c class) Verdict {
 	t, prefix := int64(now.Sub(g.start)), g.prefix(from)
 	switch {
+	case own(from) && g.own.take(t, persistent):
+		return Passed
 	case g.limits.HalfOpen > 0 && g.halfOpen.Load() >= int64(g.limits.HalfOpen):
 		return ShedHalfOpen
 	case !g.prefixes.has(prefix, t, c):
@@ -216,13 +221,20 @@ func (g *Guard) Verify(now time.Time, from netip.AddrPort) bool {
 }
 
 func (g *Guard) retries(now time.Time, from netip.AddrPort) bool {
+	if own(from) {
+		return false
+	}
 	t := int64(now.Sub(g.start))
 	return g.limits.RetryAbove > 0 && g.halfOpen.Load() >= int64(g.limits.RetryAbove) || g.all.pressed(t) || g.prefixes.pressed(g.prefix(from), t)
 }
 
 // Begin counts a handshake in; false when there are as many as may be. End counts it out.
-func (g *Guard) Begin() bool {
-	if n := g.halfOpen.Add(1); g.limits.HalfOpen > 0 && n > int64(g.limits.HalfOpen) {
+func (g *Guard) Begin(from netip.AddrPort) bool {
+	most := int64(g.limits.HalfOpen)
+	if own(from) {
+		most += ownHalfOpen
+	}
+	if n := g.halfOpen.Add(1); g.limits.HalfOpen > 0 && n > most {
 		g.halfOpen.Add(-1)
 		g.m.full.Inc()
 		return false
@@ -239,6 +251,10 @@ func (g *Guard) HalfOpen() int { return int(g.halfOpen.Load()) }
 // Proved says that a client has proved its address: once for each handshake.
 func (g *Guard) Proved(now time.Time, from netip.AddrPort) {
 	t := int64(now.Sub(g.start))
+	if own(from) {
+		g.own.give(t)
+		return
+	}
 	g.all.give(t)
 	g.prefixes.give(g.prefix(from), t)
 	g.keep(&g.known, g.m.forgotKnown, g.address(from), g.ticks(now), 0, proof)

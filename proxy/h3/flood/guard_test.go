@@ -148,11 +148,11 @@ func TestHalfOpenIsBounded(t *testing.T) {
 		if g.Verify(start, here) != (i >= 2) {
 			t.Errorf("with %d half-open: Retry is wrong", i)
 		}
-		if !g.Begin() {
+		if !g.Begin(here) {
 			t.Fatal("refused too early")
 		}
 	}
-	if g.Begin() {
+	if g.Begin(here) {
 		t.Error("one too many")
 	}
 	want(t, "a new one", g.Initial(start, Packet{From: here, ID: one(2)}), ShedHalfOpen)
@@ -164,6 +164,53 @@ func TestHalfOpenIsBounded(t *testing.T) {
 	want(t, "a new one, after an end", g.Initial(start.Add(time.Second), Packet{From: here, ID: one(2)}), Passed)
 }
 
+// TestTheEdgeReachesItself whatever is used up: all of the buckets, in any class, the handshakes in progress, and the memory of flights.
+func TestTheEdgeReachesItself(t *testing.T) {
+	for _, address := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1"} {
+		itself := netip.MustParseAddr(address)
+		l := usual
+		l.HalfOpen = 300
+		g := New(l, start, nil)
+		for range l.HalfOpen {
+			g.Begin(here)
+		}
+		now := start
+		for second := range 20 {
+			for n := range 40_000 { // from everywhere, each packet four times
+				p := Packet{From: addr(uint32(n/4)*2654435761, uint16(n/4)), ID: one(byte(second)), Token: true}
+				g.Initial(now, p)
+				if n%10_000 == 0 {
+					now = now.Add(250 * time.Millisecond)
+				}
+			}
+			p := Packet{From: netip.AddrPortFrom(itself, uint16(second)+1), ID: one(byte(second))}
+			for range 2 {
+				want(t, address, g.Initial(now, p), Passed)
+			}
+			if g.Verify(now, p.From) || !g.Begin(p.From) {
+				t.Errorf("%s: must prove itself, or is refused", address)
+			}
+			g.Proved(now, p.From)
+			g.End()
+		}
+		if g.HalfOpen() != l.HalfOpen || g.Begin(here) {
+			t.Errorf("%d handshakes in progress", g.HalfOpen())
+		}
+		// It has its bounds.
+		n := 0
+		for ; g.Begin(netip.AddrPortFrom(itself, 1)); n++ {
+		}
+		if n != ownHalfOpen {
+			t.Errorf("%s: %d handshakes beyond the limit", address, n)
+		}
+		for n = 0; n < 2*ownRate.Burst && g.Initial(now, Packet{From: netip.AddrPortFrom(itself, uint16(5000+n)), ID: one(1)}) == Passed; n++ {
+		}
+		if n != ownRate.Burst {
+			t.Errorf("%s: %d first packets at once", address, n)
+		}
+	}
+}
+
 // TestNoLimits lets everything through.
 func TestNoLimits(t *testing.T) {
 	g := New(Limits{}, start, nil)
@@ -172,7 +219,7 @@ func TestNoLimits(t *testing.T) {
 		if v := g.Initial(start, Packet{From: from, ID: one(byte(n))}); v != Passed {
 			t.Fatalf("%d: %v", n, v)
 		}
-		if g.Verify(start, here) || !g.Begin() {
+		if g.Verify(start, here) || !g.Begin(here) {
 			t.Fatal("a limit that is none")
 		}
 	}
@@ -214,7 +261,7 @@ func TestDecidingAllocatesNothing(t *testing.T) {
 		p.From = addr(uint32(n), uint16(n))
 		g.Initial(now, p)
 		g.Verify(now, p.From)
-		g.Begin()
+		g.Begin(p.From)
 		g.Proved(now, p.From)
 		g.End()
 	}); allocs != 0 {
@@ -231,7 +278,7 @@ func TestManyAtOnce(t *testing.T) {
 			for n := range 5000 {
 				p := Packet{From: addr(uint32(n), 1), ID: one(byte(i))}
 				g.Initial(start.Add(time.Duration(n)*time.Millisecond), p)
-				if g.Begin() {
+				if g.Begin(p.From) {
 					g.Proved(start, p.From)
 					g.End()
 				}

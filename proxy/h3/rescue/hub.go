@@ -136,7 +136,7 @@ func New(cfg Config, port uint16) *Hub {
 	h.from.Store(new(control))
 	for _, e := range cfg.Peers {
 		if e.Number == cfg.Self.Number || h.numbers[e.Number] != nil || len(h.peers) == maxPeers {
-			h.log.Warn("packets of an edge's QUIC connections can't be sent on: it has another edge's number, or is one too many", "edge", e.Address, "most", maxPeers)
+			h.log.Warn("packets of an edge's QUIC connections can't be sent on: it has another edge's number, or is one too many", "peer", e.Address, "most", maxPeers)
 			continue
 		}
 		h.addPeer(e)

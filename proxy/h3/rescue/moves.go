@@ -102,7 +102,7 @@ func (m *moves) second(now time.Time) {
 func (m *moves) list() []Move {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var l []Move
+	l := []Move{}
 	for i := range maxMoves {
 		v := m.latest[(m.next-1-i+2*maxMoves)%maxMoves]
 		if v == nil {

@@ -2,6 +2,7 @@ package rescue
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -51,7 +52,7 @@ func (h *Hub) Run(ctx context.Context) error {
 // the others' firewalls don't let in.
 func (h *Hub) chooseFrom() {
 	if err := bindable(h.cfg.Self.Address); err != nil {
-		h.log.Warn("the edge's own address is not one of this host's: other edges must expect its QUIC tunnel from another", "address", h.cfg.Self.Address, "err", err)
+		h.log.Warn("the edge's own address is not one of this host's: other edges must expect its QUIC tunnel from another", "address", h.cfg.Self.Address, "error", err)
 		return
 	}
 	h.from.Store(&control{local: h.cfg.Self.Address.Unmap()})
@@ -174,18 +175,8 @@ func (h *Hub) judge(now time.Time) (next time.Time) {
 
 // told logs what has become of a peer, and has its clients told.
 func (h *Hub) told(p *peer, old, v *view) {
-	log := h.log.With("edge", p.edge.Address, "region", p.edge.Region, "port", h.port)
-	switch {
-	case v.reach == dead && old.reach != dead && !v.deaf.IsZero():
-		log.Warn("another edge's QUIC listener does not hear us: its clients who come here are told to connect anew", "for", h.cfg.DeadAfter)
-	case v.reach == dead && old.reach != dead:
-		log.Warn("another edge's QUIC listener is not heard: its clients who come here are told to connect anew", "for", h.cfg.DeadAfter)
-	case v.reach == up && old.reach != up:
-		log.Info("another edge's QUIC listener is heard", "state", v.state)
-	case v.instance != old.instance:
-		log.Info("another edge's QUIC listener was started anew")
-	case v.state != old.state:
-		log.Info("another edge's QUIC listener is in another state", "state", v.state, "was", old.state)
+	if level, news := v.news(old); news != "" {
+		p.logger(h).Log(context.Background(), level, news, "state", v.state, "dead_after", h.cfg.DeadAfter)
 	}
 	if v.reach == dead || v.past != old.past || v.state == Gone {
 		select {
@@ -195,11 +186,17 @@ func (h *Hub) told(p *peer, old, v *view) {
 	}
 }
 
+// logger is for what is said of the peer. "edge" is this one, in every line.
+func (p *peer) logger(h *Hub) *slog.Logger {
+	return h.log.With("peer", p.edge.Address, "region", p.edge.Region, "port", h.port)
+}
+
 // compare warns of what should be the same on both edges.
 func (h *Hub) compare(p *peer, hello *tunnel.Hello, now time.Time) {
-	log := h.log.With("edge", p.edge.Address, "region", p.edge.Region, "port", h.port)
+	log := p.logger(h)
 	if differ := hello.Parameters != h.cfg.Parameters; p.parametersDiffer.Swap(differ) != differ && differ {
-		log.Warn("another edge has other limits for HTTP/3: a client that comes from there begins with requests that are refused, and loses a round trip; give all edges the same")
+		log.Warn("another edge has other limits for HTTP/3: a client that comes from there begins with requests that are refused, and loses a round trip; " +
+			"give all edges the same limits.max_streams, limits.max_header_size and tls.early_data, and the same version")
 	}
 	off := int64(hello.Epoch) - int64(keys.At(now))
 	near := now.Sub(keys.At(now).Start()) < keys.Length/24 || keys.At(now).Start().Add(keys.Length).Sub(now) < keys.Length/24

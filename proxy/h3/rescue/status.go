@@ -17,15 +17,15 @@ type Status struct {
 
 // PeerStatus is what is known of another edge. Times are zero, and numbers 0, while they are unknown.
 type PeerStatus struct {
-	Edge             uint32     `json:"edge"` // its number
+	Number           uint32     `json:"number"` // in connection IDs
 	Region           string     `json:"region"`
 	Address          netip.Addr `json:"address"`
-	Reach            string     `json:"reach"` // unknown, up or dead
+	Reach            string     `json:"reach"` // unknown, up, dead, or deaf: it is heard, and does not hear us
 	Since            time.Time  `json:"since"` // of reach
 	State            string     `json:"state"` // what it says: announcing, draining or gone
 	Instance         uint8      `json:"instance"`
-	RTT              float64    `json:"rtt_seconds"`
-	MTU              int        `json:"mtu"` // octets of the largest datagram
+	RTT              float64    `json:"rtt_ms"`
+	MTU              int        `json:"mtu"` // octets of the largest datagram; 1232 until a larger one is known to arrive
 	ForwardedOut     uint64     `json:"forwarded_out"`
 	ForwardedIn      uint64     `json:"forwarded_in"`
 	ReturnedOut      uint64     `json:"returned_out"`         // to clients of ours, through it
@@ -45,10 +45,13 @@ func (h *Hub) Status() Status {
 	for _, p := range h.peers {
 		v, said := p.view.Load(), p.link.Peer(now)
 		e := PeerStatus{
-			Edge: p.edge.Number, Region: p.edge.Region, Address: p.edge.Address, Reach: v.reach.String(), Since: v.since,
-			RTT: said.RTT.Seconds(), MTU: said.MTU,
+			Number: p.edge.Number, Region: p.edge.Region, Address: p.edge.Address, Reach: v.reach.String(), Since: v.since,
+			RTT: float64(said.RTT) / 1e6, MTU: said.MTU,
 			ForwardedIn: p.metrics.received.Get(), ReturnedOut: p.metrics.returnedOut.Get(), ReturnedIn: p.metrics.returned.Get(),
 			ParametersDiffer: p.parametersDiffer.Load(), ClockDiffers: p.clockDiffers.Load(),
+		}
+		if v.reach == dead && !v.deaf.IsZero() {
+			e.Reach = "deaf"
 		}
 		if v.heard {
 			e.State, e.Instance = v.state.String(), v.instance
