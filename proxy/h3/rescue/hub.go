@@ -7,6 +7,7 @@
 package rescue
 
 import (
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -100,6 +101,7 @@ type Hub struct {
 	flows   *table[flowKey, flow] // clients of others
 	homes   *table[Path, home]    // clients of ours
 	moves   *moves
+	away    *crowd // the clients in homes
 
 	sourceMu sync.Mutex // to change sources
 	sources  atomic.Pointer[[]*source]
@@ -131,6 +133,8 @@ func New(cfg Config, port uint16) *Hub {
 	}
 	h.flows = newTable[flowKey, flow](maxFlows, h.metrics.flowsFull)
 	h.homes = newTable[Path, home](maxHomes, h.metrics.homesFull)
+	h.away = &crowd{seed: maphash.MakeSeed()}
+	h.homes.noted = func(k Path, by int32) { h.away.place(k.Client).Add(by) }
 	h.moves = newMoves(cfg.Log, cfg.Self.Address, h.metrics.movesFull)
 	h.sources.Store(new([]*source))
 	h.from.Store(new(control))

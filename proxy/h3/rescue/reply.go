@@ -64,7 +64,11 @@ func (h *Hub) Home(worker uint8, m *ipv4.Message, id []byte) {
 	if h.homes.count.Load() == 0 {
 		return
 	}
-	k := h.lane(worker).pathOf(addrPort(m.Addr), parseControl(m.OOB[:m.NN]).local)
+	client := addrPort(m.Addr)
+	if h.away.lacks(client) {
+		return
+	}
+	k := h.lane(worker).pathOf(client, parseControl(m.OOB[:m.NN]).local)
 	s := h.homes.lock(k)
 	if v := s.m[k]; v != nil && string(v.id[:]) == string(id) {
 		h.homes.remove(s, k)
@@ -82,7 +86,7 @@ func (l *lane) pathOf(client netip.AddrPort, local netip.Addr) Path {
 
 // Away is for how long all packets of a client of ours have come by way of one other region; 0 when they have not.
 func (h *Hub) Away(k Path) time.Duration {
-	if h.homes.count.Load() == 0 {
+	if h.homes.count.Load() == 0 || h.away.lacks(k.Client) {
 		return 0
 	}
 	s := h.homes.lock(k)
@@ -100,8 +104,12 @@ func (h *Hub) Write(worker uint8, b, oob []byte, to *net.UDPAddr) (n, oobn int, 
 	if h.cfg.Reply == ReplyDirect || h.homes.count.Load() == 0 {
 		return 0, 0, nil, false
 	}
+	client := addrPort(to)
+	if h.away.lacks(client) {
+		return 0, 0, nil, false
+	}
 	l, c := h.lane(worker), parseControl(oob)
-	k := l.pathOf(addrPort(to), c.local)
+	k := l.pathOf(client, c.local)
 	s := h.homes.lock(k)
 	v := s.m[k]
 	if v == nil {

@@ -2,6 +2,7 @@ package rescue
 
 import (
 	"hash/maphash"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,9 +14,10 @@ const shards = 16
 // to find the oldest would cost more than the loss of one does.
 type table[K comparable, V any] struct {
 	seed  maphash.Seed
-	most  int          // in a shard
-	count atomic.Int64 // in all
-	full  counter      // how many were forgotten for a newer one
+	most  int                 // in a shard
+	count atomic.Int64        // in all
+	full  counter             // how many were forgotten for a newer one
+	noted func(k K, by int32) // told of what comes and goes; nil: nobody is
 	parts [shards]shard[K, V]
 }
 
@@ -46,20 +48,26 @@ func (t *table[K, V]) lock(k K) *shard[K, V] {
 func (t *table[K, V]) add(s *shard[K, V], k K, v *V) {
 	if len(s.m) >= t.most {
 		for old := range s.m {
-			delete(s.m, old)
+			t.remove(s, old)
 			break
 		}
 		t.full.Inc()
-		t.count.Add(-1)
 	}
 	s.m[k] = v
-	t.count.Add(1)
+	t.changed(k, 1)
 }
 
 // remove takes k out of the shard, which is locked and has it.
 func (t *table[K, V]) remove(s *shard[K, V], k K) {
 	delete(s.m, k)
-	t.count.Add(-1)
+	t.changed(k, -1)
+}
+
+func (t *table[K, V]) changed(k K, by int32) {
+	t.count.Add(int64(by))
+	if t.noted != nil {
+		t.noted(k, by)
+	}
 }
 
 // sweep removes those that over is true for.
@@ -78,6 +86,19 @@ func (t *table[K, V]) sweep(over func(*V) bool) {
 		s.mu.Unlock()
 	}
 }
+
+// crowd says of most clients that are not in it that they are not, without a lock that all cores take for each packet.
+type crowd struct {
+	seed maphash.Seed
+	here [1 << 14]atomic.Int32 // how many of those that are hashed to the place
+}
+
+func (c *crowd) place(client netip.AddrPort) *atomic.Int32 {
+	return &c.here[maphash.Comparable(c.seed, client)%uint64(len(c.here))]
+}
+
+// lacks reports that the client is not there; false when it may be.
+func (c *crowd) lacks(client netip.AddrPort) bool { return c.place(client).Load() == 0 }
 
 // rate lets so many a second pass, and some at once: the generic cell rate algorithm, whose whole state is the time at which the next would be
 // due if all came evenly. Safe for concurrent use.

@@ -1,6 +1,7 @@
 package rescue
 
 import (
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -179,5 +180,34 @@ func TestFirstAnswer(t *testing.T) {
 	heard := tunnel.Peer{Dead: true, LastHeard: start.Add(200 * time.Millisecond)}
 	if v = (&view{since: start}).next(heard, after, start.Add(350*time.Millisecond), false); v.reach != dead {
 		t.Errorf("heard once and silent since: %v", v.reach)
+	}
+}
+
+// TestCrowd: who has left a table, in whatever way, is not in its crowd any more, so that packets to him take no lock.
+func TestCrowd(t *testing.T) {
+	c := &crowd{seed: maphash.MakeSeed()}
+	full := new(metrics.Counter)
+	table := newTable[netip.AddrPort, int](64, full)
+	table.noted = func(k netip.AddrPort, by int32) { c.place(k).Add(by) }
+	client := func(i int) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(i)) }
+	for i := range 500 {
+		s := table.lock(client(i))
+		table.add(s, client(i), new(i))
+		if c.lacks(client(i)) {
+			t.Fatal("it lacks who has just come")
+		}
+		if i%3 == 0 {
+			table.remove(s, client(i))
+		}
+		s.mu.Unlock()
+	}
+	if full.Get() == 0 {
+		t.Error("nobody had to go")
+	}
+	table.sweep(func(*int) bool { return true })
+	for i := range c.here {
+		if n := c.here[i].Load(); n != 0 {
+			t.Fatalf("%d are left at place %d", n, i)
+		}
 	}
 }

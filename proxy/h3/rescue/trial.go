@@ -2,6 +2,7 @@ package rescue
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -36,6 +37,9 @@ func (h *Hub) Tried() (tried map[Path]struct{}) {
 	}
 	now := h.now()
 	ns := h.since(now)
+	if sources := *h.sources.Load(); len(sources) < maxSources && !slices.ContainsFunc(sources, func(s *source) bool { return s.unsure(now) }) {
+		return nil // each client's is one of them
+	}
 	for i := range h.homes.parts {
 		s := &h.homes.parts[i]
 		s.mu.Lock()
@@ -64,10 +68,14 @@ func (h *Hub) doubts(k Path, now time.Time) bool {
 	if s == nil {
 		return h.announced(k.Local)
 	}
+	return s.unsure(now) && h.direct(k, now)
+}
+
+// unsure reports whether packets are sent from the address, and nothing was seen to arrive lately.
+func (s *source) unsure(now time.Time) bool {
 	s.mu.Lock()
-	known := now.Sub(s.arrived) < arrivedLife
-	s.mu.Unlock()
-	return !known && h.direct(k, now)
+	defer s.mu.Unlock()
+	return now.Sub(s.arrived) >= arrivedLife && !now.Before(s.blocked)
 }
 
 // Trials are the connections that are being looked at. They are for one goroutine.
@@ -92,10 +100,11 @@ type trial struct {
 type verdict uint8
 
 const (
-	pending verdict = iota
-	arrives
-	vanishes
-	says // vanishes, and the client goes on talking
+	pending  verdict = iota
+	arrives          //
+	perhaps          // nothing was acknowledged, but no more was sent than what acknowledges the client's packets, and is not acknowledged itself
+	vanishes         // nothing was acknowledged, and the client says nothing
+	says             // nothing was acknowledged, and the client goes on talking
 )
 
 // Look takes what is known now of the connections of the clients that Tried returned; the keys tell connections apart.
@@ -115,7 +124,7 @@ func (t *Trials) Look(now time.Time, seen map[any]Sample) {
 		case arrives:
 			t.hub.arrive(s.Path, now)
 		default:
-			t.hub.vanish(s.Path, got == says, now)
+			t.hub.vanish(s.Path, got, now)
 		}
 	}
 	t.now = next
@@ -131,10 +140,13 @@ func (t *trial) judge(s *Sample, now time.Time) verdict {
 	case s.RTT != t.rtt && s.RTT != 0: // 0 is another path of the client's
 		return arrives
 	case now.Sub(t.settled) >= max(trialWait, trip) && s.Sent-t.sent >= trialSent:
-		if s.Received > t.received {
+		switch received := s.Received - t.received; {
+		case received == 0:
+			return vanishes
+		case s.Sent-t.sent > received:
 			return says
 		}
-		return vanishes
+		return perhaps
 	case now.Sub(t.began) > trialLimit:
 		*t = trial{began: now, sent: s.Sent, received: s.Received}
 	}
@@ -150,16 +162,19 @@ func (h *Hub) arrive(k Path, now time.Time) {
 	}
 }
 
-// vanish has the client answered through the tunnel, and if nobody else gets what is sent directly, all.
-func (h *Hub) vanish(k Path, talks bool, now time.Time) {
+// vanish has the client answered through the tunnel, and if that is sure, and nobody else gets what is sent directly, all.
+func (h *Hub) vanish(k Path, why verdict, now time.Time) {
 	s := h.homes.lock(k)
 	if v := s.m[k]; v != nil {
 		v.stuck = h.since(now.Add(stuckLife))
 	}
 	s.mu.Unlock()
+	if why == perhaps {
+		return
+	}
 	h.metrics.vanished.Inc()
 	if src := h.source(k.Local, false); src != nil {
-		if d := src.vanish(k.Client, talks, now); d > 0 {
+		if d := src.vanish(k.Client, why == says, now); d > 0 {
 			h.log.Warn("a client does not get what is sent to it directly from the anycast address, as where a network checks sources: clients that come by other edges are answered through those",
 				"address", k.Local, "port", h.port, "for", d)
 		}

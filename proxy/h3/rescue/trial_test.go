@@ -2,6 +2,7 @@ package rescue
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -142,11 +143,12 @@ func TestTrial(t *testing.T) {
 		"acknowledged": {{0, 0, 0, trip, pending}, {100, 2, 1, trip + 1, pending}, {200, 4, 2, trip + 2, arrives}},
 		"only what was sent before is acknowledged": {{0, 0, 0, trip, pending}, {99, 9, 2, trip + 1, pending}, {100, 9, 3, trip + 2, pending},
 			{250, 9, 3, trip + 2, pending}, {300, 9, 3, trip + 2, says}},
-		"seldom looked at":   {{0, 0, 0, trip, pending}, {900, 9, 3, trip + 1, pending}, {1800, 9, 4, trip + 1, says}},
-		"the client is gone": {{0, 0, 5, trip, pending}, {100, 2, 5, trip, pending}, {300, 3, 5, trip, pending}, {400, 4, 5, trip, vanishes}},
-		"little is sent":     {{0, 0, 0, trip, pending}, {100, 1, 5, trip, pending}, {2900, 3, 9, trip, pending}, {3100, 3, 9, trip, pending}, {3200, 5, 9, trip, pending}, {3400, 6, 10, trip, pending}},
-		"the client moves":   {{0, 0, 0, trip, pending}, {100, 1, 5, trip, pending}, {200, 3, 6, 0, pending}, {250, 3, 6, trip - 1, arrives}},
-		"far away":           {{0, 0, 0, trip, pending}, {100, 2, 2, trip, pending}},
+		"seldom looked at":      {{0, 0, 0, trip, pending}, {900, 9, 3, trip + 1, pending}, {1800, 9, 4, trip + 1, says}},
+		"the client is gone":    {{0, 0, 5, trip, pending}, {100, 2, 5, trip, pending}, {300, 3, 5, trip, pending}, {400, 4, 5, trip, vanishes}},
+		"acknowledgements only": {{0, 0, 0, trip, pending}, {100, 2, 2, trip, pending}, {400, 5, 5, trip, perhaps}},
+		"little is sent":        {{0, 0, 0, trip, pending}, {100, 1, 5, trip, pending}, {2900, 3, 9, trip, pending}, {3100, 3, 9, trip, pending}, {3200, 5, 9, trip, pending}, {3400, 6, 10, trip, pending}},
+		"the client moves":      {{0, 0, 0, trip, pending}, {100, 1, 5, trip, pending}, {200, 3, 6, 0, pending}, {250, 3, 6, trip - 1, arrives}},
+		"far away":              {{0, 0, 0, trip, pending}, {100, 2, 2, trip, pending}},
 	} {
 		var v *trial
 		for _, l := range looks {
@@ -158,5 +160,43 @@ func TestTrial(t *testing.T) {
 				t.Errorf("%s: after %d ms: %v, want %v", name, l.at, got, l.want)
 			}
 		}
+	}
+}
+
+// TestPerhaps: a client to which only acknowledgements go is answered through the tunnel, which says nothing about others. And whoever gets its packets
+// answers for the others, so that nobody is looked at for a while.
+func TestPerhaps(t *testing.T) {
+	k := pairOf(t, nil)
+	a, b := k.hubs[0], k.hubs[1]
+	var paths []Path
+	for i := range 2 {
+		m, id, p, by := k.packet(0, 100)
+		m.Addr = &net.UDPAddr{IP: net.IP{127, 0, 0, 1}, Port: 1000 + i}
+		b.Foreign(0, m, id, p, by)
+		paths = append(paths, Path{addrPort(m.Addr), netip.MustParseAddr("127.0.0.9")})
+	}
+	b.Flush(0)
+	k.drain(0)
+	if n := len(a.Tried()); n != 2 {
+		t.Errorf("%d clients are tried", n)
+	}
+	trials, now := a.NewTrials(), a.now()
+	for _, n := range []uint64{0, 2, 5} {
+		trials.Look(now, map[any]Sample{0: {Path: paths[0], Sent: n, Received: n}})
+		now = now.Add(trialWait)
+	}
+	if _, ok := a.Tried()[paths[1]]; !ok || len(a.Tried()) != 1 || a.metrics.vanished.Get() != 0 {
+		t.Errorf("after it: tried are %v", a.Tried())
+	}
+	direct := func(k Path) bool {
+		_, _, _, ok := a.Write(0, []byte("x"), appendControl(nil, control{local: k.Local}), net.UDPAddrFromAddrPort(k.Client))
+		return !ok
+	}
+	if direct(paths[0]) || !direct(paths[1]) {
+		t.Errorf("the client is answered directly, or the other is not")
+	}
+	a.arrive(paths[1], a.now())
+	if n := len(a.Tried()); n != 0 {
+		t.Errorf("%d clients are tried though it is known that packets arrive", n)
 	}
 }
