@@ -58,6 +58,12 @@ func parseOpening(b []byte) (o opening, ok bool) {
 	return opening{}, false
 }
 
+// begins reports whether a packet with a long header may begin something: others can only be for a connection ID that we gave out.
+func begins(b []byte) bool {
+	_, ok := parseOpening(b)
+	return ok
+}
+
 // lets reports whether a datagram may go on to QUIC. ours: its destination connection ID is one that we gave out.
 func lets(g *flood.Guard, m *ipv4.Message, ours bool) bool {
 	b := m.Buffers[0][:m.N]

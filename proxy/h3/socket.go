@@ -118,7 +118,7 @@ func (s *socket) sort(g *generation, m *ipv4.Message) {
 		}
 		m.N = 0
 		return
-	case !long: // nobody has this from us
+	case !long || !begins(b): // nobody has this from us
 		if m.N > 0 {
 			srv.counts.unknown.Inc()
 		}
