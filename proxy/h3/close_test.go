@@ -32,7 +32,9 @@ func beginHandshake(t *testing.T, to net.Addr) {
 	tr := &quic.Transport{Conn: deaf{udp}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var work sync.WaitGroup
-	work.Go(func() { _, _ = tr.Dial(ctx, to, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil) })
+	work.Go(func() {
+		_, _ = tr.Dial(ctx, to, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
+	})
 	t.Cleanup(func() { cancel(); work.Wait(); tr.Close(); udp.Close() })
 }
 
