@@ -43,6 +43,7 @@ type peer struct {
 
 	out, back *rate // packets to the edge, and its answers to clients
 	view      atomic.Pointer[view]
+	spared    time.Time    // since when it would be dead if we had read everything; Run's own
 	last      atomic.Int64 // the last packet that was sent on either way, since the hub's start
 	metrics   peerMetrics
 	chatter   chatter

@@ -156,6 +156,14 @@ func (h *Hub) judge(now time.Time) (next time.Time) {
 	for _, p := range h.peers {
 		old, said := p.view.Load(), p.link.Peer(now)
 		v := old.next(said, h.cfg.DeadAfter, now, stood)
+		if v.reach == dead && old.reach == up && v.deaf.IsZero() && v.state != Gone {
+			if h.spare(p, now) {
+				next = earlier(now.Add(spareStep), next)
+				continue
+			}
+		} else {
+			p.spared = time.Time{}
+		}
 		if *v != *old {
 			p.view.Store(v)
 			h.told(p, old, v)
