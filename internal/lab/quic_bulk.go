@@ -13,7 +13,7 @@ import (
 const (
 	bulkSize = 60 << 20
 	// bulkMoves is when the route moves after the start: the transfer is under way, and far from its end.
-	bulkMoves = 300 * time.Millisecond
+	bulkMoves = 100 * time.Millisecond
 	bulkTime  = 60 * time.Second
 )
 
