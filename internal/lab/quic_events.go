@@ -70,12 +70,12 @@ func neighborEvents() []quicEvent {
 
 // filteredEvents have a network that drops some of what edges send.
 func filteredEvents() []quicEvent {
-	tunnelled := slices.Concat(orderly(), []survival.Target{ bound(returning()...), atLeast(survival.Returned, 1, quicClients()...)})
+	tunnelled := slices.Concat(orderly(), []survival.Target{bound(returning()...), atLeast(survival.Returned, 1, quicClients()...)})
 	return []quicEvent{
 		{Event: survival.Event{Name: "urpf", Does: "drain and undrain, and while the route is away the router in nyc drops what the edge sends to clients itself (strict reverse-path filtering)",
 			Holds: "no request fails: replies take the tunnel", Targets: tunnelled}, prepare: beStrict, play: playDrained},
 		{Event: survival.Event{Name: "urpf-unaware", Does: "the same filter, as the route moves to fra and the edge is not told",
-			Holds: "no request fails, no connection is begun: replies take the tunnel once nobody acknowledges what is sent directly, within 1.5 s",
+			Holds:   "no request fails, no connection is begun: replies take the tunnel once nobody acknowledges what is sent directly, within 1.5 s",
 			Targets: append(tunnelled, noneOf(survival.Renewed, quicClients()...))}, prepare: beStrict, play: playLed(away)},
 		{Event: survival.Event{Name: "partition", Does: "the route moves to fra, whose edge can send nothing to nyc's, which it hears", Holds: "fra resets what it cannot send on: as with an edge that died",
 			Targets: []survival.Target{bound(returning()...), inTime(survival.Failed, 0, "chromium")}}, play: playPartition},
