@@ -439,11 +439,6 @@ func TestEarlyDataWhereItIsWanted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := c.OpenStreamSync(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = s.Write([]byte{0x01}) // the beginning of a request, to have something to send
 		select {
 		case <-c.HandshakeComplete():
 		case <-c.Context().Done():

@@ -223,17 +223,8 @@ func TestWhoUsesATicketTwiceWaits(t *testing.T) {
 		k := &keepFirst{session: newSession()}
 		k.visit(t, from)
 		for i, early := range c.visits {
-			qc, err := quic.DialAddrEarly(patient(t), at.addr(), k.config(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			str, err := qc.OpenStreamSync(patient(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = str.Write(request("GET"))
-			_ = str.Close()
-			_ = str.SetReadDeadline(time.Now().Add(patience))
+			qc, str, open := k.earlyRequest(t, at, "GET")
+			open()
 			if b, err := io.ReadAll(str); err != nil || parseResponse(t, b).fields.Get(":status") != "204" {
 				t.Errorf("%s: %v", c.why, err)
 			}

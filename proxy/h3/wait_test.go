@@ -15,7 +15,8 @@ import (
 	"nearcast/proxy/message"
 )
 
-// earlyRequest sends a request to r in early data, from a client that hears nothing until open is called.
+// earlyRequest sends a request to r in early data, from a client that hears nothing until open is called: quic-go's reads the server's parameters unguarded
+// while it opens a stream.
 func (k *keepFirst) earlyRequest(t *testing.T, r *running, method string) (qc *quic.Conn, str *quic.Stream, open func()) {
 	t.Helper()
 	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
