@@ -10,6 +10,7 @@ import (
 
 	"nearcast/bench"
 	"nearcast/internal/lab/failover"
+	"nearcast/internal/lab/figure"
 	"nearcast/internal/lab/netns"
 )
 
@@ -193,6 +194,6 @@ func p99(load *running, from, to time.Time) float64 {
 			}
 		}
 	}
-	v, _ := failover.Percentile(all, 99)
+	v, _ := figure.Percentile(all, 99)
 	return v
 }

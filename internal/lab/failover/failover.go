@@ -2,12 +2,7 @@
 // event's targets whether it was met.
 package failover
 
-import (
-	"fmt"
-	"math"
-	"slices"
-	"strconv"
-)
+import "nearcast/internal/lab/figure"
 
 // Metric is something that is measured in a run. Not every event has every metric.
 type Metric string
@@ -39,44 +34,35 @@ const (
 	RSSGrowth     Metric = "rss_growth"      // from before the event until after it
 )
 
-// unit is how a value is written.
-type unit int
-
-const (
-	count unit = iota
-	milliseconds
-	mebibytes
-)
-
 // facts are what is to be known of a metric, in the order in which metrics are shown.
 var facts = []struct {
 	metric Metric
 	title  string
-	unit   unit
+	unit   figure.Unit
 	column bool // of the table; others are named beside their value
 }{
-	{Withdrawn, "event→withdrawn", milliseconds, true},
-	{Elsewhere, "event→elsewhere", milliseconds, true},
-	{GapNew, "gap, new", milliseconds, true},
-	{GapKept, "gap, kept", milliseconds, true},
-	{FailedNew, "failed new", count, true},
-	{FailedKept, "failed kept", count, true},
-	{InFlight, "in flight", count, true},
-	{Repeated, "repeated", count, false},
-	{Requests, "requests", count, false},
-	{Moves, "route moves", count, false},
-	{Withdrawals, "withdrawals decided", count, false},
-	{Announcements, "announcements decided", count, false},
-	{SessionBack, "session back", milliseconds, false},
-	{Stale, "served from the cache", count, false},
-	{Unhelpful, "neither 503 nor served", count, false},
-	{Recovered, "recovered", milliseconds, false},
-	{P99Before, "p99 before", milliseconds, false},
-	{P99During, "p99 during", milliseconds, false},
-	{P99Growth, "p99 growth", milliseconds, false},
-	{Received, "UPDATEs", count, false},
-	{RSSBefore, "RSS before", mebibytes, false},
-	{RSSGrowth, "RSS growth", mebibytes, false},
+	{Withdrawn, "event→withdrawn", figure.Milliseconds, true},
+	{Elsewhere, "event→elsewhere", figure.Milliseconds, true},
+	{GapNew, "gap, new", figure.Milliseconds, true},
+	{GapKept, "gap, kept", figure.Milliseconds, true},
+	{FailedNew, "failed new", figure.Count, true},
+	{FailedKept, "failed kept", figure.Count, true},
+	{InFlight, "in flight", figure.Count, true},
+	{Repeated, "repeated", figure.Count, false},
+	{Requests, "requests", figure.Count, false},
+	{Moves, "route moves", figure.Count, false},
+	{Withdrawals, "withdrawals decided", figure.Count, false},
+	{Announcements, "announcements decided", figure.Count, false},
+	{SessionBack, "session back", figure.Milliseconds, false},
+	{Stale, "served from the cache", figure.Count, false},
+	{Unhelpful, "neither 503 nor served", figure.Count, false},
+	{Recovered, "recovered", figure.Milliseconds, false},
+	{P99Before, "p99 before", figure.Milliseconds, false},
+	{P99During, "p99 during", figure.Milliseconds, false},
+	{P99Growth, "p99 growth", figure.Milliseconds, false},
+	{Received, "UPDATEs", figure.Count, false},
+	{RSSBefore, "RSS before", figure.Mebibytes, false},
+	{RSSGrowth, "RSS growth", figure.Mebibytes, false},
 }
 
 // Title is the metric in words.
@@ -90,14 +76,9 @@ func (m Metric) Title() string {
 // Format writes a value of the metric with its unit.
 func (m Metric) Format(v float64) string {
 	if i := m.index(); i >= 0 {
-		switch facts[i].unit {
-		case milliseconds:
-			return strconv.FormatFloat(v, 'f', 0, 64) + " ms"
-		case mebibytes:
-			return strconv.FormatFloat(v, 'f', 1, 64) + " MiB"
-		}
+		return facts[i].unit.Format(v)
 	}
-	return strconv.FormatFloat(v, 'f', -1, 64)
+	return figure.Count.Format(v)
 }
 
 func (m Metric) index() int {
@@ -129,12 +110,9 @@ type Target struct {
 }
 
 // String is the target in words.
-func (t Target) String() string {
-	if t.AtLeast != 0 {
-		return fmt.Sprintf("%s ≥ %s", t.Metric.Title(), t.Metric.Format(t.AtLeast))
-	}
-	return fmt.Sprintf("%s ≤ %s", t.Metric.Title(), t.Metric.Format(t.AtMost))
-}
+func (t Target) String() string { return t.bound().Words(t.Metric.Title(), t.Metric.Format) }
+
+func (t Target) bound() figure.Bound { return figure.Bound{AtMost: t.AtMost, AtLeast: t.AtLeast} }
 
 // Run is one time that an event was played.
 type Run struct {
@@ -144,49 +122,18 @@ type Run struct {
 	Err           error // why there is no whole sample, or what must not have happened besides the targets
 }
 
-// Percentile is the value that p percent of the values do not exceed, by nearest rank: of ten values the 95th percentile is the largest. There is none
-// of no value.
-func Percentile(values []float64, p float64) (float64, bool) {
-	if len(values) == 0 {
-		return 0, false
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	rank := int(math.Ceil(p / 100 * float64(len(sorted))))
-	return sorted[min(max(rank, 1), len(sorted))-1], true
-}
-
 // Verdict is what became of a target in a region.
 type Verdict struct {
 	Target Target
-	Met    bool
-	Figure float64 // what was measured, if anything
-	None   bool    // nothing was measured, so it is not met
+	figure.Outcome
 }
 
 // String is the verdict with its figure.
-func (v Verdict) String() string {
-	word := "MISSED"
-	if v.Met {
-		word = "met"
-	}
-	if v.None {
-		return fmt.Sprintf("%s: %s, not measured", v.Target, word)
-	}
-	return fmt.Sprintf("%s: %s, %s", v.Target, word, v.Target.Metric.Format(v.Figure))
-}
+func (v Verdict) String() string { return v.Words(v.Target.String(), v.Target.Metric.Format) }
 
 // Judge says what the runs make of the target.
 func (t Target) Judge(runs []Run) Verdict {
-	values := valuesOf(runs, t.Metric)
-	v := Verdict{Target: t}
-	if t.AtLeast != 0 {
-		figure, ok := Percentile(values, 0)
-		v.Figure, v.None, v.Met = figure, !ok, ok && figure >= t.AtLeast
-		return v
-	}
-	figure, ok := Percentile(values, 95)
-	v.Figure, v.None, v.Met = figure, !ok, ok && figure <= t.AtMost
-	return v
+	return Verdict{t, t.bound().Judge(valuesOf(runs, t.Metric))}
 }
 
 func valuesOf(runs []Run, m Metric) []float64 {

@@ -1,12 +1,13 @@
 package failover
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"nearcast/internal/lab/figure"
 )
 
 // Report is what a measurement has shown.
@@ -90,11 +91,11 @@ func (r Report) Missed() bool {
 // both is the median and the 95th percentile of a metric, with its unit once.
 func (g group) both(m Metric) string {
 	values := valuesOf(g.runs, m)
-	p50, ok := Percentile(values, 50)
+	p50, ok := figure.Percentile(values, 50)
 	if !ok {
 		return "-"
 	}
-	p95, _ := Percentile(values, 95)
+	p95, _ := figure.Percentile(values, 95)
 	number, word, _ := strings.Cut(m.Format(p50), " ")
 	last, _, _ := strings.Cut(m.Format(p95), " ")
 	return strings.TrimSpace(fmt.Sprintf("%s / %s %s", number, last, word))
@@ -242,18 +243,13 @@ func (r Report) WriteJSON(w io.Writer) error {
 		P50 float64 `json:"p50"`
 		P95 float64 `json:"p95"`
 	}
-	type verdict struct {
-		Target string   `json:"target"`
-		Met    bool     `json:"met"`
-		Figure *float64 `json:"figure"`
-	}
 	type row struct {
 		Event    string                 `json:"event"`
 		Region   string                 `json:"region"`
 		Router   string                 `json:"router"`
 		Metrics  map[Metric]percentiles `json:"metrics"`
 		Samples  []Sample               `json:"samples"`
-		Verdicts []verdict              `json:"verdicts"`
+		Verdicts []figure.Verdict       `json:"verdicts"`
 		Errors   []string               `json:"errors,omitempty"`
 		Met      bool                   `json:"met"`
 	}
@@ -265,11 +261,11 @@ func (r Report) WriteJSON(w io.Writer) error {
 		Met     bool    `json:"met"`
 	}{[]row{}, r.Rate, r.Took.Seconds(), r.Machine, !r.Missed()}
 	for _, g := range r.groups() {
-		j := row{Event: g.event.Name, Region: g.region, Router: g.router, Metrics: map[Metric]percentiles{}, Samples: []Sample{}, Verdicts: []verdict{}, Met: g.met()}
+		j := row{Event: g.event.Name, Region: g.region, Router: g.router, Metrics: map[Metric]percentiles{}, Samples: []Sample{}, Verdicts: []figure.Verdict{}, Met: g.met()}
 		for _, f := range facts {
 			values := valuesOf(g.runs, f.metric)
-			if p50, ok := Percentile(values, 50); ok {
-				p95, _ := Percentile(values, 95)
+			if p50, ok := figure.Percentile(values, 50); ok {
+				p95, _ := figure.Percentile(values, 95)
 				j.Metrics[f.metric] = percentiles{p50, p95}
 			}
 		}
@@ -279,19 +275,12 @@ func (r Report) WriteJSON(w io.Writer) error {
 			}
 		}
 		for _, v := range g.verdicts {
-			jv := verdict{Target: v.Target.String(), Met: v.Met}
-			if !v.None {
-				jv.Figure = &v.Figure
-			}
-			j.Verdicts = append(j.Verdicts, jv)
+			j.Verdicts = append(j.Verdicts, v.Verdict(v.Target.String()))
 		}
 		for _, err := range g.errors() {
 			j.Errors = append(j.Errors, err.Error())
 		}
 		out.Rows = append(out.Rows, j)
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(out)
+	return figure.WriteJSON(w, out)
 }

@@ -1,24 +1,20 @@
 package survival
 
 import (
-	"encoding/json"
 	"io"
+
+	"nearcast/internal/lab/figure"
 )
 
 // WriteJSON writes every sample and the verdicts for programs. Times are in milliseconds, those of a datagram in microseconds.
 func (r Report) WriteJSON(w io.Writer) error {
-	type verdict struct {
-		Target string   `json:"target"`
-		Met    bool     `json:"met"`
-		Figure *float64 `json:"figure"`
-	}
 	type row struct {
-		Event    string    `json:"event"`
-		Client   string    `json:"client"`
-		Samples  []Sample  `json:"samples"`
-		Verdicts []verdict `json:"verdicts"`
-		Errors   []string  `json:"errors,omitempty"`
-		Met      bool      `json:"met"`
+		Event    string           `json:"event"`
+		Client   string           `json:"client"`
+		Samples  []Sample         `json:"samples"`
+		Verdicts []figure.Verdict `json:"verdicts"`
+		Errors   []string         `json:"errors,omitempty"`
+		Met      bool             `json:"met"`
 	}
 	out := struct {
 		Rows    []row   `json:"rows"`
@@ -30,18 +26,14 @@ func (r Report) WriteJSON(w io.Writer) error {
 	}{[]row{}, r.Rate, r.Took.Seconds(), r.Machine, r.Replayed, !r.Missed()}
 	for _, e := range r.Events {
 		for _, c := range r.cells(e) {
-			j := row{Event: e.Name, Client: c.client, Samples: []Sample{}, Verdicts: []verdict{}, Met: c.met()}
+			j := row{Event: e.Name, Client: c.client, Samples: []Sample{}, Verdicts: []figure.Verdict{}, Met: c.met()}
 			for _, run := range c.runs {
 				if run.Sample != nil {
 					j.Samples = append(j.Samples, run.Sample)
 				}
 			}
 			for _, v := range c.verdicts {
-				jv := verdict{Target: v.Target.String(), Met: v.Met}
-				if !v.None {
-					jv.Figure = &v.Figure
-				}
-				j.Verdicts = append(j.Verdicts, jv)
+				j.Verdicts = append(j.Verdicts, v.Verdict(v.Target.String()))
 			}
 			for _, err := range c.errors() {
 				j.Errors = append(j.Errors, oneLine(err))
@@ -49,8 +41,5 @@ func (r Report) WriteJSON(w io.Writer) error {
 			out.Rows = append(out.Rows, j)
 		}
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(out)
+	return figure.WriteJSON(w, out)
 }

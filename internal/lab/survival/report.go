@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"nearcast/internal/lab/failover"
+	"nearcast/internal/lab/figure"
 )
 
 // Report is what a measurement has shown.
@@ -96,11 +96,11 @@ func (r Report) met(e Event) bool {
 // least that long.
 func (c cell) gap(m Metric) string {
 	values := valuesOf(c.runs, m)
-	p50, ok := failover.Percentile(values, 50)
+	p50, ok := figure.Percentile(values, 50)
 	if !ok {
 		return "-"
 	}
-	p95, _ := failover.Percentile(values, 95)
+	p95, _ := figure.Percentile(values, 95)
 	text := m.Format(p95)
 	if median, _, _ := strings.Cut(m.Format(p50), " "); p50 != p95 {
 		text = median + " / " + text
@@ -219,7 +219,7 @@ func (r Report) lines(e Event) []string {
 func (c cell) aside() string {
 	var words []string
 	for _, f := range facts {
-		if p50, ok := failover.Percentile(valuesOf(c.runs, f.metric), 50); ok && f.aside {
+		if p50, ok := figure.Percentile(valuesOf(c.runs, f.metric), 50); ok && f.aside {
 			words = append(words, f.title+" "+f.metric.Format(p50))
 		}
 	}

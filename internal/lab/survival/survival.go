@@ -3,12 +3,10 @@
 package survival
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
-	"nearcast/internal/lab/failover"
+	"nearcast/internal/lab/figure"
 )
 
 // Metric is something that is measured of a client in a run. Not every event has every metric.
@@ -37,41 +35,32 @@ const (
 	Datagrams  Metric = "measured_datagrams" // that those two are of
 )
 
-// unit is how a value is written.
-type unit int
-
-const (
-	count unit = iota
-	milliseconds
-	microseconds
-)
-
 // facts are what is to be known of a metric, in the order in which those without a column are named.
 var facts = []struct {
 	metric Metric
 	title  string
-	unit   unit
+	unit   figure.Unit
 	aside  bool // named beside the table; the cells of the table have Gap, Failed, Requests and Renewed
 }{
-	{Requests, "requests", count, false},
-	{Failed, "failed", count, false},
-	{Gap, "gap", milliseconds, false},
-	{Beyond, "gap beyond interval and request", milliseconds, false},
-	{Renewed, "connections begun", count, false},
-	{Unanswered, "unanswered at the end", count, false},
-	{Early, "connections begun with 0-RTT", count, true},
-	{Took, "took", milliseconds, false},
-	{Stall, "longest stall", milliseconds, true},
-	{Ports, "ports of all clients", count, true},
-	{OverTCP, "answers over TCP", count, true},
-	{Stalled, "the machine stood still for", milliseconds, true},
-	{Forwarded, "datagrams forwarded", count, true},
-	{Returned, "datagrams returned through the tunnel", count, true},
-	{Resets, "stateless resets", count, true},
-	{Sender, "CPU to send a datagram on", microseconds, true},
-	{Owner, "CPU to take one that was sent on", microseconds, true},
-	{Network, "CPU to send one at all here", microseconds, true},
-	{Datagrams, "datagrams measured", count, true},
+	{Requests, "requests", figure.Count, false},
+	{Failed, "failed", figure.Count, false},
+	{Gap, "gap", figure.Milliseconds, false},
+	{Beyond, "gap beyond interval and request", figure.Milliseconds, false},
+	{Renewed, "connections begun", figure.Count, false},
+	{Unanswered, "unanswered at the end", figure.Count, false},
+	{Early, "connections begun with 0-RTT", figure.Count, true},
+	{Took, "took", figure.Milliseconds, false},
+	{Stall, "longest stall", figure.Milliseconds, true},
+	{Ports, "ports of all clients", figure.Count, true},
+	{OverTCP, "answers over TCP", figure.Count, true},
+	{Stalled, "the machine stood still for", figure.Milliseconds, true},
+	{Forwarded, "datagrams forwarded", figure.Count, true},
+	{Returned, "datagrams returned through the tunnel", figure.Count, true},
+	{Resets, "stateless resets", figure.Count, true},
+	{Sender, "CPU to send a datagram on", figure.Microseconds, true},
+	{Owner, "CPU to take one that was sent on", figure.Microseconds, true},
+	{Network, "CPU to send one at all here", figure.Microseconds, true},
+	{Datagrams, "datagrams measured", figure.Count, true},
 }
 
 // Title is the metric in words.
@@ -85,14 +74,9 @@ func (m Metric) Title() string {
 // Format writes a value of the metric with its unit.
 func (m Metric) Format(v float64) string {
 	if i := m.index(); i >= 0 {
-		switch facts[i].unit {
-		case milliseconds:
-			return strconv.FormatFloat(v, 'f', 0, 64) + " ms"
-		case microseconds:
-			return strconv.FormatFloat(v, 'f', 1, 64) + " µs"
-		}
+		return facts[i].unit.Format(v)
 	}
-	return strconv.FormatFloat(v, 'f', -1, 64)
+	return figure.Count.Format(v)
 }
 
 func (m Metric) index() int {
@@ -131,12 +115,9 @@ type Target struct {
 }
 
 // String is the target in words.
-func (t Target) String() string {
-	if t.AtLeast != 0 {
-		return fmt.Sprintf("%s ≥ %s", t.Metric.Title(), t.Metric.Format(t.AtLeast))
-	}
-	return fmt.Sprintf("%s ≤ %s", t.Metric.Title(), t.Metric.Format(t.AtMost))
-}
+func (t Target) String() string { return t.bound().Words(t.Metric.Title(), t.Metric.Format) }
+
+func (t Target) bound() figure.Bound { return figure.Bound{AtMost: t.AtMost, AtLeast: t.AtLeast} }
 
 // Run is one client's part in one time that an event was played.
 type Run struct {
@@ -162,33 +143,15 @@ func (r Run) notes() []string {
 type Verdict struct {
 	Target Target
 	Client string
-	Met    bool
-	Figure float64 // what was measured, if anything
-	None   bool    // nothing was measured, so it is not met
+	figure.Outcome
 }
 
 // String is the verdict with its figure.
-func (v Verdict) String() string {
-	word := "MISSED"
-	if v.Met {
-		word = "met"
-	}
-	if v.None {
-		return fmt.Sprintf("%s: %s, not measured", v.Target, word)
-	}
-	return fmt.Sprintf("%s: %s, %s", v.Target, word, v.Target.Metric.Format(v.Figure))
-}
+func (v Verdict) String() string { return v.Words(v.Target.String(), v.Target.Metric.Format) }
 
 // Judge says what the client's runs make of the target.
 func (t Target) Judge(client string, runs []Run) Verdict {
-	percent := 95.0
-	if t.AtLeast != 0 {
-		percent = 0
-	}
-	figure, ok := failover.Percentile(valuesOf(runs, t.Metric), percent)
-	v := Verdict{Target: t, Client: client, Figure: figure, None: !ok}
-	v.Met = ok && (t.AtLeast != 0 && figure >= t.AtLeast || t.AtLeast == 0 && figure <= t.AtMost)
-	return v
+	return Verdict{t, client, t.bound().Judge(valuesOf(runs, t.Metric))}
 }
 
 func valuesOf(runs []Run, m Metric) []float64 {
