@@ -4,24 +4,13 @@ package front
 // closed and the others get "Connection: close". The listeners serve later connections as usual. It does not block.
 // Call it when the routes have been withdrawn but the edge goes on: its own packets still reach those clients, while theirs go
 // to another edge that knows nothing of the connection, which an HTTP/3 client only learns by a long silence.
-func (f *Front) Leave() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.cancel == nil || f.stopped {
-		return
-	}
-	for _, l := range f.tcp {
-		l.h1.Leave()
-		l.h2.Leave()
-	}
-	for _, l := range f.quic {
-		l.srv.Leave()
-	}
-}
+func (f *Front) Leave() { f.leave(true) }
 
 // LeaveBefore is Leave for those whose connections would break when the route moves: all, but those of QUIC where other edges send their packets
 // on. Those are told to leave once the route has moved: before it they would come back here.
-func (f *Front) LeaveBefore() {
+func (f *Front) LeaveBefore() { f.leave(!f.Rescued()) }
+
+func (f *Front) leave(quic bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cancel == nil || f.stopped {
@@ -31,7 +20,7 @@ func (f *Front) LeaveBefore() {
 		l.h1.Leave()
 		l.h2.Leave()
 	}
-	if f.Rescued() {
+	if !quic {
 		return
 	}
 	for _, l := range f.quic {
