@@ -31,9 +31,8 @@ func (r Report) WriteTable(w io.Writer) error {
 
 // WriteMarkdown writes it for people.
 func (r Report) WriteMarkdown(w io.Writer) error {
-	m := r.Machine
-	_, err := fmt.Fprintf(w, "# The cache, measured in its own process\n\n`nearcast bench cache`, %s, commit %s. %s, %d cores, %.1f GiB, %s, %s; load average before: %s.\n\n",
-		r.Date.Format("2006-01-02"), r.Commit, m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Load)
+	_, err := fmt.Fprintf(w, "# The cache, measured in its own process\n\n`nearcast bench cache`, %s, commit %s. %s\n\n",
+		r.Date.Format("2006-01-02"), r.Commit, r.Machine.Words())
 	if err == nil && r.Quick {
 		_, err = fmt.Fprint(w, "A quick run: it shows that everything works, not how fast it is.\n\n")
 	}

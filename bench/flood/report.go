@@ -65,9 +65,8 @@ and the flood goes on until the last of them is in or has given up, after 10 s.
 
 // WriteMarkdown writes it for people.
 func (r Report) WriteMarkdown(w io.Writer) error {
-	m := r.Machine
-	_, err := fmt.Fprintf(w, "# A flood of QUIC Initials\n\n`%s`, %s, commit %s. %s, %d cores, %.1f GiB, %s, %s; load average before: %s. Each flood takes %v, with %d clients a second.\n\n%s",
-		r.Command, r.Date.Format("2006-01-02"), r.Commit, m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Load, r.Duration, r.Clients, legend)
+	_, err := fmt.Fprintf(w, "# A flood of QUIC Initials\n\n`%s`, %s, commit %s. %s Each flood takes %v, with %d clients a second.\n\n%s",
+		r.Command, r.Date.Format("2006-01-02"), r.Commit, r.Machine.Words(), r.Duration, r.Clients, legend)
 	line := func(cells []any) {
 		for _, c := range cells {
 			if err == nil {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -19,6 +20,11 @@ type Machine struct {
 	Kernel string  `json:"kernel"`
 	Load   string  `json:"load_average"` // when the measurement began: others' work spoils it
 	Go     string  `json:"go"`
+}
+
+// Words are the machine in a sentence.
+func (m Machine) Words() string {
+	return fmt.Sprintf("%s, %d cores, %.1f GiB, %s, %s; load average before: %s.", m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Load)
 }
 
 // ThisMachine reads what there is to know here. What cannot be read stays "unknown" or 0. cores is how many a program may use that was not

@@ -72,24 +72,9 @@ func (c *benchCacheCmd) Run(s std) error {
 	if err := c.complete(); err != nil {
 		return err
 	}
-	r := cachebench.Report{Date: time.Now(), Commit: benchreport.Commit(), Machine: benchreport.ThisMachine(runtime.NumCPU()), Quick: c.Quick}
-	if r.Commit == "" {
-		r.Commit = version
-	}
+	r := cachebench.Report{Date: time.Now(), Commit: benchCommit(), Machine: benchreport.ThisMachine(runtime.NumCPU()), Quick: c.Quick}
 	rows, err := cachebench.Run(ctx, cachebench.Options{Objects: c.Objects, Body: int(c.Body), Requests: c.Requests, Keys: c.Keys, Zipf: c.Zipf, Pass: int64(c.Pass), Seed: c.Seed, Purges: waysToPurge, Warm: !c.NoDisk, Dir: c.Disk,
 		Progress: func(what string) { fmt.Fprintln(s.err, what) }})
 	r.Rows, r.Took = rows, time.Since(r.Date).Seconds()
-	if c.Output == "json" {
-		err = errors.Join(err, r.WriteJSON(s.out))
-	} else {
-		err = errors.Join(err, r.WriteTable(s.out))
-	}
-	if err != nil || c.Results == "" {
-		return err
-	}
-	names, err := r.WriteFiles(c.Results)
-	for _, name := range names {
-		fmt.Fprintln(s.err, "wrote", name)
-	}
-	return err
+	return errors.Join(err, publish(s, r, c.Output, c.Results, err == nil))
 }

@@ -42,24 +42,9 @@ func (c *benchFloodCmd) Run(s std) error {
 		}
 		defer os.RemoveAll(dir)
 	}
-	r := flood.Report{Date: time.Now(), Commit: benchreport.Commit(), Machine: benchreport.ThisMachine(runtime.NumCPU()), Duration: c.Duration, Clients: c.Clients,
+	r := flood.Report{Date: time.Now(), Commit: benchCommit(), Machine: benchreport.ThisMachine(runtime.NumCPU()), Duration: c.Duration, Clients: c.Clients,
 		Command: fmt.Sprintf("nearcast bench flood --rate %d --duration %v --clients %d --from %s --defence %s", c.Rate, c.Duration, c.Clients, strings.Join(c.From, ","), strings.Join(c.Defence, ","))}
-	if r.Commit == "" {
-		r.Commit = version
-	}
 	r.Rows, err = flood.Run(ctx, flood.Options{Binary: self, Dir: dir, Rate: c.Rate, Duration: c.Duration, Clients: c.Clients, Sources: c.From, Defences: c.Defence, Seed: c.Seed,
 		Progress: func(what string) { fmt.Fprintln(s.err, what) }})
-	if c.Output == "json" {
-		err = errors.Join(err, r.WriteJSON(s.out))
-	} else {
-		err = errors.Join(err, r.WriteTable(s.out))
-	}
-	if err != nil || c.Results == "" {
-		return err
-	}
-	names, err := r.WriteFiles(c.Results)
-	for _, name := range names {
-		fmt.Fprintln(s.err, "wrote", name)
-	}
-	return err
+	return errors.Join(err, publish(s, r, c.Output, c.Results, err == nil))
 }
